@@ -1,0 +1,116 @@
+//! Exit codes and error codes: the stable vocabulary of failure.
+
+use crate::task::words;
+
+/// The exit codes of `relayflow` (`cli.md`, 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Exit {
+    Ok = 0,
+    Error = 1,
+    Usage = 2,
+    NotFound = 3,
+    Auth = 4,
+    Unreachable = 5,
+    Refused = 6,
+    Partial = 7,
+    Pending = 8,
+    Empty = 9,
+    Findings = 10,
+}
+
+impl Exit {
+    /// The name, which is also the first word of every error code that ends in this exit.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Error => "error",
+            Self::Usage => "usage",
+            Self::NotFound => "not_found",
+            Self::Auth => "auth",
+            Self::Unreachable => "unreachable",
+            Self::Refused => "refused",
+            Self::Partial => "partial",
+            Self::Pending => "pending",
+            Self::Empty => "empty",
+            Self::Findings => "findings",
+        }
+    }
+
+    #[must_use]
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The exit in which an error with this dotted code ends.
+    #[must_use]
+    pub fn of_code(code: &str) -> Self {
+        let first = code.split('.').next().unwrap_or_default();
+        [
+            Self::Usage,
+            Self::NotFound,
+            Self::Auth,
+            Self::Unreachable,
+            Self::Refused,
+            Self::Partial,
+            Self::Pending,
+            Self::Empty,
+            Self::Findings,
+        ]
+        .into_iter()
+        .find(|exit| exit.name() == first)
+        .unwrap_or(Self::Error)
+    }
+}
+
+words! {
+    /// The `code` of a problem. The first word is the name of the exit code in which it ends.
+    Code {
+        Internal = "error.internal",
+        BadRequest = "usage.request",
+        BadFilter = "usage.filter",
+        BadCursor = "usage.cursor",
+        BadId = "usage.id",
+        BodyTooLarge = "usage.body_too_large",
+        HeadersTooLarge = "usage.headers_too_large",
+        UriTooLong = "usage.uri_too_long",
+        LengthRequired = "usage.length_required",
+        MediaType = "usage.media_type",
+        Method = "usage.method",
+        Timeout = "usage.timeout",
+        NoSuchRoute = "not_found.route",
+        NoSuchSource = "not_found.source",
+        NoSuchObject = "not_found.object",
+        Ambiguous = "not_found.ambiguous",
+        Signature = "auth.signature",
+        NoToken = "auth.token",
+        RoleTooLow = "auth.role",
+        TooManyFailures = "auth.too_many_failures",
+        Host = "auth.host",
+        Overloaded = "unreachable.overloaded",
+        Store = "unreachable.store",
+        DiskFull = "unreachable.disk_full",
+        Stopping = "unreachable.stopping",
+        EmptySelection = "empty.selection",
+        PlanUsed = "refused.plan_used",
+        PlanExpired = "refused.plan_expired",
+        PlanChanged = "refused.plan_changed",
+        StateChanged = "refused.state_changed",
+        ReasonRequired = "refused.reason_required",
+        NotYet = "refused.not_supported",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_begins_with_the_name_of_its_exit() {
+        for code in Code::ALL {
+            let first = code.as_str().split('.').next().unwrap();
+            assert_eq!(Exit::of_code(code.as_str()).name(), first, "{code}");
+        }
+    }
+}

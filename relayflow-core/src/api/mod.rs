@@ -1,0 +1,576 @@
+//! The bodies of `/api/v1`: the only types that cross the wire, written and read with the same
+//! declaration. Requests refuse unknown fields; answers may grow.
+//!
+//! A list is a [`List`]. A single object bears `v` and `object`: an event has a field `kind` of its
+//! own (the canonical one), so what a document is stands in `object` wherever it is not a list.
+
+pub mod codes;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+/// The version of every document.
+pub const V: u32 = 1;
+
+/// A page of a list, as the API answers it and as `-o json` prints it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct List<T> {
+    pub v: u32,
+    /// `event_list`, `task_list`, `dead_letter_list`, `request_list`, `timeline`, `queue_list` ….
+    pub kind: String,
+    pub items: Vec<T>,
+    pub next_cursor: Option<String>,
+    pub total: Option<Total>,
+}
+
+/// How many there are: exact, or at least so many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Total {
+    pub value: u64,
+    pub exact: bool,
+}
+
+/// Tasks by status.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskCounts {
+    pub queued: i64,
+    pub running: i64,
+    pub retrying: i64,
+    pub ok: i64,
+    pub dead: i64,
+    pub discarded: i64,
+    pub skipped: i64,
+}
+
+/// One event. Lists leave out the members from `attributes` on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Event {
+    pub v: u32,
+    /// `event`.
+    pub object: String,
+    pub id: String,
+    pub source: String,
+    pub provider: String,
+    #[serde(rename = "type")]
+    pub event_type: String,
+    pub kind: Option<String>,
+    pub external_id: String,
+    /// Whether `external_id` was derived from the event's bytes.
+    pub external_id_derived: bool,
+    pub idempotency_key: String,
+    pub subject: Option<String>,
+    pub correlation_id: String,
+    pub request_id: String,
+    pub occurred_at: String,
+    pub received_at: String,
+    pub status: String,
+    pub duplicates: i64,
+    pub tasks: TaskCounts,
+    /// The highest attempt of any of its tasks.
+    pub attempts: i64,
+    /// The last error of its tasks, as `workflow/step message`.
+    pub error: Option<String>,
+    pub contract: String,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub attributes: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub payload: Option<Box<RawValue>>,
+    /// Its tasks, whole.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub steps: Option<Vec<Task>>,
+}
+
+/// One task. Lists leave out `history`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Task {
+    pub v: u32,
+    /// `task`.
+    pub object: String,
+    pub id: String,
+    pub event_id: String,
+    pub correlation_id: String,
+    pub source: String,
+    #[serde(rename = "type")]
+    pub event_type: String,
+    pub workflow: String,
+    pub step: String,
+    pub status: String,
+    pub attempt: i64,
+    pub failures: i64,
+    pub due_at: Option<String>,
+    pub created_at: String,
+    pub ended_at: Option<String>,
+    /// Why it is a dead letter.
+    pub reason: Option<String>,
+    pub last_error: Option<String>,
+    /// The fingerprint of `last_error`: `e_…`.
+    pub error_id: Option<String>,
+    pub http_status: Option<i64>,
+    pub destination: String,
+    pub worker: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub history: Option<Vec<Attempt>>,
+}
+
+/// One run of a task.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Attempt {
+    pub attempt: i64,
+    pub status: String,
+    pub started_at: String,
+    pub ended_at: Option<String>,
+    pub latency_ms: Option<f64>,
+    pub http_status: Option<i64>,
+    pub error: Option<String>,
+    /// At most 4 KiB of what the destination answered.
+    pub response: Option<String>,
+    pub worker: Option<String>,
+}
+
+/// One inbound request, rejected ones included.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Request {
+    pub v: u32,
+    /// `request`.
+    pub object: String,
+    pub id: String,
+    pub source: String,
+    pub provider: String,
+    pub method: String,
+    /// Path and query; parameters that carry a token are masked.
+    pub target: String,
+    pub received_at: String,
+    /// `accepted`, `duplicate`, `dead`, `discarded` or `rejected`.
+    pub status: String,
+    /// Why it was rejected, or is dead.
+    pub reason: Option<String>,
+    pub detail: Option<String>,
+    pub correlation_id: String,
+    pub body_bytes: i64,
+    /// How many events of it were taken in.
+    pub events: i64,
+    /// The kept headers; signatures are masked, tokens are digests.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub headers: Option<Vec<(String, String)>>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub event_ids: Option<Vec<String>>,
+}
+
+/// A dead letter: a task (`tsk_…`) or an unreadable request (`req_…`).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DeadLetter {
+    pub v: u32,
+    /// `dead_letter`.
+    pub object: String,
+    pub id: String,
+    pub reason: String,
+    pub died_at: String,
+    pub received_at: String,
+    pub source: String,
+    pub provider: String,
+    #[serde(rename = "type")]
+    pub event_type: Option<String>,
+    pub event_id: Option<String>,
+    pub request_id: String,
+    pub correlation_id: String,
+    pub workflow: Option<String>,
+    pub step: Option<String>,
+    pub destination: Option<String>,
+    pub attempts: i64,
+    pub http_status: Option<i64>,
+    pub error: Option<String>,
+    /// The fingerprint of `error`: `e_…`.
+    pub error_id: Option<String>,
+    /// `dead` or `discarded`.
+    pub status: String,
+}
+
+/// Dead letters with the same value of the field asked for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DeadLetterGroup {
+    pub v: u32,
+    /// `dead_letter_group`.
+    pub object: String,
+    /// The field: `error`, `source`, `type`, `dest`, `workflow`, `step`, `reason`.
+    pub by: String,
+    pub value: String,
+    /// What `value` stands for: an error's message.
+    pub title: Option<String>,
+    pub count: u64,
+    pub first_at: String,
+    pub last_at: String,
+    pub example: String,
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TimelineEntry {
+    pub v: u32,
+    /// `timeline_entry`.
+    pub object: String,
+    /// Its place in the order: what a tail resumes behind.
+    pub seq: i64,
+    pub at: String,
+    pub what: String,
+    pub correlation_id: Option<String>,
+    pub request_id: Option<String>,
+    pub event_id: Option<String>,
+    pub task_id: Option<String>,
+    pub replay_id: Option<String>,
+    pub source: Option<String>,
+    #[serde(rename = "type")]
+    pub event_type: Option<String>,
+    pub workflow: Option<String>,
+    pub step: Option<String>,
+    pub destination: Option<String>,
+    pub attempt: Option<i64>,
+    pub detail: Map<String, Value>,
+}
+
+/// Everything under one correlation id.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Trace {
+    pub v: u32,
+    /// `trace`.
+    pub object: String,
+    pub correlation_id: String,
+    pub started_at: String,
+    pub ended_at: String,
+    pub requests: Vec<Request>,
+    /// With their tasks and attempts.
+    pub events: Vec<Event>,
+    pub replays: Vec<Replay>,
+    /// Whether something was left out, since there was more than a page holds.
+    pub truncated: bool,
+}
+
+/// What is asked of a plan.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewPlan {
+    /// `replay` or `discard`.
+    pub action: String,
+    /// A filter (`cli.md`, 4), or …
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub q: Option<String>,
+    /// … exact ids.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ids: Option<Vec<String>>,
+    /// `resume`, `restart` or `reroute`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub mode: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub order: Option<String>,
+    /// The oldest so many.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub limit: Option<u64>,
+    /// The text of a candidate configuration; such a plan never runs.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub config: Option<String>,
+}
+
+/// A frozen set, and what would be done with it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Plan {
+    pub v: u32,
+    /// `plan`.
+    pub object: String,
+    pub id: String,
+    pub hash: String,
+    pub action: String,
+    pub mode: String,
+    /// The filter as it was understood.
+    pub q: Option<String>,
+    pub created_at: String,
+    pub expires_at: String,
+    /// `planned`, `used` or `expired`.
+    pub status: String,
+    /// How many items there are, by what would happen to them.
+    pub items: PlanCounts,
+    /// The same per destination.
+    pub groups: Vec<PlanGroup>,
+    pub oldest_at: Option<String>,
+    pub newest_at: Option<String>,
+    pub events: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanCounts {
+    pub total: u64,
+    pub run: u64,
+    pub run_at_risk: u64,
+    pub skip: u64,
+    pub blocked: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanGroup {
+    /// `run`, `run_at_risk`, `skip` or `blocked`.
+    pub would: String,
+    pub destination: String,
+    pub effect: String,
+    pub why: String,
+    pub count: u64,
+}
+
+/// What is asked of a replay.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewReplay {
+    pub plan: String,
+    pub hash: String,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub late: Option<String>,
+    /// Items per second.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rate: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub concurrency: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub canary: Option<u64>,
+    /// `N` or `N%`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stop_after: Option<String>,
+}
+
+/// A recorded bulk operation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Replay {
+    pub v: u32,
+    /// `replay`.
+    pub object: String,
+    pub id: String,
+    pub plan: String,
+    pub action: String,
+    pub mode: String,
+    pub q: Option<String>,
+    pub who: String,
+    pub reason: Option<String>,
+    pub created_at: String,
+    pub ended_at: Option<String>,
+    /// `running`, `paused`, `done` or `cancelled`.
+    pub status: String,
+    /// Why it is paused, if it paused itself.
+    pub detail: Option<String>,
+    pub rate: Option<f64>,
+    pub items: ReplayCounts,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayCounts {
+    pub total: u64,
+    /// Not yet brought back to execution.
+    pub pending: u64,
+    /// Brought back, and not ended yet.
+    pub moved: u64,
+    pub ok: u64,
+    pub dead: u64,
+    pub discarded: u64,
+    pub skipped: u64,
+    pub cancelled: u64,
+}
+
+/// One member of a replay, with its verdict.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReplayItem {
+    pub v: u32,
+    /// `replay_item`.
+    pub object: String,
+    /// `tsk_…` or `req_…`.
+    pub id: String,
+    pub event_id: Option<String>,
+    pub destination: Option<String>,
+    /// `pending`, `moved`, `ok`, `dead`, `discarded`, `skipped` or `cancelled`.
+    pub verdict: String,
+    pub why: Option<String>,
+}
+
+/// One destination's queue.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Queue {
+    pub v: u32,
+    /// `queue`.
+    pub object: String,
+    pub name: String,
+    /// Tasks that wait: queued and retrying.
+    pub depth: i64,
+    pub running: i64,
+    pub retrying: i64,
+    pub dead: i64,
+    pub oldest_queued_seconds: Option<f64>,
+    /// `open`, `paused` or `circuit_open`.
+    pub state: String,
+    pub concurrency: u32,
+}
+
+/// One process that runs tasks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Worker {
+    pub v: u32,
+    /// `worker`.
+    pub object: String,
+    pub id: String,
+    pub running: i64,
+    pub started_at: String,
+    pub version: String,
+}
+
+/// The numbers. Exact; no scan stands behind them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Stats {
+    pub v: u32,
+    /// `stats`.
+    pub object: String,
+    pub at: String,
+    pub events: i64,
+    pub requests: i64,
+    pub rejected: i64,
+    /// Events that were known already.
+    pub duplicates: i64,
+    pub tasks: TaskCounts,
+    /// Tasks and unreadable requests.
+    pub dead_letters: i64,
+    pub oldest_queued_seconds: Option<f64>,
+    /// The share (0 to 1) of the last 15 minutes' attempts that ended in `retrying`.
+    pub retry_rate: f64,
+    pub replays: ReplayTotals,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayTotals {
+    pub running: i64,
+    pub paused: i64,
+    pub done: i64,
+    pub cancelled: i64,
+}
+
+/// One configured endpoint.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Source {
+    pub v: u32,
+    /// `source`.
+    pub object: String,
+    pub name: String,
+    pub provider: String,
+    pub scheme: String,
+    /// Where the vendor posts to.
+    pub url: String,
+    /// `sha256:` and the first eight digits of each secret's digest.
+    pub secrets: Vec<String>,
+    pub tolerance: String,
+}
+
+/// One workflow in force.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Workflow {
+    pub v: u32,
+    /// `workflow`.
+    pub object: String,
+    pub name: String,
+    pub on: Vec<String>,
+    pub when: Option<String>,
+    pub steps: Vec<WorkflowStep>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WorkflowStep {
+    pub name: String,
+    pub needs: Vec<String>,
+    pub action: String,
+    pub destination: String,
+}
+
+/// One provider's definition.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Provider {
+    pub v: u32,
+    /// `provider`.
+    pub object: String,
+    pub name: String,
+    pub title: String,
+    pub scheme: String,
+    pub contract: String,
+    /// Whether it came with RelayFlow or from `providers.dir`.
+    pub built_in: bool,
+    /// Whether every fact in it was confirmed by the vendor's own words.
+    pub confirmed: bool,
+    pub types: Vec<ProviderType>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderType {
+    #[serde(rename = "type")]
+    pub event_type: String,
+    pub kind: Option<String>,
+}
+
+/// An error of the API: RFC 9457, with a stable `code`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Problem {
+    #[serde(rename = "type")]
+    pub problem_type: String,
+    pub title: String,
+    pub status: u16,
+    /// One of [`codes::Code`].
+    pub code: String,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub detail: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub hint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub request_id: Option<String>,
+}
+
+/// What a reading or a discard answers.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Discard {
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ids: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub plan: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub hash: Option<String>,
+    pub reason: String,
+}
+
+/// What became of a readmitted request.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Readmitted {
+    pub v: u32,
+    /// `readmitted`.
+    pub object: String,
+    pub request: String,
+    /// `accepted`, `duplicate`, `dead` or `rejected` (still not verified).
+    pub status: String,
+    pub reason: Option<String>,
+    pub events: Vec<IngestedEvent>,
+}
+
+/// The answer to a vendor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ingested {
+    pub status: String,
+    pub request: String,
+    pub events: Vec<IngestedEvent>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IngestedEvent {
+    pub id: String,
+    pub duplicate: bool,
+}
+
+/// What the daemon says of itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Health {
+    pub v: u32,
+    /// `health`.
+    pub object: String,
+    pub status: String,
+    pub version: String,
+    pub detail: Option<String>,
+}

@@ -1,0 +1,116 @@
+//! `relayflow.toml` as meant: checked, with defaults, environment and units resolved.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use jiff::SignedDuration;
+
+use crate::backoff::Backoff;
+use crate::secret::Secret;
+use crate::workflow::Workflows;
+
+/// The whole configuration, as meant.
+#[derive(Debug)]
+pub struct Config {
+    /// The file it was read from; `None` for built-in defaults.
+    pub path: Option<PathBuf>,
+    /// What relative paths in it are relative to.
+    pub dir: PathBuf,
+    pub store: StoreConfig,
+    pub ingest: IngestConfig,
+    pub api: ApiConfig,
+    pub egress: EgressConfig,
+    /// `[retry]`: what a step has that says nothing of its own.
+    pub retry: Backoff,
+    pub providers_dir: Option<PathBuf>,
+    pub sources: Vec<SourceConfig>,
+    pub workflows: Arc<Workflows>,
+}
+
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// `sqlite:PATH`, the path made absolute.
+    pub url: String,
+    pub unsafe_durability: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct IngestConfig {
+    pub listen: SocketAddr,
+    /// What vendors call, without a trailing slash.
+    pub public_url: Option<String>,
+    pub behind_proxy: bool,
+    pub tls: Option<Tls>,
+    /// The largest body that is read, in bytes; a provider's definition may allow more.
+    pub body_bytes_max: usize,
+    /// Bodies held in memory at once, in bytes and in requests.
+    pub bodies_bytes_max: usize,
+    pub requests_max: usize,
+    pub connections_max: usize,
+    pub connections_per_address_max: usize,
+}
+
+#[derive(Debug, Clone)]
+pub struct ApiConfig {
+    pub listen: SocketAddr,
+    pub public_url: Option<String>,
+    pub behind_proxy: bool,
+    pub tls: Option<Tls>,
+    /// Empty: a random admin token beside the store.
+    pub tokens: Vec<Token>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Tls {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+#[derive(Debug, Clone)]
+pub struct Token {
+    pub name: String,
+    pub role: Role,
+    pub token: Secret,
+}
+
+/// What a token may do; each may do what those before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    Viewer,
+    Operator,
+    Admin,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct EgressConfig {
+    /// Destinations that are not public addresses.
+    pub allow: Vec<IpNet>,
+}
+
+/// One configured endpoint.
+#[derive(Debug, Clone)]
+pub struct SourceConfig {
+    pub name: String,
+    pub provider: String,
+    /// Resolved, none empty. Empty only where the provider's scheme is `none`.
+    pub secrets: Vec<Secret>,
+    /// `None`: as the provider's definition has it.
+    pub tolerance: Option<Tolerance>,
+    /// Whole URL that the vendor calls; else `ingest.public_url` and the path.
+    pub public_url: Option<String>,
+    /// What the provider's definition declares.
+    pub settings: std::collections::BTreeMap<String, String>,
+    /// Equal bytes are separate events.
+    pub accept_identical: bool,
+    /// How long an equal body without an id is a duplicate.
+    pub derived_window: SignedDuration,
+}
+
+/// How far a signed time may lie from ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tolerance {
+    Off,
+    Within(SignedDuration),
+}

@@ -1,0 +1,43 @@
+//! Everything that RelayFlow knows: no HTTP server, no terminal.
+//!
+//! Data goes one way: a [`request::Request`] is verified, split and normalized by its provider's
+//! definition ([`provider`]), routed to tasks ([`route`]), and committed in one transaction
+//! ([`store`]). Tasks are executed ([`execute`]), and what follows from an outcome is decided by
+//! [`task::Task::after`] alone. The modules stand in reading order, and each uses only those above.
+
+// Values: data, and what can be said about it alone.
+pub mod backoff;
+pub mod clock;
+pub mod id;
+pub mod secret;
+pub mod text;
+
+pub mod event;
+pub mod filter;
+pub mod kind;
+pub mod request;
+pub mod task;
+pub mod timeline;
+
+pub mod diagnostic;
+
+pub mod config;
+pub mod expr;
+
+// Decisions: nothing here waits, reads a clock or touches a disk.
+pub mod provider;
+pub mod workflow;
+
+pub mod route;
+
+// The store: the only place that knows SQL.
+pub mod store;
+
+// Motion: decisions, store and network meet here.
+pub mod egress;
+pub mod execute;
+pub mod ingest;
+pub mod replay;
+
+// The edge that daemon and CLI share.
+pub mod api;

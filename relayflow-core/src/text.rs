@@ -1,0 +1,122 @@
+//! A vendor's text made safe to show. Everything from outside passes here before it becomes a line
+//! on a terminal: it can neither act on the terminal nor look like something else.
+
+use std::borrow::Cow;
+
+/// How many combining marks a letter may bear.
+const MARKS_MAX: usize = 8;
+
+/// One line of text: controls (line ends and tabs too), bidirectional and invisible characters
+/// become visible.
+#[must_use]
+pub fn line(text: &str) -> Cow<'_, str> {
+    make_safe(text, false)
+}
+
+/// The same over several lines: line feeds and tabs stay.
+#[must_use]
+pub fn block(text: &str) -> Cow<'_, str> {
+    make_safe(text, true)
+}
+
+fn make_safe(text: &str, keep_lines: bool) -> Cow<'_, str> {
+    if text.bytes().all(|b| matches!(b, b' '..=b'~') || (keep_lines && matches!(b, b'\n' | b'\t')))
+    {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    let mut marks = 0;
+    for c in text.chars() {
+        marks = if is_mark(c) { marks + 1 } else { 0 };
+        if MARKS_MAX < marks {
+            continue;
+        }
+        match c {
+            '\n' | '\t' if keep_lines => out.push(c),
+            // The Unicode block of control pictures stands in the order of the controls.
+            '\0'..='\u{1f}' => out.push(char::from_u32(0x2400 + u32::from(c)).unwrap_or('?')),
+            '\u{7f}' => out.push('\u{2421}'),
+            c if is_misleading(c) => out.push_str(&format!("<U+{:04X}>", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Characters that a terminal acts on, or that a reader cannot see: C1 controls, bidirectional
+/// controls, zero-width characters, line and paragraph separators, tags, fillers, and private use.
+fn is_misleading(c: char) -> bool {
+    matches!(c,
+        '\u{80}'..='\u{9f}'
+        | '\u{ad}'
+        | '\u{34f}'
+        | '\u{61c}'
+        | '\u{115f}'..='\u{1160}'
+        | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}'
+        | '\u{3164}'
+        | '\u{e000}'..='\u{f8ff}'
+        | '\u{feff}'
+        | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e0fff}'
+        | '\u{f0000}'..='\u{10ffff}')
+}
+
+/// Marks that stack on the letter before them.
+fn is_mark(c: char) -> bool {
+    matches!(c,
+        '\u{300}'..='\u{36f}'
+        | '\u{483}'..='\u{489}'
+        | '\u{591}'..='\u{5bd}'
+        | '\u{610}'..='\u{61a}'
+        | '\u{64b}'..='\u{65f}'
+        | '\u{e31}'
+        | '\u{e34}'..='\u{e3a}'
+        | '\u{e47}'..='\u{e4e}'
+        | '\u{1ab0}'..='\u{1aff}'
+        | '\u{1dc0}'..='\u{1dff}'
+        | '\u{20d0}'..='\u{20ff}'
+        | '\u{fe00}'..='\u{fe2f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_acts_on_a_terminal_becomes_visible() {
+        for (given, shown) in [
+            ("plain", "plain"),
+            ("\u{1b}[31mred", "␛[31mred"),
+            ("a\u{9b}31m", "a<U+009B>31m"),
+            ("\u{202e}fdp.exe", "<U+202E>fdp.exe"),
+            ("a\r\nb\tc", "a␍␊b␉c"),
+            ("zero\u{200b}width", "zero<U+200B>width"),
+            ("del\u{7f}", "del␡"),
+            ("Grüße 日本 🎉", "Grüße 日本 🎉"),
+        ] {
+            assert_eq!(line(given), shown);
+        }
+        assert_eq!(block("a\n\tb\r"), "a\n\tb␍");
+    }
+
+    #[test]
+    fn a_letter_bears_at_most_eight_marks() {
+        let tower = format!("a{}b", "\u{301}".repeat(100));
+        assert_eq!(line(&tower).chars().count(), 2 + MARKS_MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn no_control_survives(text: String) {
+            prop_assert!(!line(&text).chars().any(|c| c.is_control()));
+            prop_assert!(!block(&text).chars().any(|c| c.is_control() && c != '\n' && c != '\t'));
+        }
+    }
+}
