@@ -81,3 +81,8 @@ pub enum Field {
     Header(String),
     Where,
 }
+impl std::fmt::Display for Field {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self:?}")
+    }
+}

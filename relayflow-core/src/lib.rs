@@ -3,7 +3,8 @@
 //! Data goes one way: a [`request::Request`] is verified, split and normalized by its provider's
 //! definition ([`provider`]), routed to tasks ([`route`]), and committed in one transaction
 //! ([`store`]). Tasks are executed ([`execute`]), and what follows from an outcome is decided by
-//! [`task::Task::after`] alone. The modules stand in reading order, and each uses only those above.
+//! [`task::Task::after`] alone. The modules stand in reading order; each uses those of its own block
+//! and of the blocks above.
 
 // Values: data, and what can be said about it alone.
 pub mod backoff;
@@ -12,23 +13,24 @@ pub mod id;
 pub mod secret;
 pub mod text;
 
-pub mod event;
-pub mod filter;
+pub mod diagnostic;
 pub mod kind;
 pub mod request;
 pub mod task;
+
+pub mod event;
+pub mod expr;
+pub mod filter;
 pub mod timeline;
 
-pub mod diagnostic;
+// The edge that daemon and CLI share: bodies and codes, values too.
+pub mod api;
 
+// Decisions: nothing here waits, reads a clock or touches a disk (but to read configuration).
 pub mod config;
-pub mod expr;
-
-// Decisions: nothing here waits, reads a clock or touches a disk.
 pub mod provider;
-pub mod workflow;
-
 pub mod route;
+pub mod workflow;
 
 // The store: the only place that knows SQL.
 pub mod store;
@@ -38,6 +40,4 @@ pub mod egress;
 pub mod execute;
 pub mod ingest;
 pub mod replay;
-
-// The edge that daemon and CLI share.
-pub mod api;
+pub mod view;

@@ -1,8 +1,31 @@
 //! The store: the only room that knows SQL.
 //!
-//! Reads go through a pool; every write goes through one writer ([`writer`]), which commits together
+//! Reads go through a pool; every write goes through one writer (`writer.rs`), which commits together
 //! what arrives together. What is written down here is what `guarantees.md` promises: a request, its
 //! events, their tasks and their timeline in one transaction, before anybody is answered.
+
+mod commit;
+mod db;
+mod error;
+mod events;
+mod query;
+mod replays;
+mod requests;
+mod settle;
+mod stats;
+mod tasks;
+mod timeline;
+mod writer;
+
+pub use db::sqlite_path;
+pub use error::{Refusal, StoreError};
+pub use events::{AttemptRow, EventRow, IdTable, TaskRow};
+pub use query::{Over, QueryError, Selection};
+pub(crate) use replays::PLAN_LIFE_US;
+pub use replays::{Control, Item, ItemRow, ItemVerdict, PlanRow, ReplayRow};
+pub use requests::RequestRow;
+pub use stats::Counters;
+pub use timeline::Of;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,8 +33,12 @@ use std::time::Instant;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 
+use sqlx::SqlitePool;
+use tokio::sync::{mpsc, watch};
+
+use crate::clock::Clock;
 use crate::event::IntegrationEvent;
-use crate::id::{EventId, RequestId, TaskId};
+use crate::id::{EventId, RequestId, TaskId, WorkerId};
 use crate::request::Request;
 use crate::task::{AttemptStatus, DeadReason, Slot, Task, Transition};
 
@@ -113,7 +140,7 @@ pub struct LeasedTask {
 #[derive(Debug)]
 pub struct EventContext {
     pub event: IntegrationEvent,
-    pub headers: Vec<(String, String)>,
+    pub headers: Arc<Vec<(String, String)>>,
 }
 
 /// How an attempt ended and what follows, to be written down together or not at all.
@@ -153,4 +180,320 @@ pub struct KeptRequest {
     pub headers: Vec<(String, String)>,
     pub status: String,
     pub body: Bytes,
+}
+
+/// Which database is open.
+#[derive(Debug, Clone)]
+pub(crate) enum Db {
+    Sqlite(SqlitePool),
+}
+
+/// Runs `$body` on whichever database is open. Each copy sees its own driver's pool, so the text and
+/// the binds are written once and still typed for each.
+macro_rules! on_db {
+    ($db:expr, $pool:ident => $body:expr) => {
+        match $db {
+            crate::store::Db::Sqlite($pool) => $body,
+        }
+    };
+}
+use on_db;
+
+/// The store, open. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Store(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    db: Db,
+    clock: Clock,
+    path: std::path::PathBuf,
+    /// `None`: opened to read.
+    writing: Option<Writing>,
+}
+
+#[derive(Debug)]
+struct Writing {
+    door: std::sync::RwLock<Option<Arc<writer::Door>>>,
+    thread: std::sync::Mutex<Option<std::thread::JoinHandle<()>>>,
+    timeline: watch::Receiver<i64>,
+    due: watch::Receiver<u64>,
+    failed: watch::Receiver<Option<String>>,
+    digest_key: [u8; 32],
+    rejected_uncounted: std::sync::atomic::AtomicI64,
+    _lock: db::Lock,
+}
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct OpenOptions {
+    pub url: String,
+    /// A fresh one for each start of a process.
+    pub worker: WorkerId,
+    pub clock: Clock,
+}
+
+/// An open store, and the tasks that its commits lease to this process.
+#[derive(Debug)]
+pub struct Opened {
+    pub store: Store,
+    pub leased: mpsc::UnboundedReceiver<LeasedTask>,
+}
+
+impl Store {
+    /// Opens the store, makes it where there is none, and brings its schema up to date. This process
+    /// is the only one that may write it until it is closed.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Locked`] if another process has it, [`StoreError::Newer`] if a later RelayFlow
+    /// wrote it, [`StoreError::Corrupt`] if the file is damaged.
+    pub async fn open(options: OpenOptions) -> Result<Opened, StoreError> {
+        let path = sqlite_path(&options.url)?;
+        db::prepare_files(&path)?;
+        let lock = db::Lock::take(&path)?;
+        db::migrate(&path).await?;
+        let (leased, leased_out) = mpsc::unbounded_channel();
+        let (timeline, timeline_out) = watch::channel(0);
+        let (due, due_out) = watch::channel(0);
+        let (failed, failed_out) = watch::channel(None);
+        check_after_unclean_stop(&path, failed.clone()).await?;
+        let after = writer::After { leased, timeline, due, failed, worker: options.worker };
+        let (door, thread) = writer::start(&path, options.clock.clone(), after)?;
+        let store = Self(Arc::new(Inner {
+            db: Db::Sqlite(db::readers(&path).await?),
+            clock: options.clock,
+            path,
+            writing: Some(Writing {
+                door: std::sync::RwLock::new(Some(Arc::new(door))),
+                thread: std::sync::Mutex::new(Some(thread)),
+                timeline: timeline_out,
+                due: due_out,
+                failed: failed_out,
+                digest_key: [0; 32],
+                rejected_uncounted: std::sync::atomic::AtomicI64::new(0),
+                _lock: lock,
+            }),
+        }));
+        let key = store.digest_key_kept().await?;
+        let store = store.with_digest_key(key)?;
+        store.mark("clean", "no").await?;
+        Ok(Opened { store, leased: leased_out })
+    }
+
+    /// Opens a store to read it only: a dead daemon's, or a backup.
+    pub async fn open_read_only(url: &str) -> Result<Self, StoreError> {
+        let path = sqlite_path(url)?;
+        if !path.exists() {
+            let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+            return Err(StoreError::File { path, source });
+        }
+        let db = Db::Sqlite(db::readers(&path).await?);
+        Ok(Self(Arc::new(Inner { db, clock: Clock::Wall, path, writing: None })))
+    }
+
+    fn with_digest_key(self, key: [u8; 32]) -> Result<Self, StoreError> {
+        let mut inner = Arc::try_unwrap(self.0).map_err(|_| StoreError::Closed)?;
+        if let Some(writing) = &mut inner.writing {
+            writing.digest_key = key;
+        }
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// The clock whose moments the store keeps.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// The file that it is in.
+    #[must_use]
+    pub fn path(&self) -> &std::path::Path {
+        &self.0.path
+    }
+
+    /// The key under which headers that carry a token are digested before they are kept.
+    #[must_use]
+    pub fn digest_key(&self) -> [u8; 32] {
+        self.0.writing.as_ref().map_or([0; 32], |w| w.digest_key)
+    }
+
+    /// Changes with each commit: the number of the last timeline row.
+    #[must_use]
+    pub fn timeline_changed(&self) -> watch::Receiver<i64> {
+        self.0.writing.as_ref().map_or_else(|| watch::channel(0).1, |w| w.timeline.clone())
+    }
+
+    /// Changes when something may have become due. A hint: lost, it costs one poll.
+    #[must_use]
+    pub fn due_changed(&self) -> watch::Receiver<u64> {
+        self.0.writing.as_ref().map_or_else(|| watch::channel(0).1, |w| w.due.clone())
+    }
+
+    /// Says why, once the store must not be used any more.
+    #[must_use]
+    pub fn failed(&self) -> watch::Receiver<Option<String>> {
+        self.0.writing.as_ref().map_or_else(|| watch::channel(None).1, |w| w.failed.clone())
+    }
+
+    fn db(&self) -> &Db {
+        &self.0.db
+    }
+
+    fn door(&self) -> Result<Arc<writer::Door>, StoreError> {
+        let writing = self.0.writing.as_ref().ok_or(StoreError::Closed)?;
+        let door = writing.door.read().map_err(|_| StoreError::Closed)?;
+        door.clone().ok_or(StoreError::Closed)
+    }
+
+    /// Runs `work` in the writer's next transaction, and answers once it is on stable storage. `work`
+    /// may run twice; an error of it undoes what it wrote.
+    pub(super) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        F: FnMut(&mut writer::Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (call, answer) = writer::Call::new(work);
+        self.door()?.send(Box::new(call))?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// The same for what nobody waits for.
+    pub(super) fn write_later<F>(&self, work: F)
+    where
+        F: FnMut(&mut writer::Tx<'_>) -> Result<(), StoreError> + Send + 'static,
+    {
+        let (call, _) = writer::Call::new(work);
+        if let Ok(door) = self.door() {
+            // The process ends if the door is closed.
+            let _ = door.send(Box::new(call));
+        }
+    }
+
+    /// Commits a request with its events and tasks. Once it is handed over, it is committed (or not)
+    /// whatever becomes of the future that waits here.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Busy`] when more waits than the writer can take, [`StoreError::Full`] when the
+    /// disk is: nothing was written. [`StoreError::Closed`]: unknown; a repetition is a duplicate.
+    pub async fn commit(&self, request: NewRequest) -> Result<Receipt, StoreError> {
+        let (commit, answer) = commit::Commit::new(request);
+        self.door()?.admit(Box::new(commit))?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Whether a request would be turned away: asked before its body is read.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.door().is_ok_and(|door| door.is_full(0))
+    }
+
+    /// Counts a request that was not verified, and keeps it in its source's ring as soon as the
+    /// writer is idle. Under load it may be counted only.
+    pub fn reject(&self, rejected: NewRejected) {
+        use std::sync::atomic::Ordering::Relaxed;
+        let (Ok(door), Some(writing)) = (self.door(), self.0.writing.as_ref()) else {
+            return;
+        };
+        let is_kept = door.send_when_idle(Box::new(commit::Reject(rejected)));
+        // Under a flood a count waits for the next that finds the writer less busy.
+        let count = writing.rejected_uncounted.fetch_add(1, Relaxed) + 1;
+        if is_kept || count >= 64 {
+            let count = writing.rejected_uncounted.swap(0, Relaxed);
+            let _ = door.send(Box::new(commit::CountRejected(count)));
+        }
+    }
+
+    /// Everything handed over so far is on stable storage.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        self.write(|_| Ok(())).await
+    }
+
+    /// Closes the store: what was handed over is written, the log is emptied, the file is marked as
+    /// cleanly left. Other clones find it closed.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        let Some(writing) = self.0.writing.as_ref() else {
+            return Ok(());
+        };
+        self.mark("clean", "yes").await?;
+        if let Ok(mut door) = writing.door.write() {
+            *door = None;
+        }
+        let thread = writing.thread.lock().ok().and_then(|mut thread| thread.take());
+        on_db!(self.db(), pool => pool.close().await);
+        if let Some(thread) = thread {
+            let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                return Err(StoreError::Closed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets what need not be remembered: counters of minutes long past.
+    pub async fn tidy(&self) -> Result<(), StoreError> {
+        self.write(|tx| stats::forget_minutes(tx)).await
+    }
+
+    async fn mark(&self, name: &'static str, value: &'static str) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            tx.run(
+                "insert into meta (name, value) values ($1, $2)
+                 on conflict (name) do update set value = excluded.value",
+                [name, value],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The kept digest key; drawn when the store is new.
+    async fn digest_key_kept(&self) -> Result<[u8; 32], StoreError> {
+        let mut fresh = [0_u8; 32];
+        getrandom::fill(&mut fresh).map_err(|_| StoreError::Value { what: "no randomness" })?;
+        let text = self
+            .write(move |tx| {
+                tx.run(
+                    "insert into meta (name, value) values ('digest_key', $1) on conflict do nothing",
+                    [hex::encode(fresh)],
+                )?;
+                tx.row("select value from meta where name = 'digest_key'", [], |r| r.get::<_, String>(0))
+            })
+            .await?
+            .ok_or(StoreError::Value { what: "no digest key" })?;
+        let mut key = [0; 32];
+        hex::decode_to_slice(text, &mut key)
+            .map_err(|_| StoreError::Value { what: "a digest key" })?;
+        Ok(key)
+    }
+}
+
+/// After a stop that was not clean the file is checked: at once where that is quick, else beside the
+/// daemon's work, which then ends if the file is damaged.
+async fn check_after_unclean_stop(
+    path: &std::path::Path,
+    failed: watch::Sender<Option<String>>,
+) -> Result<(), StoreError> {
+    let path = path.to_owned();
+    let check = move || -> Result<(), StoreError> {
+        let connection = rusqlite::Connection::open(&path)?;
+        let clean: Option<String> = connection
+            .query_row("select value from meta where name = 'clean'", [], |r| r.get(0))
+            .map(Some)
+            .or_else(
+                |e| if e == rusqlite::Error::QueryReturnedNoRows { Ok(None) } else { Err(e) },
+            )?;
+        drop(connection);
+        if clean.as_deref() != Some("no") || db::quick_check_inline(&path)?.is_some() {
+            return Ok(());
+        }
+        std::thread::spawn(move || {
+            if let Err(error) = db::quick_check(&path) {
+                failed.send_replace(Some(error.to_string()));
+            }
+        });
+        Ok(())
+    };
+    tokio::task::spawn_blocking(check).await.map_err(|_| StoreError::Closed)?
 }

@@ -1,0 +1,712 @@
+//! A request with its events and tasks, in one transaction. Duplicates fall out here: they are found
+//! by a unique index, never by looking first.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::SignedDuration;
+use rusqlite::params;
+use tokio::sync::oneshot;
+
+use super::timeline::{self, Row};
+use super::writer::{After, Job, Tx};
+use super::{
+    EventContext, LeasedTask, NewEvent, NewRejected, NewRequest, NewTask, Receipt, Reread,
+    StoreError,
+};
+use crate::event::{IntegrationEvent, Payload};
+use crate::id::{EventId, RequestId};
+use crate::request::{CorrelationId, Request};
+use crate::task::{Task, TaskStatus};
+use crate::timeline::What;
+
+/// How long a lease lasts before it must be renewed (guarantees: Leases).
+pub(super) const LEASE: SignedDuration = SignedDuration::from_secs(30);
+/// What a source's ring of rejected requests holds.
+const REJECTED_MAX: i64 = 1000;
+const REJECTED_BYTES_MAX: i64 = 64 * 1024 * 1024;
+
+/// A request on its way to the writer.
+pub(super) struct Commit {
+    request: Request,
+    source: Arc<str>,
+    provider: Arc<str>,
+    headers: String,
+    kept_target: String,
+    scheme: Arc<str>,
+    skew_ms: Option<i64>,
+    unreadable: Option<String>,
+    reread: Option<Reread>,
+    events: Vec<Candidate>,
+    reply: oneshot::Sender<Result<Receipt, StoreError>>,
+}
+
+/// An event that may turn out to be known.
+struct Candidate {
+    context: Arc<EventContext>,
+    tasks: Vec<NewTask>,
+    derived_window: SignedDuration,
+    /// Set by `run`: the event that it is, and whether that was known.
+    found: (EventId, bool),
+}
+
+impl Commit {
+    pub(super) fn new(new: NewRequest) -> (Self, oneshot::Receiver<Result<Receipt, StoreError>>) {
+        let (reply, answer) = oneshot::channel();
+        let headers = serde_json::to_string(&new.headers).unwrap_or_else(|_| "[]".to_owned());
+        let kept = Arc::new(new.headers);
+        let events = new.events.into_iter().map(|event| Candidate::new(event, &kept)).collect();
+        let commit = Self {
+            request: new.request,
+            source: new.source,
+            provider: new.provider,
+            headers,
+            kept_target: new.kept_target,
+            scheme: new.scheme,
+            skew_ms: new.skew_ms,
+            unreadable: new.unreadable,
+            reread: new.reread,
+            events,
+            reply,
+        };
+        (commit, answer)
+    }
+
+    fn status(&self) -> &'static str {
+        if self.unreadable.is_some() {
+            "dead"
+        } else if !self.events.is_empty() && self.events.iter().all(|e| e.found.1) {
+            "duplicate"
+        } else {
+            "accepted"
+        }
+    }
+
+    fn receipt(&self) -> Receipt {
+        Receipt {
+            request: self.request.id,
+            events: self.events.iter().map(|e| e.found).collect(),
+            is_dead: self.unreadable.is_some(),
+        }
+    }
+}
+
+impl Candidate {
+    fn new(new: NewEvent, headers: &Arc<Vec<(String, String)>>) -> Self {
+        let id = new.event.id;
+        Self {
+            context: Arc::new(EventContext { event: new.event, headers: Arc::clone(headers) }),
+            tasks: new.tasks,
+            derived_window: new.derived_window,
+            found: (id, false),
+        }
+    }
+}
+
+impl Job for Commit {
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        let place = if self.reread.is_some() { events_before(tx, self.request.id)? } else { 0 };
+        let mut taken = place;
+        for i in 0..self.events.len() {
+            let (request, reread) = (&self.request, self.reread.as_ref());
+            let (scheme, skew_ms) = (&self.scheme, self.skew_ms);
+            let candidate = &mut self.events[i];
+            candidate.found = find_or_take(tx, candidate, request.id)?;
+            if candidate.found.1 {
+                continue;
+            }
+            insert_event(tx, candidate, taken)?;
+            insert_tasks(tx, candidate)?;
+            note_committed(tx, candidate, scheme, skew_ms, reread)?;
+            taken += 1;
+        }
+        let first = self.events.iter().find(|e| !e.found.1).map(|e| e.found.0);
+        self.write_request(tx, taken, if place == 0 { first } else { None })
+    }
+
+    fn finish(mut self: Box<Self>, written: Result<(), StoreError>, after: &After) {
+        if let Err(error) = written {
+            let _ = self.reply.send(Err(error));
+            return;
+        }
+        let leased_at = Instant::now();
+        for candidate in self.events.iter_mut().filter(|e| !e.found.1) {
+            hand_over(candidate, leased_at, after);
+        }
+        let receipt = self.receipt();
+        // The sender may have hung up; what is committed stays committed.
+        let _ = self.reply.send(Ok(receipt));
+    }
+
+    fn bytes(&self) -> usize {
+        self.request.body.len() + 512
+    }
+}
+
+impl Commit {
+    fn write_request(
+        &self,
+        tx: &mut Tx<'_>,
+        taken: i64,
+        first: Option<EventId>,
+    ) -> Result<(), StoreError> {
+        let status = self.status();
+        let ended = self.unreadable.as_ref().map(|_| tx.now_us);
+        let reason = self.unreadable.as_ref().map(|_| "unreadable");
+        match &self.reread {
+            None => {
+                insert_request(
+                    tx,
+                    &RequestRow {
+                        request: &self.request,
+                        source: &self.source,
+                        provider: &self.provider,
+                        headers: &self.headers,
+                        target: &self.kept_target,
+                        status,
+                        events: taken,
+                        first,
+                        scheme: Some(&self.scheme),
+                        skew_ms: self.skew_ms,
+                        reason,
+                        detail: self.unreadable.as_deref(),
+                        ended,
+                    },
+                )?;
+                tx.count("requests", "", 1);
+            }
+            Some(reread) => self.update_request(tx, reread, taken, first)?,
+        }
+        if let Some(why) = &self.unreadable {
+            tx.count("dead_requests", "", 1);
+            timeline::append(
+                tx,
+                &Row {
+                    request_id: Some(self.request.id),
+                    detail: Some(timeline::detail(&[("error", why.as_str().into())])),
+                    ..Row::new(What::Unreadable)
+                },
+            )?;
+        }
+        Ok(())
+    }
+
+    /// A kept request was read again: what it is now follows from this reading.
+    fn update_request(
+        &self,
+        tx: &mut Tx<'_>,
+        reread: &Reread,
+        taken: i64,
+        first: Option<EventId>,
+    ) -> Result<(), StoreError> {
+        let id = self.request.id.bytes();
+        let was = tx
+            .row("select status from request where id = $1", params![id], |r| {
+                r.get::<_, String>(0)
+            })?
+            .ok_or_else(|| StoreError::NotFound { id: self.request.id.to_string() })?;
+        if was != "rejected" && was != "dead" && was != "discarded" {
+            return Err(StoreError::Changed {
+                id: self.request.id.to_string(),
+                found: was,
+                wanted: "rejected or dead".to_owned(),
+            });
+        }
+        let is_dead = self.unreadable.is_some();
+        tx.run(
+            "update request set status = $1, events = $2, first_event_id = coalesce(first_event_id, $3),
+                scheme = $4, skew_ms = $5, reason = $6, detail = $7, ended_us = $8
+             where id = $9",
+            params![
+                self.status(),
+                taken,
+                first.as_ref().map(|f| f.bytes().as_slice()),
+                &*self.scheme,
+                self.skew_ms,
+                is_dead.then_some("unreadable"),
+                self.unreadable,
+                is_dead.then_some(tx.now_us),
+                id,
+            ],
+        )?;
+        match was.as_str() {
+            "rejected" => {
+                tx.count("requests", "", 1);
+                leave_ring(tx, &self.source, bytes_of(&self.request));
+            }
+            "dead" => tx.count("dead_requests", "", -1),
+            _ => {}
+        }
+        timeline::append(
+            tx,
+            &Row {
+                request_id: Some(self.request.id),
+                replay_id: reread.replay_id,
+                detail: Some(timeline::detail(&[
+                    ("who", reread.who.as_str().into()),
+                    ("reason", reread.reason.as_deref().into()),
+                    ("was", was.as_str().into()),
+                    ("status", self.status().into()),
+                ])),
+                ..Row::new(if was == "rejected" { What::Readmitted } else { What::Replayed })
+            },
+        )
+    }
+}
+
+/// Events that earlier readings of the request took in.
+fn events_before(tx: &Tx<'_>, request: RequestId) -> Result<i64, StoreError> {
+    let found =
+        tx.row("select events from request where id = $1", params![request.bytes()], |r| r.get(0))?;
+    Ok(found.unwrap_or(0))
+}
+
+/// Takes the event's key, or finds the event that has it. The index decides.
+fn find_or_take(
+    tx: &mut Tx<'_>,
+    candidate: &Candidate,
+    request: RequestId,
+) -> Result<(EventId, bool), StoreError> {
+    let event = &candidate.context.event;
+    if let Some(known) = take_key(tx, candidate)? {
+        note_duplicate(tx, event, known, request, false)?;
+        return Ok((known, true));
+    }
+    let Some(known) = take_digest(tx, event)? else {
+        return Ok((event.id, false));
+    };
+    // The same signed bytes under another id: from now on that id is the known event's too.
+    tx.run(
+        "update event_key set event_id = $1
+         where source = $2 and provider = $3 and type = $4 and external_id = $5",
+        params![
+            known.bytes(),
+            &*event.source,
+            &*event.provider,
+            event.event_type,
+            event.external_id
+        ],
+    )?;
+    note_duplicate(tx, event, known, request, true)?;
+    Ok((known, true))
+}
+
+fn take_key(tx: &Tx<'_>, candidate: &Candidate) -> Result<Option<EventId>, StoreError> {
+    let event = &candidate.context.event;
+    let taken = tx.run(
+        "insert into event_key (source, provider, type, external_id, event_id, first_us)
+         values ($1, $2, $3, $4, $5, $6) on conflict do nothing",
+        params![
+            &*event.source,
+            &*event.provider,
+            event.event_type,
+            event.external_id,
+            event.id.bytes(),
+            tx.now_us,
+        ],
+    )?;
+    if taken == 1 {
+        return Ok(None);
+    }
+    let key = params![&*event.source, &*event.provider, event.event_type, event.external_id];
+    let (known, first_us) = tx
+        .row(
+            "select event_id, first_us from event_key
+             where source = $1 and provider = $2 and type = $3 and external_id = $4",
+            key,
+            |r| Ok((r.get::<_, Vec<u8>>(0)?, r.get::<_, i64>(1)?)),
+        )?
+        .ok_or(StoreError::Value { what: "an event key that is there and not there" })?;
+    let window = i64::try_from(candidate.derived_window.as_micros()).unwrap_or(i64::MAX);
+    if event.id_is_derived && tx.now_us.saturating_sub(first_us) > window {
+        // A vendor without ids may send equal bytes again for something new.
+        tx.run(
+            "update event_key set event_id = $1, first_us = $2
+             where source = $3 and provider = $4 and type = $5 and external_id = $6",
+            params![
+                event.id.bytes(),
+                tx.now_us,
+                &*event.source,
+                &*event.provider,
+                event.event_type,
+                event.external_id,
+            ],
+        )?;
+        return Ok(None);
+    }
+    EventId::from_bytes(&known).map(Some).ok_or(StoreError::Value { what: "an event's id" })
+}
+
+fn take_digest(tx: &Tx<'_>, event: &IntegrationEvent) -> Result<Option<EventId>, StoreError> {
+    let Some(digest) = &event.signed_digest else {
+        return Ok(None);
+    };
+    let taken = tx.run(
+        "insert into event_digest (source, type, digest, event_id, first_us)
+         values ($1, $2, $3, $4, $5) on conflict do nothing",
+        params![&*event.source, event.event_type, digest, event.id.bytes(), tx.now_us],
+    )?;
+    if taken == 1 {
+        return Ok(None);
+    }
+    let known = tx.row(
+        "select event_id from event_digest where source = $1 and type = $2 and digest = $3",
+        params![&*event.source, event.event_type, digest],
+        |r| r.get::<_, Vec<u8>>(0),
+    )?;
+    known
+        .and_then(|bytes| EventId::from_bytes(&bytes))
+        .map(Some)
+        .ok_or(StoreError::Value { what: "an event's id" })
+}
+
+fn note_duplicate(
+    tx: &mut Tx<'_>,
+    event: &IntegrationEvent,
+    known: EventId,
+    request: RequestId,
+    same_bytes: bool,
+) -> Result<(), StoreError> {
+    let differs =
+        !same_bytes && payload_of(tx, known)?.is_some_and(|known| known != event.payload.json());
+    tx.run("update event set duplicates = duplicates + 1 where id = $1", params![known.bytes()])?;
+    tx.count("duplicates", "", 1);
+    if differs {
+        tx.count("payload_differs", "", 1);
+    }
+    timeline::append(
+        tx,
+        &Row {
+            request_id: Some(request),
+            event_id: Some(known),
+            detail: Some(timeline::detail(&[
+                ("payload_differs", differs.into()),
+                ("same_bytes", same_bytes.into()),
+                ("external_id", event.external_id.as_str().into()),
+            ])),
+            ..Row::new(What::Duplicate)
+        },
+    )
+}
+
+/// The known event's payload, while it is kept.
+fn payload_of(tx: &Tx<'_>, event: EventId) -> Result<Option<String>, StoreError> {
+    let found = tx.row(
+        "select e.payload, e.payload_from, e.payload_to, b.bytes from event e
+         join request r on r.id = e.request_id join body b on b.id = r.body_id where e.id = $1",
+        params![event.bytes()],
+        |r| {
+            let converted: Option<String> = r.get(0)?;
+            let from: Option<i64> = r.get(1)?;
+            let to: Option<i64> = r.get(2)?;
+            let body = r.get_ref(3)?.as_blob().unwrap_or_default();
+            Ok(converted.or_else(|| {
+                let range = usize::try_from(from?).ok()?..usize::try_from(to?).ok()?;
+                String::from_utf8(body.get(range)?.to_vec()).ok()
+            }))
+        },
+    )?;
+    Ok(found.flatten())
+}
+
+fn insert_event(tx: &mut Tx<'_>, candidate: &Candidate, place: i64) -> Result<(), StoreError> {
+    let event = &candidate.context.event;
+    let (from, to, converted) = match &event.payload {
+        Payload::Slice { from, to, .. } => {
+            (i64::try_from(*from).ok(), i64::try_from(*to).ok(), None)
+        }
+        Payload::Converted(text) => (None, None, Some(text.as_str())),
+    };
+    let count = |status| {
+        i64::try_from(candidate.tasks.iter().filter(|t| first_status(t) == status).count())
+            .unwrap_or(0)
+    };
+    let own = CorrelationId::of(event.request_id);
+    tx.run(
+        "insert into event (id, request_id, place, source, provider, type, kind, external_id,
+            id_is_derived, subject, occurred_us, received_us, correlation_id, attributes,
+            payload_from, payload_to, payload, contract, attempts, queued, running, dead)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+            $19, $20, $21, $22)",
+        params![
+            event.id.bytes(),
+            event.request_id.bytes(),
+            place,
+            &*event.source,
+            &*event.provider,
+            event.event_type,
+            event.kind.as_deref(),
+            event.external_id,
+            event.id_is_derived,
+            event.subject,
+            event.occurred_at.as_microsecond(),
+            event.received_at.as_microsecond(),
+            (event.correlation_id != own).then(|| event.correlation_id.as_str()),
+            event.attributes,
+            from,
+            to,
+            converted,
+            &*event.contract,
+            i64::from(count(TaskStatus::Running) > 0),
+            count(TaskStatus::Queued),
+            count(TaskStatus::Running),
+            count(TaskStatus::Dead),
+        ],
+    )?;
+    tx.count("events", "", 1);
+    Ok(())
+}
+
+/// What a new task is committed as.
+fn first_status(task: &NewTask) -> TaskStatus {
+    match (&task.dead, &task.slot) {
+        (Some(_), _) => TaskStatus::Dead,
+        (None, Some(_)) if task.needs.is_empty() => TaskStatus::Running,
+        (None, _) => TaskStatus::Queued,
+    }
+}
+
+fn insert_tasks(tx: &mut Tx<'_>, candidate: &Candidate) -> Result<(), StoreError> {
+    let now = tx.now_us;
+    let lease_until = now + i64::try_from(LEASE.as_micros()).unwrap_or(0);
+    for task in &candidate.tasks {
+        let status = first_status(task);
+        let is_running = status == TaskStatus::Running;
+        let (reason, error) = match &task.dead {
+            Some((reason, error)) => (Some(reason.as_str()), Some(error.as_str())),
+            None => (None, None),
+        };
+        let names = (!task.needs.is_empty()).then(|| task.needs.join(" "));
+        tx.run(
+            "insert into task (id, event_id, workflow, step, destination, status, attempt, failures,
+                needs, need_names, check_when, created_us, since_us, due_us, worker, lease_until_us,
+                ended_us, reason, error, error_id)
+             values ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9, $10, $11, $11, $11, $12, $13, $14, $15,
+                $16, $17)",
+            params![
+                task.id.bytes(),
+                candidate.context.event.id.bytes(),
+                &*task.workflow,
+                &*task.step,
+                &*task.destination,
+                status.as_str(),
+                i64::from(is_running),
+                i64::try_from(task.needs.len()).unwrap_or(i64::MAX),
+                names,
+                i64::from(task.dead.is_some()),
+                now,
+                is_running.then(|| tx.worker.bytes().as_slice()),
+                is_running.then_some(lease_until),
+                task.dead.as_ref().map(|_| now),
+                reason,
+                error,
+                error.map(|e| super::tasks::error_id(&task.step, None, e)),
+            ],
+        )?;
+        tx.count(super::stats::task_counter(status), &task.destination, 1);
+        tx.has_due |= status == TaskStatus::Queued;
+    }
+    Ok(())
+}
+
+fn note_committed(
+    tx: &mut Tx<'_>,
+    candidate: &Candidate,
+    scheme: &str,
+    skew_ms: Option<i64>,
+    reread: Option<&Reread>,
+) -> Result<(), StoreError> {
+    let event = &candidate.context.event;
+    let tasks = candidate.tasks.iter().map(|t| (t.id, first_status(t))).collect::<Vec<_>>();
+    timeline::append_committed(
+        tx,
+        &timeline::Committed {
+            request_id: event.request_id,
+            event_id: event.id,
+            replay_id: reread.and_then(|r| r.replay_id),
+            received_us: event.received_at.as_microsecond(),
+            scheme,
+            skew_ms,
+            tasks: &tasks,
+        },
+    )
+}
+
+/// Gives the tasks that were committed leased to the workers.
+fn hand_over(candidate: &mut Candidate, leased_at: Instant, after: &After) {
+    let event_id = candidate.context.event.id;
+    for task in &mut candidate.tasks {
+        if first_status(task) != TaskStatus::Running {
+            continue;
+        }
+        let leased = LeasedTask {
+            task: Task {
+                id: task.id,
+                event_id,
+                workflow: Arc::clone(&task.workflow),
+                step: Arc::clone(&task.step),
+                destination: Arc::clone(&task.destination),
+                attempt: 1,
+                failures: 0,
+                lost_starts: 0,
+                since: candidate.context.event.received_at,
+            },
+            event: Arc::clone(&candidate.context),
+            has_needs: false,
+            start_on_record: false,
+            check_when: false,
+            leased_at,
+            slot: task.slot.take(),
+        };
+        // Nobody listens once the workers have drained; the lease then ends as any other.
+        let _ = after.leased.send(leased);
+    }
+}
+
+struct RequestRow<'a> {
+    request: &'a Request,
+    source: &'a str,
+    provider: &'a str,
+    headers: &'a str,
+    target: &'a str,
+    status: &'a str,
+    events: i64,
+    first: Option<EventId>,
+    scheme: Option<&'a str>,
+    skew_ms: Option<i64>,
+    reason: Option<&'a str>,
+    detail: Option<&'a str>,
+    ended: Option<i64>,
+}
+
+fn insert_request(tx: &mut Tx<'_>, row: &RequestRow<'_>) -> Result<(), StoreError> {
+    let request = row.request;
+    let body_id = tx.next_body();
+    tx.run("insert into body (id, bytes) values ($1, $2)", params![body_id, &request.body[..]])?;
+    let correlation = request.correlation_id();
+    let own = correlation == CorrelationId::of(request.id);
+    tx.run(
+        "insert into request (id, source, provider, method, target, headers, body_id, body_bytes,
+            correlation_id, received_us, status, events, first_event_id, scheme, skew_ms, reason,
+            detail, ended_us)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+        params![
+            request.id.bytes(),
+            row.source,
+            row.provider,
+            request.method.as_str(),
+            row.target,
+            row.headers,
+            body_id,
+            bytes_of(request),
+            (!own).then(|| correlation.as_str()),
+            request.received_at.as_microsecond(),
+            row.status,
+            row.events,
+            row.first.as_ref().map(|f| f.bytes().as_slice()),
+            row.scheme,
+            row.skew_ms,
+            row.reason,
+            row.detail,
+            row.ended,
+        ],
+    )?;
+    Ok(())
+}
+
+/// Rejected requests are always counted; kept they are when the writer has time.
+pub(super) struct CountRejected(pub(super) i64);
+
+impl Job for CountRejected {
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        tx.count("rejected", "", self.0);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, _: Result<(), StoreError>, _: &After) {}
+
+    fn is_urgent(&self) -> bool {
+        false
+    }
+}
+
+pub(super) struct Reject(pub(super) NewRejected);
+
+impl Job for Reject {
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        let rejected = &self.0;
+        let headers = serde_json::to_string(&rejected.headers).unwrap_or_else(|_| "[]".to_owned());
+        insert_request(
+            tx,
+            &RequestRow {
+                request: &rejected.request,
+                source: &rejected.source,
+                provider: &rejected.provider,
+                headers: &headers,
+                target: &rejected.kept_target,
+                status: "rejected",
+                events: 0,
+                first: None,
+                scheme: None,
+                skew_ms: None,
+                reason: Some(&rejected.reason),
+                detail: Some(&rejected.detail),
+                ended: None,
+            },
+        )?;
+        timeline::append(
+            tx,
+            &Row {
+                request_id: Some(rejected.request.id),
+                detail: Some(timeline::detail(&[("reason", rejected.reason.as_str().into())])),
+                ..Row::new(What::Rejected)
+            },
+        )?;
+        tx.count("ring", &rejected.source, 1);
+        tx.count("ring_bytes", &rejected.source, bytes_of(&rejected.request));
+        bound_ring(tx, &rejected.source)
+    }
+
+    fn finish(self: Box<Self>, _: Result<(), StoreError>, _: &After) {}
+
+    fn bytes(&self) -> usize {
+        self.0.request.body.len() + 512
+    }
+
+    fn is_urgent(&self) -> bool {
+        false
+    }
+}
+
+/// The oldest rejected requests of a source make room: in count and in bytes.
+fn bound_ring(tx: &mut Tx<'_>, source: &str) -> Result<(), StoreError> {
+    loop {
+        let count = tx.total("ring", source)?;
+        let bytes = tx.total("ring_bytes", source)?;
+        if count <= REJECTED_MAX && (bytes <= REJECTED_BYTES_MAX || count <= 1) {
+            return Ok(());
+        }
+        let oldest = tx.row(
+            "select id, body_id, body_bytes from request where source = $1 and status = 'rejected'
+             order by id limit 1",
+            params![source],
+            |r| Ok((r.get::<_, Vec<u8>>(0)?, r.get::<_, i64>(1)?, r.get::<_, i64>(2)?)),
+        )?;
+        let Some((id, body_id, body_bytes)) = oldest else {
+            return Ok(());
+        };
+        tx.run("delete from timeline where request_id = $1 and event_id is null", params![id])?;
+        tx.run("delete from request where id = $1", params![id])?;
+        tx.run("delete from body where id = $1", params![body_id])?;
+        leave_ring(tx, source, body_bytes);
+    }
+}
+
+fn leave_ring(tx: &mut Tx<'_>, source: &str, body_bytes: i64) {
+    tx.count("ring", source, -1);
+    tx.count("ring_bytes", source, -body_bytes);
+}
+
+fn bytes_of(request: &Request) -> i64 {
+    i64::try_from(request.body.len()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,624 @@
+//! From a query to a document: what the API answers and what `--db` prints, said once.
+
+mod convert;
+mod trace;
+
+use bytes::Bytes;
+
+use crate::api::codes::Code;
+use crate::api::{
+    DeadLetter, DeadLetterGroup, Event, List, Plan, PlanCounts, Queue, Replay, ReplayCounts,
+    ReplayItem, ReplayTotals, Request, Stats, Task, TimelineEntry, Total, V,
+};
+use crate::event::micros;
+use crate::filter::{Filter, FilterError, Now};
+use crate::id::{EventId, PlanId, ReplayId, RequestId, TaskId};
+use crate::store::{
+    EventRow, IdTable, Of, Over, QueryError, Selection, Store, StoreError, TaskRow,
+};
+use crate::task::TaskStatus;
+use convert::{counts, dead_request, dead_task};
+pub use trace::trace;
+
+/// What a list counts to before it says "at least so many".
+const COUNT_MAX: usize = 10_000;
+/// What a count may take; rows never wait for it longer.
+const COUNT_TIME: std::time::Duration = std::time::Duration::from_millis(200);
+/// The most entries of one timeline.
+const TIMELINE_MAX: usize = 10_000;
+/// How many dead letters a grouping reads at most.
+const GROUPED_MAX: usize = 100_000;
+const PAGE: usize = 1000;
+
+/// A page of a list that is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// A filter (`cli.md`, 4).
+    pub q: Option<String>,
+    pub limit: usize,
+    /// `next_cursor` of the page before.
+    pub cursor: Option<String>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ViewError {
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    #[error("`{0}` is not a cursor of this list; take `next_cursor` of the page before")]
+    Cursor(String),
+    #[error("`{0}` is not an id; ids begin with evt_, tsk_, req_, rpl_ or pln_")]
+    Id(String),
+    #[error("`{0}` does not exist")]
+    NotFound(String),
+    #[error("`{0}` begins more than one id; type more of it")]
+    Ambiguous(String),
+    #[error(
+        "`{0}` is nothing to group by: wanted error, source, type, dest, workflow, step or reason"
+    )]
+    By(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ViewError {
+    /// The stable code of the problem.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Filter(_) | Self::Query(_) | Self::By(_) => Code::BadFilter,
+            Self::Cursor(_) => Code::BadCursor,
+            Self::Id(_) => Code::BadId,
+            Self::NotFound(_) => Code::NoSuchObject,
+            Self::Ambiguous(_) => Code::Ambiguous,
+            Self::Store(error) => store_code(error),
+        }
+    }
+}
+
+/// The stable code of a store's error.
+#[must_use]
+pub fn store_code(error: &StoreError) -> Code {
+    use crate::store::Refusal;
+    match error {
+        StoreError::Busy => Code::Overloaded,
+        StoreError::Full => Code::DiskFull,
+        StoreError::NotFound { .. } => Code::NoSuchObject,
+        StoreError::Changed { .. } => Code::StateChanged,
+        StoreError::Refused { code, .. } => match code {
+            Refusal::PlanUsed => Code::PlanUsed,
+            Refusal::PlanExpired => Code::PlanExpired,
+            Refusal::PlanChanged => Code::PlanChanged,
+            Refusal::Empty => Code::EmptySelection,
+            Refusal::State => Code::StateChanged,
+        },
+        _ => Code::Store,
+    }
+}
+
+/// The filter of a page; the empty one where it has none.
+fn filter_of(store: &Store, q: Option<&str>) -> Result<Filter, ViewError> {
+    let now = Now { now: store.clock().now(), zone: jiff::tz::TimeZone::UTC };
+    Ok(q.map_or(Ok(Filter::All), |q| Filter::parse(q, &now))?)
+}
+
+fn list<T>(
+    kind: &str,
+    items: Vec<T>,
+    next_cursor: Option<String>,
+    total: Option<Total>,
+) -> List<T> {
+    List { v: V, kind: kind.to_owned(), items, next_cursor, total }
+}
+
+/// A page read with one row too many, so that its end is known.
+fn cut<T>(rows: &mut Vec<T>, limit: usize) -> bool {
+    let more = limit < rows.len();
+    rows.truncate(limit);
+    more
+}
+
+fn cursor<T: std::str::FromStr>(page: &Page) -> Result<Option<T>, ViewError> {
+    let parse = |text: &String| text.parse().map_err(|_| ViewError::Cursor(text.clone()));
+    page.cursor.as_ref().map(parse).transpose()
+}
+
+/// A cursor of a list in the order of its ends: microseconds, `.`, id.
+fn end_cursor<T: std::str::FromStr>(page: &Page) -> Result<Option<(i64, T)>, ViewError> {
+    let Some(text) = &page.cursor else {
+        return Ok(None);
+    };
+    let read = || {
+        let (ended, id) = text.split_once('.')?;
+        Some((ended.parse().ok()?, id.parse().ok()?))
+    };
+    read().map(Some).ok_or_else(|| ViewError::Cursor(text.clone()))
+}
+
+/// The id that `text` is or begins; exactly one.
+macro_rules! resolver {
+    ($(#[$doc:meta])* $name:ident, $id:ty, $table:expr) => {
+        $(#[$doc])*
+        pub async fn $name(store: &Store, text: &str) -> Result<$id, ViewError> {
+            let (low, high) = <$id>::range(text).ok_or_else(|| ViewError::Id(text.to_owned()))?;
+            let found = store.ids_between($table, low.bytes(), high.bytes()).await?;
+            match found.as_slice() {
+                [] => Err(ViewError::NotFound(text.to_owned())),
+                [one] => <$id>::from_bytes(one).ok_or_else(|| ViewError::NotFound(text.to_owned())),
+                _ => Err(ViewError::Ambiguous(text.to_owned())),
+            }
+        }
+    };
+}
+resolver!(
+    /// The event that an id or a unique prefix of one names.
+    event_id, EventId, IdTable::Event);
+resolver!(
+    /// The task that an id or a unique prefix of one names.
+    task_id, TaskId, IdTable::Task);
+resolver!(
+    /// The request that an id or a unique prefix of one names.
+    request_id, RequestId, IdTable::Request);
+resolver!(
+    /// The replay that an id or a unique prefix of one names.
+    replay_id, ReplayId, IdTable::Replay);
+resolver!(
+    /// The plan that an id or a unique prefix of one names.
+    plan_id, PlanId, IdTable::Plan);
+
+fn total(value: u64) -> Total {
+    let most = u64::try_from(COUNT_MAX).unwrap_or(u64::MAX);
+    Total { value: value.min(most), exact: value <= most }
+}
+
+/// A page of events, newest first.
+pub async fn events(store: &Store, page: &Page) -> Result<List<Event>, ViewError> {
+    let filter = filter_of(store, page.q.as_deref())?;
+    let selection = Selection::new(&filter, Over::Events)?;
+    let mut rows = store.events(&selection, cursor(page)?, page.limit + 1).await?;
+    let more = cut(&mut rows, page.limit);
+    let next = rows.last().filter(|_| more).map(|row| row.event.id.to_string());
+    let count = if filter == Filter::All {
+        let events = u64::try_from(store.counters().await?.total("events")).unwrap_or(0);
+        Some(Total { value: events, exact: true })
+    } else {
+        let counted = store.count_events(&selection, COUNT_MAX);
+        let counted = tokio::time::timeout(COUNT_TIME, counted).await;
+        counted.ok().and_then(Result::ok).map(total)
+    };
+    let mut items = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let mut event = convert::event(row);
+        if row.tasks[2] + row.tasks[4] > 0 {
+            event.error = worst_error(&store.tasks_of(row.event.id).await?);
+        }
+        items.push(event);
+    }
+    Ok(list("event_list", items, next, count))
+}
+
+/// The error that an operator wants to see first: a dead task's, else a retrying one's.
+fn worst_error(tasks: &[TaskRow]) -> Option<String> {
+    let of = |status| tasks.iter().find(|t| t.status == status && t.error.is_some());
+    let task = of(TaskStatus::Dead).or_else(|| of(TaskStatus::Retrying))?;
+    Some(format!("{}/{} {}", task.workflow, task.step, task.error.as_deref().unwrap_or_default()))
+}
+
+async fn event_row(store: &Store, text: &str) -> Result<EventRow, ViewError> {
+    let id = event_id(store, text).await?;
+    store.event(id).await?.ok_or_else(|| ViewError::NotFound(text.to_owned()))
+}
+
+/// One event, whole.
+pub async fn event(store: &Store, id: &str) -> Result<Event, ViewError> {
+    let row = event_row(store, id).await?;
+    let tasks = store.tasks_of(row.event.id).await?;
+    let mut event = convert::whole_event(&row);
+    event.error = worst_error(&tasks);
+    event.steps = Some(with_history(store, &tasks).await?);
+    Ok(event)
+}
+
+async fn with_history(store: &Store, tasks: &[TaskRow]) -> Result<Vec<Task>, ViewError> {
+    let mut all = Vec::with_capacity(tasks.len());
+    for row in tasks {
+        let mut task = convert::task(row);
+        let attempts = store.attempts(row.id).await?;
+        task.history = Some(attempts.iter().map(convert::attempt).collect());
+        all.push(task);
+    }
+    Ok(all)
+}
+
+/// A request as it came in.
+#[derive(Debug, Clone)]
+pub struct Raw {
+    pub method: String,
+    pub target: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Bytes,
+}
+
+/// The exact bytes of a request, or of the request that brought an event.
+pub async fn raw(store: &Store, id: &str) -> Result<Raw, ViewError> {
+    let request = if id.starts_with(EventId::PREFIX) {
+        event_row(store, id).await?.event.request_id
+    } else {
+        request_id(store, id).await?
+    };
+    let row = store.request(request).await?.ok_or_else(|| ViewError::NotFound(id.to_owned()))?;
+    let body = store.body(request).await?.unwrap_or_default();
+    Ok(Raw { method: row.method, target: row.target, headers: row.headers, body })
+}
+
+/// Everything that happened to an event (or to the event of a task), a request or a replay.
+pub async fn timeline(store: &Store, id: &str) -> Result<List<TimelineEntry>, ViewError> {
+    let mut only = None;
+    let of = if id.starts_with(RequestId::PREFIX) {
+        Of::Request(request_id(store, id).await?)
+    } else if id.starts_with(ReplayId::PREFIX) {
+        Of::Replay(replay_id(store, id).await?)
+    } else if id.starts_with(TaskId::PREFIX) {
+        let task = task_id(store, id).await?;
+        only = Some(task);
+        let row = store.task(task).await?.ok_or_else(|| ViewError::NotFound(id.to_owned()))?;
+        Of::Event(row.event_id)
+    } else {
+        Of::Event(event_id(store, id).await?)
+    };
+    let mut entries = store.timeline_of(of, TIMELINE_MAX).await?;
+    entries.retain(|e| only.is_none() || e.task_id.is_none() || e.task_id == only);
+    let mut items = convert::entries(store, &entries).await?;
+    if let Of::Request(request) = of {
+        items.splice(0..0, convert::request_entries(store, request).await?);
+    }
+    Ok(list("timeline", items, None, None))
+}
+
+/// A page of requests, newest first.
+pub async fn requests(store: &Store, page: &Page) -> Result<List<Request>, ViewError> {
+    let filter = filter_of(store, page.q.as_deref())?;
+    let selection = Selection::new(&filter, Over::Requests)?;
+    let mut rows = store.requests(&selection, cursor(page)?, page.limit + 1).await?;
+    let more = cut(&mut rows, page.limit);
+    let next = rows.last().filter(|_| more).map(|row| row.id.to_string());
+    Ok(list("request_list", rows.iter().map(convert::request).collect(), next, None))
+}
+
+/// One request, with its kept headers and its events.
+pub async fn request(store: &Store, id: &str) -> Result<Request, ViewError> {
+    let found = request_id(store, id).await?;
+    let row = store.request(found).await?.ok_or_else(|| ViewError::NotFound(id.to_owned()))?;
+    let events = store.events_of(found).await?;
+    let mut request = convert::request(&row);
+    request.headers = Some(convert::shown_headers(&row.headers));
+    request.event_ids = Some(events.iter().map(|e| e.event.id.to_string()).collect());
+    Ok(request)
+}
+
+/// A page of tasks, newest first.
+pub async fn tasks(store: &Store, page: &Page) -> Result<List<Task>, ViewError> {
+    let selection = Selection::new(&filter_of(store, page.q.as_deref())?, Over::Tasks)?;
+    let mut rows = store.tasks(&selection, cursor(page)?, page.limit + 1).await?;
+    let more = cut(&mut rows, page.limit);
+    let next = rows.last().filter(|_| more).map(|row| row.id.to_string());
+    Ok(list("task_list", rows.iter().map(convert::task).collect(), next, None))
+}
+
+/// One task with its attempts.
+pub async fn task(store: &Store, id: &str) -> Result<Task, ViewError> {
+    let found = task_id(store, id).await?;
+    let row = store.task(found).await?.ok_or_else(|| ViewError::NotFound(id.to_owned()))?;
+    let mut all = with_history(store, &[row]).await?;
+    all.pop().ok_or_else(|| ViewError::NotFound(id.to_owned()))
+}
+
+/// A page of dead letters, the latest first: tasks, and requests that could not be read.
+pub async fn dead_letters(store: &Store, page: &Page) -> Result<List<DeadLetter>, ViewError> {
+    let filter = filter_of(store, page.q.as_deref())?;
+    let mut items = dead_page(store, &filter, page).await?;
+    let more = cut(&mut items, page.limit);
+    let next =
+        items.last().filter(|_| more).map(|(ended, letter)| format!("{ended}.{}", letter.id));
+    let count = if filter == Filter::All {
+        let counters = store.counters().await?;
+        let dead = counters.tasks(TaskStatus::Dead) + counters.total("dead_requests");
+        Some(Total { value: u64::try_from(dead).unwrap_or(0), exact: true })
+    } else {
+        None
+    };
+    let items = items.into_iter().map(|(_, letter)| letter).collect();
+    Ok(list("dead_letter_list", items, next, count))
+}
+
+/// Tasks and requests, merged by when they died; one more than the page holds.
+async fn dead_page(
+    store: &Store,
+    filter: &Filter,
+    page: &Page,
+) -> Result<Vec<(i64, DeadLetter)>, ViewError> {
+    let after = page.cursor.as_ref().and_then(|text| text.split_once('.'));
+    let is_request = after.is_some_and(|(_, id)| id.starts_with(RequestId::PREFIX));
+    // Of one microsecond tasks come before requests: behind a request no task of it is left, and
+    // behind a task every request of it is.
+    let (of_task, of_request) = match (page.cursor.is_some(), is_request) {
+        (false, _) => (None, None),
+        (true, true) => {
+            let (ended, id) = end_cursor::<RequestId>(page)?.ok_or_else(|| bad_cursor(page))?;
+            (TaskId::range("tsk_").map(|(low, _)| (ended, low)), Some((ended, id)))
+        }
+        (true, false) => {
+            let (ended, id) = end_cursor::<TaskId>(page)?.ok_or_else(|| bad_cursor(page))?;
+            (Some((ended, id)), RequestId::range("req_").map(|(_, high)| (ended, high)))
+        }
+    };
+    let mut items = Vec::new();
+    let requests = Selection::new(filter, Over::Requests);
+    match Selection::new(filter, Over::DeadTasks) {
+        Ok(tasks) => {
+            for row in store.dead_tasks(&tasks, of_task, page.limit + 1).await? {
+                items.push((row.ended_us.unwrap_or(0), dead_task(&row)));
+            }
+        }
+        Err(error) if requests.is_err() => return Err(error.into()),
+        Err(_) => {}
+    }
+    if let Ok(requests) = requests {
+        let wants_discarded = page.q.as_deref().is_some_and(|q| q.contains("discarded"));
+        for row in store.dead_requests(&requests, of_request, page.limit + 1).await? {
+            if row.status == "dead" || wants_discarded {
+                items.push((row.ended_us.unwrap_or(0), dead_request(&row)));
+            }
+        }
+    }
+    items.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| b.1.id.cmp(&a.1.id)));
+    Ok(items)
+}
+
+fn bad_cursor(page: &Page) -> ViewError {
+    ViewError::Cursor(page.cursor.clone().unwrap_or_default())
+}
+
+/// Dead letters that share a value, the most frequent first.
+pub async fn dead_letter_groups(
+    store: &Store,
+    page: &Page,
+    by: &str,
+) -> Result<List<DeadLetterGroup>, ViewError> {
+    let filter = filter_of(store, page.q.as_deref())?;
+    let mut groups: Vec<DeadLetterGroup> = Vec::new();
+    let mut places: std::collections::HashMap<String, usize> = std::collections::HashMap::new();
+    let mut at = Page { q: page.q.clone(), limit: PAGE, cursor: None };
+    let mut read = 0;
+    loop {
+        let mut letters = dead_page(store, &filter, &at).await?;
+        let more = cut(&mut letters, PAGE);
+        read += letters.len();
+        for (ended, letter) in &letters {
+            let value = value_of(letter, by)?;
+            let died = micros(crate::clock::from_micros(*ended));
+            match places.get(&value) {
+                Some(place) => {
+                    // The latest come first.
+                    groups[*place].count += 1;
+                    groups[*place].first_at = died;
+                }
+                None => {
+                    places.insert(value.clone(), groups.len());
+                    groups.push(convert::group(by, value, died, letter));
+                }
+            }
+        }
+        at.cursor = letters.last().map(|(ended, letter)| format!("{ended}.{}", letter.id));
+        if !more || GROUPED_MAX <= read {
+            break;
+        }
+    }
+    groups.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| b.last_at.cmp(&a.last_at)));
+    let count = u64::try_from(groups.len()).unwrap_or(0);
+    groups.truncate(page.limit);
+    Ok(list(
+        "dead_letter_group_list",
+        groups,
+        None,
+        Some(Total { value: count, exact: read < GROUPED_MAX }),
+    ))
+}
+
+fn value_of(letter: &DeadLetter, by: &str) -> Result<String, ViewError> {
+    let value = match by {
+        "error" => letter.error_id.clone(),
+        "source" => Some(letter.source.clone()),
+        "type" => letter.event_type.clone(),
+        "dest" => letter.destination.clone(),
+        "workflow" => letter.workflow.clone(),
+        "step" => letter.step.clone(),
+        "reason" => Some(letter.reason.clone()),
+        other => return Err(ViewError::By(other.to_owned())),
+    };
+    Ok(value.unwrap_or_else(|| "–".to_owned()))
+}
+
+/// The queue of each destination, as the store has it; `state` and `concurrency` are the daemon's to
+/// say.
+pub async fn queues(store: &Store) -> Result<List<Queue>, ViewError> {
+    let counters = store.counters().await?;
+    let now = store.clock().now_us();
+    let mut items = Vec::new();
+    for name in counters.destinations() {
+        let of = |status| counters.tasks_of(&name, status);
+        let oldest = store.oldest_queued(&counters, Some(&name)).await?;
+        items.push(Queue {
+            v: V,
+            object: "queue".to_owned(),
+            depth: of(TaskStatus::Queued) + of(TaskStatus::Retrying),
+            running: of(TaskStatus::Running),
+            retrying: of(TaskStatus::Retrying),
+            dead: of(TaskStatus::Dead),
+            oldest_queued_seconds: oldest.map(|us| seconds(now - us)),
+            state: "open".to_owned(),
+            concurrency: 0,
+            name,
+        });
+    }
+    Ok(list("queue_list", items, None, None))
+}
+
+fn seconds(us: i64) -> f64 {
+    std::time::Duration::from_micros(u64::try_from(us).unwrap_or(0)).as_secs_f64()
+}
+
+/// The numbers.
+pub async fn stats(store: &Store) -> Result<Stats, ViewError> {
+    let counters = store.counters().await?;
+    let now = store.clock().now();
+    let oldest = store.oldest_queued(&counters, None).await?;
+    let by = TaskStatus::ALL.iter().map(|status| counters.tasks(*status));
+    let mut tasks = [0; 7];
+    tasks.iter_mut().zip(by).for_each(|(slot, count)| *slot = count);
+    Ok(Stats {
+        v: V,
+        object: "stats".to_owned(),
+        at: micros(now),
+        events: counters.total("events"),
+        requests: counters.total("requests"),
+        rejected: counters.total("rejected"),
+        duplicates: counters.total("duplicates"),
+        tasks: counts(tasks),
+        dead_letters: counters.tasks(TaskStatus::Dead) + counters.total("dead_requests"),
+        oldest_queued_seconds: oldest.map(|us| seconds(now.as_microsecond() - us)),
+        retry_rate: counters.retry_rate(),
+        replays: ReplayTotals {
+            running: counters.total("replay.running"),
+            paused: counters.total("replay.paused"),
+            done: counters.total("replay.done"),
+            cancelled: counters.total("replay.cancelled"),
+        },
+    })
+}
+
+/// One plan.
+pub async fn plan(store: &Store, id: &str) -> Result<Plan, ViewError> {
+    let found = plan_id(store, id).await?;
+    let row = store.plan(found).await?.ok_or_else(|| ViewError::NotFound(id.to_owned()))?;
+    let summary: Option<crate::replay::Summary> = serde_json::from_str(&row.summary).ok();
+    let now = store.clock().now_us();
+    let status = match row.used_us {
+        Some(_) => "used",
+        None if row.expires_us < now => "expired",
+        None => "planned",
+    };
+    let moment = |us| micros(crate::clock::from_micros(us));
+    Ok(Plan {
+        v: V,
+        object: "plan".to_owned(),
+        id: row.id.to_string(),
+        hash: row.hash,
+        action: row.action,
+        mode: row.mode,
+        q: row.q,
+        created_at: moment(row.created_us),
+        expires_at: moment(row.expires_us),
+        status: status.to_owned(),
+        items: summary.as_ref().map_or_else(PlanCounts::default, |s| s.counts),
+        oldest_at: summary.as_ref().and_then(|s| s.oldest_at.clone()),
+        newest_at: summary.as_ref().and_then(|s| s.newest_at.clone()),
+        events: summary.as_ref().map_or(0, |s| s.events),
+        groups: summary.map(|s| s.groups).unwrap_or_default(),
+    })
+}
+
+/// A page of replays, newest first.
+pub async fn replays(store: &Store, page: &Page) -> Result<List<Replay>, ViewError> {
+    let mut rows = store.replays(cursor(page)?, page.limit + 1).await?;
+    let more = cut(&mut rows, page.limit);
+    let next = rows.last().filter(|_| more).map(|row| row.id.to_string());
+    let mut items = Vec::with_capacity(rows.len());
+    for row in &rows {
+        items.push(convert::replay(row, replay_counts(store, row).await?));
+    }
+    Ok(list("replay_list", items, next, None))
+}
+
+/// One replay.
+pub async fn replay(store: &Store, id: &str) -> Result<Replay, ViewError> {
+    let found = replay_id(store, id).await?;
+    let row = store.replay(found).await?.ok_or_else(|| ViewError::NotFound(id.to_owned()))?;
+    Ok(convert::replay(&row, replay_counts(store, &row).await?))
+}
+
+pub(crate) async fn replay_counts(
+    store: &Store,
+    row: &crate::store::ReplayRow,
+) -> Result<ReplayCounts, ViewError> {
+    let total = u64::try_from(row.total).unwrap_or(0);
+    let mut counts = ReplayCounts { total, ..ReplayCounts::default() };
+    let mut seen = 0;
+    for (state, verdict, count) in store.replay_counts(row.id).await? {
+        let count = u64::try_from(count).unwrap_or(0);
+        seen += count;
+        match (state.as_str(), verdict.as_deref()) {
+            ("moved", _) => counts.moved += count,
+            ("ended", Some("ok")) => counts.ok += count,
+            ("ended", Some("discarded")) => counts.discarded += count,
+            ("ended", Some("skipped")) | ("skipped", _) => counts.skipped += count,
+            ("cancelled", _) => counts.cancelled += count,
+            _ => counts.dead += count,
+        }
+    }
+    let left = total.saturating_sub(seen);
+    if row.status == "cancelled" {
+        counts.cancelled += left
+    } else {
+        counts.pending = left
+    }
+    Ok(counts)
+}
+
+/// Items of a replay with their verdicts, in the plan's order.
+pub async fn replay_items(
+    store: &Store,
+    id: &str,
+    page: &Page,
+) -> Result<List<ReplayItem>, ViewError> {
+    let found = replay_id(store, id).await?;
+    let row = store.replay(found).await?.ok_or_else(|| ViewError::NotFound(id.to_owned()))?;
+    let behind: i64 = cursor(page)?.unwrap_or(0);
+    let mut rows = store.replay_items(&row, behind, page.limit + 1).await?;
+    let more = cut(&mut rows, page.limit);
+    let next = rows.last().filter(|_| more).map(|item| item.place.to_string());
+    let items = rows.iter().map(convert::replay_item).collect();
+    let total = Total { value: u64::try_from(row.total).unwrap_or(0), exact: true };
+    Ok(list("replay_item_list", items, next, Some(total)))
+}
+
+/// What a tail has read.
+#[derive(Debug, Clone)]
+pub struct Tail {
+    pub entries: Vec<TimelineEntry>,
+    /// Where the next call goes on.
+    pub last: i64,
+}
+
+/// Where a tail begins that wants only what happens from now on.
+pub async fn tail_end(store: &Store) -> i64 {
+    store.timeline_end().await.unwrap_or(0)
+}
+
+/// Entries behind `after` that match, of the next `limit` rows of the timeline.
+pub async fn tail(
+    store: &Store,
+    after: i64,
+    limit: usize,
+    q: Option<&str>,
+) -> Result<Tail, ViewError> {
+    let filter = filter_of(store, q)?;
+    let entries = store.timeline_after(after, limit).await?;
+    let last = entries.last().map_or(after, |e| e.seq);
+    let mut items = convert::entries(store, &entries).await?;
+    convert::check_tail_filter(&filter)?;
+    items.retain(|entry| convert::entry_matches(&filter, entry));
+    Ok(Tail { entries: items, last })
+}
