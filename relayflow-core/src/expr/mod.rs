@@ -19,6 +19,7 @@ use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use serde_json::Value;
 
 pub use scope::{Bound, FIELDS, Scope};
+pub(crate) use template::host_end;
 pub use template::{Escape, Template};
 
 use scope::Needs;

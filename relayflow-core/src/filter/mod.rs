@@ -1,5 +1,9 @@
 //! The filter language of CLI, TUI and API (`cli.md`, 4): read, printed, matched. One parser for all.
 
+mod time;
+
+pub use time::{Now, TimeError, parse_duration, parse_time, show_duration};
+
 /// What is selected.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Filter {
