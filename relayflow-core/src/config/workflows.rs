@@ -47,10 +47,12 @@ const METHODS: [Method; 7] = [
     Method::OPTIONS,
 ];
 
-/// A step as read, with where its name stands.
+/// A step as read: its names are checked although something else in it is wrong.
 struct Read {
-    step: Step,
-    needs_at: Option<Origin>,
+    name: String,
+    needs: Vec<String>,
+    needs_at: Origin,
+    step: Option<Step>,
     /// The steps that its texts read; `None` if they may read any.
     reads: Vec<(Origin, Option<Vec<String>>)>,
 }
@@ -154,9 +156,9 @@ impl Reader<'_> {
             self.error(&section.from.clone(), message, Some(format!("[[{path}.steps]]")));
         }
         let steps: Vec<Read> =
-            tables.into_iter().filter_map(|t| self.step(t, &path, dirs, retry)).collect();
+            tables.into_iter().map(|table| self.step(table, &path, dirs, retry)).collect();
         self.check_needs(&steps);
-        steps.into_iter().map(|read| Arc::new(read.step)).collect()
+        steps.into_iter().filter_map(|read| read.step.map(Arc::new)).collect()
     }
 
     fn step(
@@ -165,7 +167,7 @@ impl Reader<'_> {
         workflow: &str,
         dirs: &Dirs,
         retry: Backoff,
-    ) -> Option<Read> {
+    ) -> Read {
         let s = &mut section;
         let name_at = self.setting(s, "name").map(|setting| setting.from);
         let name = self.require(s, "name", units::text);
@@ -195,16 +197,17 @@ impl Reader<'_> {
             ["delay", "order_by", "after_dead", "if", "connector", "email", "concurrency", "rate"];
         self.not_yet(s, &later);
         self.finish(&section);
-        let (action, destination) = action?;
-        let step = Step {
-            name: name?.into(),
-            needs: needs.into_iter().map(Into::into).collect(),
+        let needs_at = needs_at.or(name_at).unwrap_or(section.from);
+        let name = name.unwrap_or_default();
+        let step = action.zip(backoff).map(|((action, destination), backoff)| Step {
+            name: name.as_str().into(),
+            needs: needs.iter().map(|need| need.as_str().into()).collect(),
             timeout,
-            backoff: backoff?,
+            backoff,
             action,
             destination,
-        };
-        Some(Read { step, needs_at: needs_at.or(name_at), reads })
+        });
+        Read { name, needs, needs_at, step, reads }
     }
 
     fn http(
@@ -372,32 +375,29 @@ impl Reader<'_> {
     /// steps that have run by then.
     fn check_needs(&mut self, steps: &[Read]) {
         let mut names = HashSet::new();
-        for Read { step, needs_at, .. } in steps {
-            let Some(from) = needs_at else { continue };
-            if !names.insert(&*step.name) {
-                self.error(from, format!("two steps are named `{}`", step.name), None);
+        for Read { name, needs, needs_at, .. } in steps {
+            if !names.insert(name) && !name.is_empty() {
+                self.error(needs_at, format!("two steps are named `{name}`"), None);
             }
-            for need in &step.needs {
-                if !steps.iter().any(|other| other.step.name == *need) {
-                    let near = nearest(need, steps.iter().map(|other| &*other.step.name));
-                    let fix = near.map(|near| format!("did you mean `{near}`?"));
-                    let at = self.within(from, need, &(0..need.len()));
-                    self.error(&at, format!("`{}` needs the unknown step `{need}`", step.name), fix);
-                }
+            for need in needs.iter().filter(|need| !steps.iter().any(|s| s.name == **need)) {
+                let near = nearest(need, steps.iter().map(|other| other.name.as_str()));
+                let fix = near.map(|near| format!("did you mean `{near}`?"));
+                let at = self.within(needs_at, need, &(0..need.len()));
+                self.error(&at, format!("`{name}` needs the unknown step `{need}`"), fix);
             }
-            if before(steps, &step.name).contains(&*step.name) {
-                self.error(from, format!("`{}` needs itself, in the end", step.name), None);
+            if before(steps, name).contains(name.as_str()) {
+                self.error(needs_at, format!("`{name}` needs itself, in the end"), None);
             }
         }
-        for Read { step, reads, .. } in steps {
-            let before = before(steps, &step.name);
+        for Read { name, reads, .. } in steps {
+            let before = before(steps, name);
             for (from, reads) in reads {
                 let outside = match reads {
-                    None => before.is_empty().then_some("any step"),
+                    None => before.is_empty().then_some("…"),
                     Some(reads) => reads.iter().map(String::as_str).find(|r| !before.contains(r)),
                 };
                 if let Some(outside) = outside {
-                    let message = format!("`{}` reads {outside}, which it does not need", step.name);
+                    let message = format!("`{name}` reads `steps.{outside}`, which it does not need");
                     let fix = format!("needs = [\"{outside}\"]");
                     self.error(from, message, Some(fix));
                 }
@@ -409,8 +409,8 @@ impl Reader<'_> {
 /// Every step that must have run before the step `name`.
 fn before<'s>(steps: &'s [Read], name: &str) -> HashSet<&'s str> {
     let needs_of = |name: &str| {
-        let step = steps.iter().find(|read| &*read.step.name == name);
-        step.into_iter().flat_map(|read| read.step.needs.iter().map(|need| &**need))
+        let read = steps.iter().find(|read| read.name == name);
+        read.into_iter().flat_map(|read| read.needs.iter().map(String::as_str))
     };
     let mut found: HashSet<&str> = HashSet::new();
     let mut next: Vec<&str> = needs_of(name).collect();

@@ -30,6 +30,9 @@ impl Provider {
 
     #[must_use]
     pub fn types(&self) -> Vec<(String, Option<Arc<str>>)> {
+        if &*self.name != "stripe" {
+            return Vec::new();
+        }
         vec![("charge.failed".to_owned(), Some("payment.failed".into()))]
     }
 }
