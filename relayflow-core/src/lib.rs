@@ -12,17 +12,18 @@ pub mod id;
 pub mod secret;
 pub mod text;
 
+pub mod request;
+
 pub mod event;
+pub mod expr;
 pub mod filter;
 pub mod kind;
-pub mod request;
 pub mod task;
 pub mod timeline;
 
 pub mod diagnostic;
 
 pub mod config;
-pub mod expr;
 
 // Decisions: nothing here waits, reads a clock or touches a disk.
 pub mod provider;

@@ -41,12 +41,7 @@ fn tasks_of(workflow: &Arc<Workflow>, bound: &Bound<'_>) -> Vec<NewTask> {
     workflow.steps.iter().map(task).collect()
 }
 
-fn new_task(
-    workflow: &Workflow,
-    step: &Step,
-    bound: &Bound<'_>,
-    failure: Option<&str>,
-) -> NewTask {
+fn new_task(workflow: &Workflow, step: &Step, bound: &Bound<'_>, failure: Option<&str>) -> NewTask {
     let (destination, unresolved) = match destination(step, bound) {
         Ok(destination) => (destination, None),
         Err(why) => (NOWHERE.into(), Some(why)),
@@ -153,7 +148,8 @@ mod tests {
 
     #[test]
     fn an_event_finds_its_workflows_by_kind_type_and_any_each_once() {
-        let one = |name, on: &[On]| workflow(name, on, None, vec![step("s", &[], "https://a.example/")]);
+        let one =
+            |name, on: &[On]| workflow(name, on, None, vec![step("s", &[], "https://a.example/")]);
         let list = vec![
             one("f", &[of_type("github", "charge.failed")]),
             one("e", &[of_type("stripe", "charge")]),
@@ -177,14 +173,18 @@ mod tests {
             routed(vec![workflow("w", &[On::Any], when, steps)], "{}"),
             ["w/crm crm.example []", r#"w/mail mail.example:8443 ["crm"]"#]
         );
-        let never = workflow("w", &[On::Any], Some("false"), vec![step("s", &[], "https://a.example/")]);
+        let never =
+            workflow("w", &[On::Any], Some("false"), vec![step("s", &[], "https://a.example/")]);
         assert!(routed(vec![never], "{}").is_empty());
     }
 
     #[test]
     fn an_expression_that_gives_nothing_is_a_dead_letter_of_the_first_steps() {
         let steps = || {
-            vec![step("crm", &[], "https://crm.example/"), step("mail", &["crm"], "https://m.example/")]
+            vec![
+                step("crm", &[], "https://crm.example/"),
+                step("mail", &["crm"], "https://m.example/"),
+            ]
         };
         assert_eq!(
             routed(vec![workflow("w", &[On::Any], Some("event.payload.x > 1"), steps())], "{}"),
@@ -198,7 +198,12 @@ mod tests {
     #[test]
     fn a_host_that_an_event_gives_is_told_when_it_is_routed() {
         let list = || {
-            vec![workflow("w", &[On::Any], None, vec![step("s", &[], "https://{{ event.payload.host }}/x")])]
+            vec![workflow(
+                "w",
+                &[On::Any],
+                None,
+                vec![step("s", &[], "https://{{ event.payload.host }}/x")],
+            )]
         };
         assert_eq!(routed(list(), r#"{"host":"EU.example.com"}"#), ["w/s eu.example.com []"]);
         for bad in [r#"{"host":"a b"}"#, r#"{"host":"x@y"}"#, "{}", r#"{"host":""}"#] {

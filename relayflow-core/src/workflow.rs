@@ -176,7 +176,16 @@ mod tests {
         ] {
             assert_eq!(destination_of(url).as_deref(), Ok(destination), "{url}");
         }
-        for url in ["ftp://x/", "file:///etc/passwd", "/x", "https://", "https://a:b@x/", "x", "https:///x", "https:x"] {
+        for url in [
+            "ftp://x/",
+            "file:///etc/passwd",
+            "/x",
+            "https://",
+            "https://a:b@x/",
+            "x",
+            "https:///x",
+            "https:x",
+        ] {
             assert!(destination_of(url).is_err(), "{url}");
         }
         assert_eq!(&*command_destination("./bin/notify.sh"), "command:notify.sh");

@@ -63,7 +63,8 @@ impl Config {
         overrides: &Overrides,
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let named = explicit.map(Path::to_path_buf).or_else(|| env(CONFIG_VARIABLE).map(Into::into));
+        let named =
+            explicit.map(Path::to_path_buf).or_else(|| env(CONFIG_VARIABLE).map(Into::into));
         let path = named.or_else(|| PLACES.iter().map(PathBuf::from).find(|path| path.is_file()));
         let work = PathBuf::from(".");
         let Some(path) = path else {

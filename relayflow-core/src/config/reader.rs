@@ -122,7 +122,11 @@ impl<'e> Reader<'e> {
     }
 
     /// The whole file as a section.
-    pub(super) fn root<'t>(&self, table: &'t DeTable<'t>, defaults: &'t DeTable<'t>) -> Section<'t> {
+    pub(super) fn root<'t>(
+        &self,
+        table: &'t DeTable<'t>,
+        defaults: &'t DeTable<'t>,
+    ) -> Section<'t> {
         Section {
             path: String::new(),
             table: Some(table),
@@ -180,7 +184,11 @@ impl<'e> Reader<'e> {
     pub(super) fn list<'t>(&mut self, of: &mut Section<'t>, key: &'static str) -> Vec<Section<'t>> {
         let Some(setting) = self.setting(of, key) else { return Vec::new() };
         let Raw::Toml(DeValue::Array(items)) = setting.raw else {
-            self.error(&setting.from, format!("wanted a list of tables: `[[{}]]`", setting.key), None);
+            self.error(
+                &setting.from,
+                format!("wanted a list of tables: `[[{}]]`", setting.key),
+                None,
+            );
             return Vec::new();
         };
         let mut found = Vec::new();
@@ -330,7 +338,8 @@ impl<'e> Reader<'e> {
         let starts = name.bytes().next().is_some_and(plain);
         let goes_on = name.bytes().all(|b| plain(b) || b == b'_' || b == b'-');
         if !starts || !goes_on || 64 < name.len() {
-            let message = format!("`{}` cannot be a name", name.chars().take(80).collect::<String>());
+            let message =
+                format!("`{}` cannot be a name", name.chars().take(80).collect::<String>());
             let fix = "up to 64 of a-z, 0-9, `_` and `-`, a letter or digit first".to_owned();
             self.error(from, message, Some(fix));
         }

@@ -71,7 +71,9 @@ pub(super) fn blot_lines(text: &str) -> String {
         let from = if names_one { line.find('=').map_or(line.len(), |at| at + 1) } else { 0 };
         // A list of secrets may go on over lines.
         let hides = names_one || is_open || has_password(line);
-        is_open = hides && (is_open || line.contains('[') || line.contains("\"\"\"")) && !line.contains(']');
+        is_open = hides
+            && (is_open || line.contains('[') || line.contains("\"\"\""))
+            && !line.contains(']');
         if !hides {
             return line.to_owned();
         }
@@ -132,8 +134,11 @@ impl Reader<'_> {
             self.error(&setting.from, message, Some(FORMS.to_owned()));
             return None;
         };
-        let place =
-            Setting { from: Origin::File(value.span()), raw: Raw::Toml(value.get_ref()), ..setting.clone() };
+        let place = Setting {
+            from: Origin::File(value.span()),
+            raw: Raw::Toml(value.get_ref()),
+            ..setting.clone()
+        };
         let text = self.read(&place, units::text)?;
         let from = if matches!(setting.from, Origin::Env(_)) { &setting.from } else { &place.from };
         match name.get_ref().as_ref() {
@@ -154,7 +159,12 @@ impl Reader<'_> {
         }
     }
 
-    fn secret_file(&mut self, setting: &Setting<'_>, path: &Path, from: &Origin) -> Option<Vec<u8>> {
+    fn secret_file(
+        &mut self,
+        setting: &Setting<'_>,
+        path: &Path,
+        from: &Origin,
+    ) -> Option<Vec<u8>> {
         let read = std::fs::metadata(path).and_then(|meta| {
             if SECRET_BYTES_MAX < meta.len() {
                 return Err(std::io::Error::other("it is larger than 64 KiB"));
@@ -174,8 +184,7 @@ impl Reader<'_> {
                 Some(bytes)
             }
             Err(e) => {
-                let message =
-                    format!("`{}`: cannot read `{}`: {e}", setting.key, path.display());
+                let message = format!("`{}`: cannot read `{}`: {e}", setting.key, path.display());
                 self.error(from, message, None);
                 None
             }

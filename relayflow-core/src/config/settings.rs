@@ -9,9 +9,7 @@ use toml::de::DeValue;
 
 use super::reader::{Origin, Reader, Section, Setting};
 use super::units::{self, Raw};
-use super::{
-    ApiConfig, EgressConfig, IngestConfig, Role, SourceConfig, StoreConfig, Tls, Token,
-};
+use super::{ApiConfig, EgressConfig, IngestConfig, Role, SourceConfig, StoreConfig, Tls, Token};
 use crate::backoff::Backoff;
 use crate::provider::Catalog;
 use crate::text::nearest;

@@ -9,10 +9,7 @@ use crate::workflow::{Action, On};
 
 const NO_ENV: &[(&str, &str)] = &[];
 
-fn parse(
-    text: &str,
-    env: &[(&str, &str)],
-) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
+fn parse(text: &str, env: &[(&str, &str)]) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
     let env: HashMap<String, String> =
         env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     let dir = std::path::Path::new("/srv/relayflow");
@@ -327,11 +324,26 @@ fn what_would_be_unsafe_is_refused() {
         (step("http = { url = 'ftp://x.example' }"), "neither http nor https"),
         (step("http = { url = 'https://u:p@x.example' }"), "user name or password"),
         (step("http = { url = '{{ event.payload.url }}' }"), "may not choose the host"),
-        (step("http = { url = 'https://x.example{{ event.subject }}/' }"), "may not choose the host"),
-        (step("http = { url = 'https://x.example', body = 'steps.crm.response' }"), "does not need"),
-        (step("http = { url = 'https://x.example', headers = { 'idempotency-key' = 'x' } }"), "cannot be set"),
-        (step("http = { url = 'https://x.example', headers = { 'Proxy-Authorization' = 'x' } }"), "cannot be set"),
-        (step("http = { url = 'https://x.example', headers = { a = \"x\\ny\" } }"), "may not stand here"),
+        (
+            step("http = { url = 'https://x.example{{ event.subject }}/' }"),
+            "may not choose the host",
+        ),
+        (
+            step("http = { url = 'https://x.example', body = 'steps.crm.response' }"),
+            "does not need",
+        ),
+        (
+            step("http = { url = 'https://x.example', headers = { 'idempotency-key' = 'x' } }"),
+            "cannot be set",
+        ),
+        (
+            step("http = { url = 'https://x.example', headers = { 'Proxy-Authorization' = 'x' } }"),
+            "cannot be set",
+        ),
+        (
+            step("http = { url = 'https://x.example', headers = { a = \"x\\ny\" } }"),
+            "may not stand here",
+        ),
         (step("needs = ['s']\nhttp = { url = 'https://x.example' }"), "needs itself"),
         (step("email = { to = 'x' }\nhttp = { url = 'https://x.example' }"), "not there yet"),
         (step("timeout = '2d'\nhttp = { url = 'https://x.example' }"), "too long"),
@@ -396,7 +408,10 @@ fn no_message_shows_a_secret() {
         let told = bad(text);
         assert!(!told.contains("canary"), "{told}");
     }
-    let env = [("RELAYFLOW_SOURCES__S__SECRETS", "canary"), ("RELAYFLOW_API__TOKENS__A__TOKEN", "canary")];
+    let env = [
+        ("RELAYFLOW_SOURCES__S__SECRETS", "canary"),
+        ("RELAYFLOW_API__TOKENS__A__TOKEN", "canary"),
+    ];
     let text = "[sources.s]\nprovider = 'stripe'\n[api.tokens.a]\nrole = 'x'";
     let errors = parse(text, &env).unwrap_err();
     assert!(!show(&errors).contains("canary"));

@@ -191,11 +191,9 @@ pub(super) fn duration_to(
     longest: SignedDuration,
 ) -> impl Fn(&Raw<'_>) -> Result<SignedDuration, String> {
     move |raw| match duration(raw)? {
-        given if longest < given => Err(format!(
-            "{} is too long: at most {}",
-            show_duration(given),
-            show_duration(longest)
-        )),
+        given if longest < given => {
+            Err(format!("{} is too long: at most {}", show_duration(given), show_duration(longest)))
+        }
         given => Ok(given),
     }
 }

@@ -143,12 +143,7 @@ impl Reader<'_> {
         Some(when)
     }
 
-    fn steps(
-        &mut self,
-        section: &mut Section<'_>,
-        dirs: &Dirs,
-        retry: Backoff,
-    ) -> Vec<Arc<Step>> {
+    fn steps(&mut self, section: &mut Section<'_>, dirs: &Dirs, retry: Backoff) -> Vec<Arc<Step>> {
         let path = section.path.clone();
         let tables = self.list(section, "steps");
         if tables.is_empty() || STEPS_MAX < tables.len() {
@@ -251,12 +246,14 @@ impl Reader<'_> {
             if !dynamic_host {
                 let from = self.within(&setting.from, &text, &(0..head.len()));
                 let message = "an event may not choose the host of a call".to_owned();
-                let fix = "write the host out, or set `dynamic_host = true` beside `url`".to_owned();
+                let fix =
+                    "write the host out, or set `dynamic_host = true` beside `url`".to_owned();
                 self.error(&from, message, Some(fix));
                 return None;
             }
             if url.reads_steps().is_none_or(|steps| !steps.is_empty()) {
-                let message = "a host cannot come from a step: it is told before any runs".to_owned();
+                let message =
+                    "a host cannot come from a step: it is told before any runs".to_owned();
                 self.error(&setting.from, message, None);
             }
             return Some((url, None));
@@ -397,7 +394,8 @@ impl Reader<'_> {
                     Some(reads) => reads.iter().map(String::as_str).find(|r| !before.contains(r)),
                 };
                 if let Some(outside) = outside {
-                    let message = format!("`{name}` reads `steps.{outside}`, which it does not need");
+                    let message =
+                        format!("`{name}` reads `steps.{outside}`, which it does not need");
                     let fix = format!("needs = [\"{outside}\"]");
                     self.error(from, message, Some(fix));
                 }

@@ -54,10 +54,8 @@ impl Budget {
 
     fn list(&mut self, value: &Engine, depth: usize) -> Result<Value, String> {
         let items = value.try_iter().map_err(|e| told(&e))?;
-        let list: Result<Vec<_>, _> = items
-            .checked()
-            .map(|item| self.convert(&item.map_err(|e| told(&e))?, depth))
-            .collect();
+        let list: Result<Vec<_>, _> =
+            items.checked().map(|item| self.convert(&item.map_err(|e| told(&e))?, depth)).collect();
         list.map(Value::Array)
     }
 

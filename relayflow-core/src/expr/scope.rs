@@ -155,9 +155,8 @@ impl<'a> Bound<'a> {
             let of = || Value::from_object(Headers(self.scope.headers.to_vec()));
             self.headers.get_or_init(of).clone()
         });
-        let steps = (needs.0 & STEPS != 0).then(|| {
-            self.steps.get_or_init(|| steps_value(self.scope.steps)).clone()
-        });
+        let steps = (needs.0 & STEPS != 0)
+            .then(|| self.steps.get_or_init(|| steps_value(self.scope.steps)).clone());
         let source = (needs.0 & SOURCE != 0).then(|| Value::from(&*self.scope.event.source));
         Value::from_object(Root { event, headers, source, steps })
     }
@@ -165,7 +164,8 @@ impl<'a> Bound<'a> {
     fn event(&self, needs: Needs) -> Value {
         let event = self.scope.event;
         let mut fields: [Field; FIELDS.len()] = std::array::from_fn(|_| Field::Unused);
-        for (place, field) in fields.iter_mut().enumerate().filter(|(place, _)| needs.field(*place)) {
+        for (place, field) in fields.iter_mut().enumerate().filter(|(place, _)| needs.field(*place))
+        {
             *field = match place {
                 ATTRIBUTES => Field::Json(Arc::clone(self.attributes.get_or_init(|| {
                     Arc::new(LazyJson::new(JsonText::Text(event.attributes.clone())))

@@ -18,8 +18,7 @@ const NAME: &str = "template";
 
 /// Everything but RFC 3986's unreserved characters: an inserted value stays one segment of a path,
 /// or one value of a query.
-const RESERVED: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Where the text goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -289,9 +288,17 @@ fn formatting(write: fn(&mut Output<'_>, &str) -> fmt::Result) -> Environment<'s
                 &owned
             }
             // As JSON has them, not as Python does.
-            ValueKind::Bool => if value.is_true() { "true" } else { "false" },
+            ValueKind::Bool => {
+                if value.is_true() {
+                    "true"
+                } else {
+                    "false"
+                }
+            }
             ValueKind::Undefined => return Err(Error::from(ErrorKind::UndefinedError)),
-            ValueKind::None => return Err(refused("null: `default('…', true)` gives a text for it")),
+            ValueKind::None => {
+                return Err(refused("null: `default('…', true)` gives a text for it"));
+            }
             kind => return Err(refused(&format!("a {kind}: `tojson` makes a text of it"))),
         };
         write(out, text).map_err(|_| Error::new(ErrorKind::WriteFailure, "the text is too long"))

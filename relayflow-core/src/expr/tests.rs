@@ -66,8 +66,10 @@ fn an_expression_sees_the_event_the_request_and_the_steps() {
         ("source", json!("shop")),
         ("request.headers['X-Shop-Domain']", json!("acme")),
         ("steps.crm.response.id", json!(9)),
-        ("{'email': event.attributes.email, 'tags': event.payload.tags}",
-            json!({"email": "a b@example.com", "tags": ["a", "b"]})),
+        (
+            "{'email': event.attributes.email, 'tags': event.payload.tags}",
+            json!({"email": "a b@example.com", "tags": ["a", "b"]}),
+        ),
         ("event.payload.missing is defined", json!(false)),
         ("event.payload.missing|default('x')", json!("x")),
         ("event.idempotency_key", json!("stripe:charge.failed:evt_1")),
@@ -153,7 +155,8 @@ fn a_text_that_nests_or_chains_without_end_is_refused() {
 
 #[test]
 fn nothing_outside_is_reachable() {
-    for text in ["{% include 'x' %}", "{% import 'x' as y %}", "{% extends 'x' %}", "{{ debug() }}"] {
+    for text in ["{% include 'x' %}", "{% import 'x' as y %}", "{% extends 'x' %}", "{{ debug() }}"]
+    {
         assert!(Template::new(text, Escape::Plain).is_err(), "{text}");
     }
 }
@@ -162,7 +165,11 @@ fn nothing_outside_is_reachable() {
 fn what_is_inserted_is_escaped_for_its_place() {
     for (escape, text, shown) in [
         (Escape::Url, "https://x/{{ event.payload.path }}/b", "https://x/..%2Fadmin%3Fx%3D1%23y/b"),
-        (Escape::Url, "https://x/?q={{ event.attributes.email|urlencode }}", "https://x/?q=a%20b%40example.com"),
+        (
+            Escape::Url,
+            "https://x/?q={{ event.attributes.email|urlencode }}",
+            "https://x/?q=a%20b%40example.com",
+        ),
         (Escape::Header, "n {{ event.payload.n }} {{ true }}", "n 7 true"),
         (Escape::Html, "<b>{{ '<i>&' }}</b>", "<b>&lt;i&gt;&amp;</b>"),
         (Escape::Plain, "{{ event.payload.path }}", "../admin?x=1#y"),

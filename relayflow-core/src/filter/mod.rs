@@ -1,8 +1,21 @@
 //! The filter language of CLI, TUI and API (`cli.md`, 4): read, printed, matched. One parser for all.
+//!
+//! What is read is resolved: relative times are moments, `status:failed` is the statuses that it
+//! stands for. So a filter that is printed and read again, at whatever time, selects the same.
 
+mod error;
+mod field;
+mod parse;
+mod print;
 mod time;
 
+pub use error::FilterError;
+pub use print::join;
 pub use time::{Now, TimeError, parse_duration, parse_time, show_duration};
+
+/// The longest text that is read, in bytes, and how deep it may nest.
+pub const FILTER_BYTES_MAX: usize = 4 * 1024;
+pub const FILTER_DEPTH_MAX: usize = 64;
 
 /// What is selected.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +42,7 @@ pub enum Test {
     OneOf(Vec<Word>),
     /// Both ends included, in the field's unit: microseconds since 1970 for `received`, `occurred`
     /// (`age`, `since` and `until` become `received`), microseconds for `latency`, bytes for `size`,
-    /// counts for the rest. `shown` is how it was written.
+    /// counts for the rest. `shown` is the same as text.
     Between { low: Option<i64>, high: Option<i64>, shown: String },
     /// A regular expression, checked when it was read.
     Matches(String),
@@ -85,3 +98,57 @@ pub enum Field {
     Header(String),
     Where,
 }
+
+impl Term {
+    /// Whether a text is what the term asks for. A dotted name finds its subtree: `type:invoice` is
+    /// also `invoice.paid`, not `invoices.x`. Ranges and `where:` are not for texts, and hold for none.
+    ///
+    /// A regular expression is compiled here; a caller with many texts compiles it once itself.
+    #[must_use]
+    pub fn matches(&self, value: &str) -> bool {
+        match &self.test {
+            Test::OneOf(words) => words.iter().any(|word| word.matches_in(&self.field, value)),
+            Test::Matches(regex) => regex::Regex::new(regex).is_ok_and(|r| r.is_match(value)),
+            Test::Between { .. } | Test::Holds(_) => false,
+        }
+    }
+}
+
+impl Word {
+    /// Whether `value` is the word, or fits it where it is wild.
+    #[must_use]
+    pub fn matches(&self, value: &str) -> bool {
+        if self.is_wild { fits(&self.text, value) } else { self.text == value }
+    }
+
+    /// The same, and the subtree of the word where `field` has dotted names (`type`, `kind`).
+    #[must_use]
+    pub fn matches_in(&self, field: &Field, value: &str) -> bool {
+        let is_below = || {
+            let below = value.strip_prefix(self.text.as_str());
+            !self.is_wild && field.is_dotted() && below.is_some_and(|rest| rest.starts_with('.'))
+        };
+        self.matches(value) || is_below()
+    }
+}
+
+/// Whether `value` fits `pattern`, in which each `*` stands for any characters.
+fn fits(pattern: &str, value: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = value.strip_prefix(first) else { return false };
+    let mut parts = parts.peekable();
+    let mut ends_open = !pattern.contains('*') && rest.is_empty();
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            ends_open = rest.ends_with(part);
+        } else {
+            let Some(at) = rest.find(part) else { return false };
+            rest = &rest[at + part.len()..];
+        }
+    }
+    ends_open
+}
+
+#[cfg(test)]
+mod tests;

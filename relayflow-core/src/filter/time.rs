@@ -172,19 +172,40 @@ mod tests {
             let expected: Timestamp = moment.parse().unwrap();
             assert_eq!(parse_time(text, &at()), Ok(expected), "{text}");
         }
-        for text in ["", "soon", "25:00", "9:05", "14:5", "@-1", "@x", "2h3d", "2026", "2026-13-01", "-1h", "h", "1"]
-        {
+        for text in [
+            "",
+            "soon",
+            "25:00",
+            "9:05",
+            "14:5",
+            "@-1",
+            "@x",
+            "2h3d",
+            "2026",
+            "2026-13-01",
+            "-1h",
+            "h",
+            "1",
+        ] {
             assert!(parse_time(text, &at()).is_err(), "{text}");
         }
     }
 
     #[test]
     fn a_duration_is_read_and_shown() {
-        for (text, ms) in [("500ms", 500), ("10s", 10_000), ("1d12h", 129_600_000), ("1m1s1ms", 61_001), ("0s", 0)] {
+        for (text, ms) in [
+            ("500ms", 500),
+            ("10s", 10_000),
+            ("1d12h", 129_600_000),
+            ("1m1s1ms", 61_001),
+            ("0s", 0),
+        ] {
             assert_eq!(parse_duration(text), Ok(SignedDuration::from_millis(ms)), "{text}");
             assert_eq!(show_duration(SignedDuration::from_millis(ms)), text);
         }
-        for text in ["", "5", "s", "1h1d", "1s1s", "1.5s", "-1s", "99999999999999999999s", "40000d", " 1s"] {
+        for text in
+            ["", "5", "s", "1h1d", "1s1s", "1.5s", "-1s", "99999999999999999999s", "40000d", " 1s"]
+        {
             assert!(parse_duration(text).is_err(), "{text}");
         }
     }
