@@ -76,8 +76,8 @@ impl Config {
         let name = path.display().to_string();
         let text = read_file(&path).map_err(|message| vec![whole_file(&name, message)])?;
         let file = path.parent().map_or_else(|| work.clone(), Path::to_path_buf);
-        let (path, flags) = (Some(path.clone()), overrides.flags());
-        let given = Given { text: &text, name: &name, path, dirs: Dirs { file, work }, flags };
+        let (dirs, flags) = (Dirs { file, work }, overrides.flags());
+        let given = Given { text: &text, name: &name, path: Some(path), dirs, flags };
         read(given, None, env)
     }
 

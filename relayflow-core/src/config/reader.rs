@@ -194,16 +194,17 @@ impl<'e> Reader<'e> {
         let mut found = Vec::new();
         for (number, item) in iter(items).enumerate() {
             let from = Origin::File(head(&item.span(), &self.shown));
-            match item.get_ref() {
-                DeValue::Table(table) => found.push(Section {
-                    path: format!("{}.{number}", setting.key),
-                    table: Some(table),
-                    defaults: None,
-                    from,
-                    asked: Vec::new(),
-                }),
-                _ => self.error(&from, "wanted a table".to_owned(), None),
-            }
+            let DeValue::Table(table) = item.get_ref() else {
+                self.error(&from, "wanted a table".to_owned(), None);
+                continue;
+            };
+            found.push(Section {
+                path: format!("{}.{number}", setting.key),
+                table: Some(table),
+                defaults: None,
+                from,
+                asked: Vec::new(),
+            });
         }
         found
     }

@@ -53,7 +53,11 @@ fn blot_value(bytes: &mut [u8], value: &toml::Spanned<DeValue<'_>>, is_secret: b
             let inner = bytes.get_mut(value.span()).unwrap_or_default();
             inner.iter_mut().filter(|b| b.is_ascii_alphanumeric()).for_each(|b| *b = b'*');
         }
-        _ => {}
+        DeValue::String(_)
+        | DeValue::Integer(_)
+        | DeValue::Float(_)
+        | DeValue::Boolean(_)
+        | DeValue::Datetime(_) => {}
     }
 }
 
@@ -92,18 +96,14 @@ pub(super) fn fingerprint(secret: &[u8]) -> String {
 impl Reader<'_> {
     /// One secret: a text, `{ env = "NAME" }` or `{ file = "PATH" }`.
     pub(super) fn secret(&mut self, setting: &Setting<'_>, dir: &Path) -> Option<Secret> {
-        let found = match &setting.raw {
-            Raw::Toml(DeValue::Table(table)) => self.secret_elsewhere(setting, table, dir)?,
-            raw => {
-                let is_text = matches!(raw, Raw::Text(_) | Raw::Toml(DeValue::String(_)));
-                let text = units::text(raw).ok().filter(|_| is_text);
-                let Some(text) = text else {
-                    let message = format!("`{}` is no secret", setting.key);
-                    self.error(&setting.from, message, Some(FORMS.to_owned()));
-                    return None;
-                };
-                text.into_bytes()
-            }
+        let found = if let Raw::Toml(DeValue::Table(table)) = &setting.raw {
+            self.secret_elsewhere(setting, table, dir)?
+        } else if let Ok(text) = units::text(&setting.raw) {
+            text.into_bytes()
+        } else {
+            let message = format!("`{}` is no secret", setting.key);
+            self.error(&setting.from, message, Some(FORMS.to_owned()));
+            return None;
         };
         if found.is_empty() {
             let message = format!("the secret `{}` is empty", setting.key);

@@ -45,11 +45,11 @@ impl Reader<'_> {
         let requests_max = self.get(s, "requests_max", units::count);
         let connections_max = self.get(s, "connections_max", units::count);
         let per_address = self.get(s, "connections_per_address_max", units::count);
-        if let (Some(one), Some(all)) = (body_bytes_max, bodies_bytes_max) {
-            if all < one {
-                let message = "`ingest.bodies_bytes_max` is less than `ingest.body_bytes_max`";
-                self.error(&section.from, message.to_owned(), None);
-            }
+        if let (Some(one), Some(all)) = (body_bytes_max, bodies_bytes_max)
+            && all < one
+        {
+            let message = "`ingest.bodies_bytes_max` is less than `ingest.body_bytes_max`";
+            self.error(&section.from, message.to_owned(), None);
         }
         self.finish(&section);
         Some(IngestConfig {

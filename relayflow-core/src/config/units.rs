@@ -44,11 +44,10 @@ pub(super) fn text(raw: &Raw<'_>) -> Result<String, String> {
 
 /// A text, or a scalar as text: what a provider's settings may be.
 pub(super) fn scalar(raw: &Raw<'_>) -> Result<String, String> {
-    match raw {
-        Raw::Toml(DeValue::Integer(n)) => Ok(n.to_string()),
-        Raw::Toml(DeValue::Boolean(b)) => Ok(b.to_string()),
-        other => text(other),
+    if matches!(raw, Raw::Toml(DeValue::Integer(_) | DeValue::Boolean(_))) {
+        return Ok(shown(raw));
     }
+    text(raw)
 }
 
 pub(super) fn boolean(raw: &Raw<'_>) -> Result<bool, String> {
@@ -56,7 +55,7 @@ pub(super) fn boolean(raw: &Raw<'_>) -> Result<bool, String> {
         Raw::Toml(DeValue::Boolean(b)) => Ok(*b),
         Raw::Text(text) if text == "true" => Ok(true),
         Raw::Text(text) if text == "false" => Ok(false),
-        other => Err(format!("this is {}, wanted true or false", other.what())),
+        Raw::Toml(_) | Raw::Text(_) => Err(format!("this is {}, wanted true or false", raw.what())),
     }
 }
 
@@ -73,10 +72,7 @@ pub(super) fn count(raw: &Raw<'_>) -> Result<u32, String> {
 
 /// `1MiB`, `64KiB`, `512B`, or a number of bytes.
 pub(super) fn size(raw: &Raw<'_>) -> Result<usize, String> {
-    let written = match raw {
-        Raw::Toml(DeValue::Integer(n)) => n.to_string(),
-        other => text(other).map_err(|_| size_wanted(&other.what()))?,
-    };
+    let written = scalar(raw).map_err(|_| size_wanted(&raw.what()))?;
     let digits = written.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = written.split_at(digits);
     let factor: usize = match unit.trim_start() {
@@ -163,7 +159,7 @@ pub(super) fn networks(raw: &Raw<'_>) -> Result<Vec<IpNet>, String> {
 pub(super) fn table<'t>(raw: &Raw<'t>) -> Result<&'t DeTable<'t>, String> {
     match raw {
         Raw::Toml(DeValue::Table(table)) => Ok(table),
-        other => Err(format!("this is {}, wanted a table", other.what())),
+        Raw::Toml(_) | Raw::Text(_) => Err(format!("this is {}, wanted a table", raw.what())),
     }
 }
 

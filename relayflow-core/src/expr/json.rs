@@ -32,6 +32,7 @@ struct Budget {
 }
 
 impl Budget {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "minijinja's list is open")]
     fn convert(&mut self, value: &Engine, depth: usize) -> Result<Value, String> {
         self.values = self.values.checked_sub(1).ok_or("the value is too large")?;
         match value.kind() {
@@ -63,10 +64,10 @@ impl Budget {
         let mut map = Map::new();
         for key in value.try_iter().map_err(|e| told(&e))?.checked() {
             let key = key.map_err(|e| told(&e))?;
-            let name = match key.kind() {
-                ValueKind::String => self.text(&key)?,
-                _ => return Err(format!("`{key}` is not a text, so it cannot name a member")),
-            };
+            if key.kind() != ValueKind::String {
+                return Err(format!("`{key}` is not a text, so it cannot name a member"));
+            }
+            let name = self.text(&key)?;
             let member = value.get_item(&key).map_err(|e| told(&e))?;
             map.insert(name, self.convert(&member, depth)?);
         }

@@ -46,6 +46,7 @@ impl ExprError {
     }
 
     /// From minijinja's, with a span inside `text`.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "minijinja's list is open")]
     fn from_engine(error: &minijinja::Error, text: &str) -> Self {
         let span = error.range().filter(|r| text.get(r.clone()).is_some()).unwrap_or(0..text.len());
         let detail = error.detail().unwrap_or_default();

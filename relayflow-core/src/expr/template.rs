@@ -277,6 +277,7 @@ fn base(place: Place) -> &'static Environment<'static> {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "minijinja's list is open")]
 fn formatting(write: fn(&mut Output<'_>, &str) -> fmt::Result) -> Environment<'static> {
     let mut env = environment();
     env.set_formatter(move |out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value| {

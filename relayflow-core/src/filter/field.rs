@@ -27,6 +27,20 @@ pub(super) enum Values {
     Where,
 }
 
+impl Values {
+    /// A range of such values, for advice.
+    pub(super) fn example(self) -> &'static str {
+        match self {
+            Self::Age => "..2h",
+            Self::Duration => "500ms..",
+            Self::Size => "64KiB..",
+            Self::Time => "2h..",
+            Self::Number => "3..",
+            Self::Text | Self::Id(_) | Self::Words(_) | Self::Content | Self::Where => "",
+        }
+    }
+}
+
 /// Fields that are a single word, as written.
 const FIELDS: [(&str, Field); 31] = [
     ("id", Field::Id),
@@ -131,15 +145,19 @@ impl Field {
     /// As it is written.
     #[must_use]
     pub fn name(&self) -> String {
-        match self {
-            Self::Payload(path) => format!("payload.{path}"),
-            Self::Attr(name) => format!("attr.{name}"),
-            Self::Header(name) => format!("header.{name}"),
-            plain => {
-                let found = FIELDS.iter().find(|(_, field)| field == plain);
-                found.map_or_else(String::new, |(name, _)| (*name).to_owned())
-            }
+        if let Some((name, _)) = FIELDS.iter().find(|(_, field)| field == self) {
+            return (*name).to_owned();
         }
+        if let Self::Payload(path) = self {
+            return format!("payload.{path}");
+        }
+        if let Self::Attr(name) = self {
+            return format!("attr.{name}");
+        }
+        if let Self::Header(name) = self {
+            return format!("header.{name}");
+        }
+        String::new()
     }
 
     /// Whether a dotted name matches its subtree.

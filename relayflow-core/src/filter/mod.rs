@@ -8,6 +8,7 @@ mod field;
 mod parse;
 mod print;
 mod time;
+mod value;
 
 pub use error::FilterError;
 pub use print::join;
@@ -26,6 +27,51 @@ pub enum Filter {
     Or(Vec<Filter>),
     Not(Box<Filter>),
     Term(Term),
+}
+
+impl Filter {
+    /// The parts of an `or` (of an `and`, if `is_and`), or the filter as the only part of one.
+    fn into_parts(self, is_and: bool) -> Vec<Self> {
+        if let Self::And(parts) = self {
+            return if is_and { parts } else { vec![Self::And(parts)] };
+        }
+        if let Self::Or(parts) = self {
+            return if is_and { vec![Self::Or(parts)] } else { parts };
+        }
+        vec![self]
+    }
+
+    /// Every term in it, those under a `not` too.
+    #[must_use]
+    pub fn terms(&self) -> Vec<&Term> {
+        match self {
+            Self::All => Vec::new(),
+            Self::And(parts) | Self::Or(parts) => parts.iter().flat_map(Self::terms).collect(),
+            Self::Not(inner) => inner.terms(),
+            Self::Term(term) => vec![term],
+        }
+    }
+
+    /// Whether all that it selects was received after some moment: a term that is asked only inside a
+    /// window has one then.
+    #[must_use]
+    pub fn has_window(&self) -> bool {
+        match self {
+            Self::All | Self::Not(_) => false,
+            Self::And(parts) => parts.iter().any(Self::has_window),
+            Self::Or(parts) => !parts.is_empty() && parts.iter().all(Self::has_window),
+            Self::Term(term) => {
+                term.field == Field::Received
+                    && matches!(term.test, Test::Between { low: Some(_), .. })
+            }
+        }
+    }
+
+    /// Whether a term in it is asked only inside a time window (`payload.`, `header.`, `where:`).
+    #[must_use]
+    pub fn wants_window(&self) -> bool {
+        self.terms().iter().any(|term| term.field.wants_window())
+    }
 }
 
 /// One `field:value`.

@@ -2,15 +2,11 @@
 
 use std::ops::Range;
 
-use jiff::Timestamp;
-
 use super::field::{self, Values};
-use super::time::{Now, parse_duration, parse_time, show_duration};
+use super::time::Now;
+use super::value::{between, id, moment_text};
 use super::{FILTER_BYTES_MAX, FILTER_DEPTH_MAX, Field, Filter, FilterError, Term, Test, Word};
-use crate::clock::from_micros;
-use crate::event::micros;
 use crate::expr::Expression;
-use crate::id::{DriftId, EventId, PlanId, ReplayId, RequestId, TaskId};
 use crate::text::nearest;
 
 /// How large a compiled regular expression may be: it is linear in time, not in memory.
@@ -43,21 +39,21 @@ impl Filter {
     }
 }
 
-struct Parser<'t> {
+pub(super) struct Parser<'t> {
     text: &'t str,
     at: usize,
     depth: usize,
-    now: &'t Now,
+    pub(super) now: &'t Now,
 }
 
 /// A value as it was written.
-struct Value {
-    text: String,
-    is_quoted: bool,
-    span: Range<usize>,
+pub(super) struct Value {
+    pub(super) text: String,
+    pub(super) is_quoted: bool,
+    pub(super) span: Range<usize>,
 }
 
-type Parsed<T> = Result<T, FilterError>;
+pub(super) type Parsed<T> = Result<T, FilterError>;
 
 impl<'t> Parser<'t> {
     fn rest(&self) -> &'t str {
@@ -72,7 +68,7 @@ impl<'t> Parser<'t> {
         self.at = self.text.len() - self.rest().trim_start().len();
     }
 
-    fn wrong(
+    pub(super) fn wrong(
         &self,
         span: Range<usize>,
         message: impl Into<String>,
@@ -108,10 +104,7 @@ impl<'t> Parser<'t> {
     fn any_of(&mut self) -> Parsed<Filter> {
         let mut parts = Vec::new();
         loop {
-            match self.all_of()? {
-                Filter::Or(inner) => parts.extend(inner),
-                part => parts.push(part),
-            }
+            parts.extend(self.all_of()?.into_parts(false));
             if !self.keyword("or") {
                 break;
             }
@@ -122,10 +115,7 @@ impl<'t> Parser<'t> {
     fn all_of(&mut self) -> Parsed<Filter> {
         let mut parts = Vec::new();
         loop {
-            match self.unary()? {
-                Filter::And(inner) => parts.extend(inner),
-                part => parts.push(part),
-            }
+            parts.extend(self.unary()?.into_parts(true));
             let is_next = self.keyword("and");
             let here = self.at;
             let ends = self.peek().is_none_or(|c| c == ')') || self.keyword("or");
@@ -186,10 +176,12 @@ impl<'t> Parser<'t> {
             let advice = near.map(|near| format!("did you mean '{near}'?"));
             return Err(self.wrong(span, format!("unknown field '{name}'"), advice));
         };
-        let test = match values {
-            Values::Where => self.expression()?,
-            _ if self.peek() == Some('~') => self.regex(&field, values)?,
-            _ => self.values(&field, values)?,
+        let test = if values == Values::Where {
+            self.expression()?
+        } else if self.peek() == Some('~') {
+            self.regex(&field, values)?
+        } else {
+            self.values(&field, values)?
         };
         Ok(Term { field, test })
     }
@@ -223,12 +215,6 @@ impl<'t> Parser<'t> {
         let moment = self.moment(&value)?;
         let (low, high) = if is_since { (Some(moment), None) } else { (None, Some(moment - 1)) };
         Ok(Term { field: Field::Received, test: between(low, high, moment_text) })
-    }
-
-    fn moment(&self, value: &Value) -> Parsed<i64> {
-        parse_time(&value.text, self.now)
-            .map(Timestamp::as_microsecond)
-            .map_err(|e| self.wrong(value.span.clone(), e.to_string(), None))
     }
 
     /// To the end of the text, unless it is in quotes.
@@ -299,10 +285,11 @@ impl<'t> Parser<'t> {
         let mut words: Vec<Word> = Vec::new();
         loop {
             let value = self.value()?;
-            if words.is_empty() && !value.is_quoted && value.text.contains("..") {
-                if let Some(range) = self.range(values, &value)? {
-                    return Ok(range);
-                }
+            if words.is_empty()
+                && !value.is_quoted
+                && let Some(range) = self.range(values, &value)?
+            {
+                return Ok(range);
             }
             for word in self.words(field, values, &value)? {
                 if !words.contains(&word) {
@@ -314,123 +301,6 @@ impl<'t> Parser<'t> {
             }
             self.at += 1;
         }
-    }
-
-    /// What one value stands for: several words where it is `status:failed`.
-    fn words(&self, field: &Field, values: Values, value: &Value) -> Parsed<Vec<Word>> {
-        let plain = |text: String| vec![Word { text, is_wild: false }];
-        let wrong = |message: String, advice: Option<String>| {
-            Err(self.wrong(value.span.clone(), message, advice))
-        };
-        let name = if values == Values::Age { "age".to_owned() } else { field.name() };
-        let shown = &value.text;
-        match values {
-            Values::Text | Values::Content => {
-                let is_wild = !value.is_quoted && shown.contains('*');
-                Ok(vec![Word { text: shown.clone(), is_wild }])
-            }
-            Values::Id(prefixes) => match id(shown, prefixes) {
-                Some(id) => Ok(plain(id)),
-                None => {
-                    let wanted: Vec<_> = prefixes.iter().map(|p| format!("{p}_…")).collect();
-                    let message = format!("'{shown}' is not an id that '{name}' can have");
-                    wrong(message, Some(format!("such as {}", wanted.join(", "))))
-                }
-            },
-            Values::Words(known) => {
-                let lower = shown.to_ascii_lowercase();
-                let several = match (field, lower.as_str()) {
-                    (Field::Status, "failed") => field::FAILED.as_slice(),
-                    (Field::Status, "open") => field::OPEN.as_slice(),
-                    _ => &[],
-                };
-                if !several.is_empty() {
-                    return Ok(several.iter().flat_map(|s| plain(s.as_str().to_owned())).collect());
-                }
-                if known.contains(&lower.as_str()) {
-                    return Ok(plain(lower));
-                }
-                let more: &[&str] = if *field == Field::Status { &["failed", "open"] } else { &[] };
-                let advice = nearest(&lower, known.iter().chain(more).copied()).map_or_else(
-                    || format!("known are {}", known.join(", ")),
-                    |near| format!("did you mean '{near}'?"),
-                );
-                wrong(format!("'{shown}' is not a value of '{name}'"), Some(advice))
-            }
-            Values::Number => match number(shown) {
-                Some(number) => Ok(plain(number.to_string())),
-                None => {
-                    let advice = format!("such as {name}:3 or {name}:3..");
-                    wrong(format!("'{shown}' is not a number"), Some(advice))
-                }
-            },
-            Values::Age | Values::Time | Values::Duration | Values::Size => {
-                let example = match values {
-                    Values::Age => "..2h",
-                    Values::Duration => "500ms..",
-                    Values::Size => "64KiB..",
-                    _ => "2h..",
-                };
-                let advice = format!("such as {name}:{example}");
-                wrong(format!("'{name}' wants a range"), Some(advice))
-            }
-            Values::Where => Ok(Vec::new()),
-        }
-    }
-
-    /// `low..high`, where the field has ranges; elsewhere two dots are text.
-    fn range(&self, values: Values, value: &Value) -> Parsed<Option<Test>> {
-        let read: &dyn Fn(&str) -> Result<i64, String> = match values {
-            Values::Number => {
-                &|text| number(text).ok_or_else(|| format!("'{text}' is not a number"))
-            }
-            Values::Time => &|text| {
-                let moment = parse_time(text, self.now).map_err(|e| e.to_string())?;
-                Ok(moment.as_microsecond())
-            },
-            Values::Age | Values::Duration => &|text| {
-                let length =
-                    parse_duration(&text.to_ascii_lowercase()).map_err(|e| e.to_string())?;
-                i64::try_from(length.as_micros()).map_err(|e| e.to_string())
-            },
-            Values::Size => &|text| size(text).ok_or_else(|| format!("'{text}' is not a size")),
-            Values::Text | Values::Id(_) | Values::Words(_) | Values::Content | Values::Where => {
-                return Ok(None);
-            }
-        };
-        let Some((low, high)) = value.text.split_once("..") else { return Ok(None) };
-        let end = |text: &str, from: usize| {
-            let span = value.span.start + from..value.span.start + from + text.len();
-            let read = (!text.is_empty()).then(|| read(text)).transpose();
-            read.map_err(|message| self.wrong(span, message, None))
-        };
-        let (low, high) = (end(low, 0)?, end(high, low.len() + 2)?);
-        if low.is_none() && high.is_none() {
-            return Err(self.wrong(value.span.clone(), "the range has no end at all", None));
-        }
-        let range = match values {
-            Values::Age => {
-                let ago = |length: i64| self.now.now.as_microsecond().saturating_sub(length);
-                // The older end is the earlier moment.
-                (high.map(ago), low.map(ago))
-            }
-            _ => (low, high),
-        };
-        if let (Some(low), Some(high)) = range {
-            if high < low {
-                return Err(self.wrong(
-                    value.span.clone(),
-                    "the range ends before it begins",
-                    None,
-                ));
-            }
-        }
-        let show: fn(i64) -> String = match values {
-            Values::Age | Values::Time => moment_text,
-            Values::Duration => |us| show_duration(jiff::SignedDuration::from_micros(us)),
-            _ => |number| number.to_string(),
-        };
-        Ok(Some(between(range.0, range.1, show)))
     }
 
     fn value(&mut self) -> Parsed<Value> {
@@ -484,53 +354,4 @@ fn one_or(mut parts: Vec<Filter>, several: fn(Vec<Filter>) -> Filter) -> Filter 
         1 => parts.pop().unwrap_or(Filter::All),
         _ => several(parts),
     }
-}
-
-fn between(low: Option<i64>, high: Option<i64>, show: fn(i64) -> String) -> Test {
-    let text = |end: Option<i64>| end.map(show).unwrap_or_default();
-    let shown = format!("{}..{}", text(low), text(high));
-    Test::Between { low, high, shown }
-}
-
-fn moment_text(us: i64) -> String {
-    micros(from_micros(us))
-}
-
-fn number(text: &str) -> Option<i64> {
-    let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    if is_number { text.parse().ok() } else { None }
-}
-
-/// `64KiB`, `1MiB`, `512B`, or a number of bytes.
-fn size(text: &str) -> Option<i64> {
-    let lower = text.to_ascii_lowercase();
-    let digits = lower.bytes().take_while(u8::is_ascii_digit).count();
-    let (digits, unit) = lower.split_at(digits);
-    let factor = match unit {
-        "" | "b" => 1,
-        "kib" => 1 << 10,
-        "mib" => 1 << 20,
-        "gib" => 1 << 30,
-        _ => return None,
-    };
-    number(digits)?.checked_mul(factor)
-}
-
-/// An id of one of these prefixes, or the beginning of one, as ids are written.
-fn id(text: &str, prefixes: &[&str]) -> Option<String> {
-    let (prefix, digits) = text.split_once('_')?;
-    let prefix = prefix.to_ascii_lowercase();
-    if digits.is_empty() || !prefixes.contains(&prefix.as_str()) {
-        return None;
-    }
-    let is_one = match prefix.as_str() {
-        EventId::PREFIX => EventId::range(text).is_some(),
-        TaskId::PREFIX => TaskId::range(text).is_some(),
-        RequestId::PREFIX => RequestId::range(text).is_some(),
-        ReplayId::PREFIX => ReplayId::range(text).is_some(),
-        PlanId::PREFIX => PlanId::range(text).is_some(),
-        DriftId::PREFIX => DriftId::range(text).is_some(),
-        _ => false,
-    };
-    is_one.then(|| format!("{prefix}_{}", digits.to_ascii_uppercase()))
 }

@@ -342,11 +342,7 @@ fn any_filter() -> impl Strategy<Value = Filter> {
 fn flat(parts: Vec<Filter>, is_and: bool) -> Filter {
     let mut out = Vec::new();
     for part in parts {
-        match part {
-            Filter::And(inner) if is_and => out.extend(inner),
-            Filter::Or(inner) if !is_and => out.extend(inner),
-            other => out.push(other),
-        }
+        out.extend(part.into_parts(is_and));
     }
     if is_and { Filter::And(out) } else { Filter::Or(out) }
 }

@@ -99,10 +99,11 @@ pub fn parse_time(text: &str, at: &Now) -> Result<Timestamp, TimeError> {
         return Ok(moment);
     }
     let is_local = |c: char| c.is_ascii_digit() || matches!(c, '-' | ':' | '.' | 't');
-    if word.len() >= 10 && word.chars().all(is_local) {
-        if let Ok(date_time) = word.parse::<civil::DateTime>() {
-            return local(date_time, at);
-        }
+    if word.len() >= 10
+        && word.chars().all(is_local)
+        && let Ok(date_time) = word.parse::<civil::DateTime>()
+    {
+        return local(date_time, at);
     }
     Err(wrong(text))
 }
