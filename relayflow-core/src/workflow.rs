@@ -136,7 +136,8 @@ impl Workflows {
 ///
 /// What is no absolute `http` or `https` URL with a host, or carries a user name or password.
 pub fn destination_of(url: &str) -> Result<Arc<str>, String> {
-    let parsed = url::Url::parse(url).map_err(|e| format!("`{url}` is not a URL: {e}"))?;
+    // The URL is not in the message: it may carry a password.
+    let parsed = url::Url::parse(url).map_err(|e| format!("this is not a URL: {e}"))?;
     if !matches!(parsed.scheme(), "http" | "https") {
         return Err(format!("the scheme `{}` is neither http nor https", parsed.scheme()));
     }

@@ -68,14 +68,15 @@ impl Config {
         let path = named.or_else(|| PLACES.iter().map(PathBuf::from).find(|path| path.is_file()));
         let work = PathBuf::from(".");
         let Some(path) = path else {
-            let dirs = Dirs { file: work.clone(), work };
+            let file = std::path::absolute(&work).unwrap_or_else(|_| work.clone());
+            let dirs = Dirs { file, work };
             let given =
                 Given { text: "", name: "defaults", path: None, dirs, flags: overrides.flags() };
             return read(given, None, env);
         };
         let name = path.display().to_string();
         let text = read_file(&path).map_err(|message| vec![whole_file(&name, message)])?;
-        let file = path.parent().map_or_else(|| work.clone(), Path::to_path_buf);
+        let file = folder_of(&path);
         let (dirs, flags) = (Dirs { file, work }, overrides.flags());
         let given = Given { text: &text, name: &name, path: Some(path), dirs, flags };
         read(given, None, env)
@@ -103,6 +104,13 @@ impl Config {
     pub fn source(&self, name: &str) -> Option<&super::SourceConfig> {
         self.sources.iter().find(|source| source.name == name)
     }
+}
+
+/// Absolute, so that what is found from it is found wherever the process goes.
+fn folder_of(path: &Path) -> PathBuf {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    std::path::absolute(parent).unwrap_or_else(|_| parent.to_path_buf())
 }
 
 fn read_file(path: &Path) -> Result<String, String> {

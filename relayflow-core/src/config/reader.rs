@@ -82,9 +82,17 @@ pub(super) struct Section<'t> {
     /// Where a setting that is missing would have stood.
     pub(super) from: Origin,
     asked: Vec<&'static str>,
+    /// Keys of later versions: known, but not to be recommended.
+    later: Vec<&'static str>,
 }
 
 impl Section<'_> {
+    fn ask(&mut self, key: &'static str) {
+        if !self.asked.contains(&key) {
+            self.asked.push(key);
+        }
+    }
+
     fn key(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
@@ -133,12 +141,13 @@ impl<'e> Reader<'e> {
             defaults: Some(defaults),
             from: Origin::File(0..0),
             asked: Vec::new(),
+            later: Vec::new(),
         }
     }
 
     /// The section `key`, whether the file has it or not.
     pub(super) fn section<'t>(&mut self, of: &mut Section<'t>, key: &'static str) -> Section<'t> {
-        of.asked.push(key);
+        of.ask(key);
         let path = of.key(key);
         let defaults = of.defaults.and_then(|t| t.get(key)).and_then(|v| v.get_ref().as_table());
         let found = of.table.and_then(|t| t.get_key_value(key));
@@ -153,7 +162,7 @@ impl<'e> Reader<'e> {
                 (self.read(&setting, units::table), Origin::File(name.span()))
             }
         };
-        Section { path, table, defaults, from, asked: Vec::new() }
+        Section { path, table, defaults, from, asked: Vec::new(), later: Vec::new() }
     }
 
     /// The tables inside the section `key`, by name: `[sources.NAME]`.
@@ -170,9 +179,9 @@ impl<'e> Reader<'e> {
             let setting =
                 Setting { key: path.clone(), raw: Raw::Toml(value.get_ref()), from: from.clone() };
             if let Some(table) = self.read(&setting, units::table) {
-                let asked = Vec::new();
-                let inner =
-                    Section { path, table: Some(table), defaults: None, from: from.clone(), asked };
+                let (defaults, asked, later) = (None, Vec::new(), Vec::new());
+                let table = Some(table);
+                let inner = Section { path, table, defaults, from: from.clone(), asked, later };
                 self.check_name(name.get_ref(), &from);
                 found.push((name.get_ref().to_string(), inner));
             }
@@ -204,6 +213,7 @@ impl<'e> Reader<'e> {
                 defaults: None,
                 from,
                 asked: Vec::new(),
+                later: Vec::new(),
             });
         }
         found
@@ -215,7 +225,7 @@ impl<'e> Reader<'e> {
         of: &mut Section<'t>,
         key: &'static str,
     ) -> Option<Setting<'t>> {
-        of.asked.push(key);
+        of.ask(key);
         self.find(of, key)
     }
 
@@ -268,7 +278,7 @@ impl<'e> Reader<'e> {
         read: impl FnOnce(&Raw<'_>) -> Result<T, String>,
     ) -> Option<T> {
         if self.find(of, key).is_none() {
-            of.asked.push(key);
+            of.ask(key);
             self.error(&of.from.clone(), format!("{} has no `{key}`", of.title()), None);
             return None;
         }
@@ -304,7 +314,7 @@ impl<'e> Reader<'e> {
     /// A key that a later version takes: refused, not ignored.
     pub(super) fn not_yet(&mut self, of: &mut Section<'_>, keys: &[&'static str]) {
         for key in keys {
-            of.asked.push(key);
+            of.later.push(key);
             if let Some((name, _)) = of.table.and_then(|t| t.get_key_value(*key)) {
                 let message = format!("`{key}` is not there yet in this version");
                 self.error(&Origin::File(name.span()), message, Some("remove it".to_owned()));
@@ -316,7 +326,7 @@ impl<'e> Reader<'e> {
     pub(super) fn finish(&mut self, section: &Section<'_>) {
         for (name, _) in section.table.into_iter().flatten() {
             let given: &str = name.get_ref();
-            if section.asked.contains(&given) {
+            if section.asked.contains(&given) || section.later.contains(&given) {
                 continue;
             }
             let place = if section.path.is_empty() {
@@ -380,13 +390,17 @@ impl<'e> Reader<'e> {
             Origin::File(span) => (self.file.clone(), self.shown.clone(), span.clone()),
             Origin::Default(span) => (BUILT_IN.to_owned(), super::EXAMPLE.to_owned(), span.clone()),
             Origin::Env(name) => {
-                let value = (self.env)(name).filter(|_| !secrets::is_secret_name(name));
+                let shown = |value: &String| {
+                    !secrets::is_secret_name(name) && !secrets::has_password(value)
+                };
+                let value = (self.env)(name).filter(shown);
                 let text = format!("{name}={}", value.as_deref().unwrap_or("…"));
                 ("environment".to_owned(), text.clone(), name.len() + 1..text.len())
             }
             Origin::Flag(flag) => {
                 let given = self.flags.iter().find(|(_, name, _)| name == flag);
-                let value = given.map_or("…", |(_, _, value)| value.as_str());
+                let shown = given.filter(|(_, _, value)| !secrets::has_password(value));
+                let value = shown.map_or("…", |(_, _, value)| value.as_str());
                 let text = format!("{flag} {value}");
                 ("command line".to_owned(), text.clone(), flag.len() + 1..text.len())
             }

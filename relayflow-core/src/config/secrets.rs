@@ -13,7 +13,17 @@ use crate::secret::Secret;
 const SECRET_BYTES_MIN: usize = 16;
 /// A chain of certificates is the longest secret there is.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
-const WORDS: [&str; 6] = ["secret", "token", "password", "passwd", "private_key", "credential"];
+const WORDS: [&str; 9] = [
+    "secret",
+    "token",
+    "password",
+    "passwd",
+    "private_key",
+    "credential",
+    "authorization",
+    "api-key",
+    "api_key",
+];
 
 /// Whether a key or variable of this name holds a secret.
 pub(super) fn is_secret_name(name: &str) -> bool {
@@ -62,7 +72,7 @@ fn blot_value(bytes: &mut [u8], value: &toml::Spanned<DeValue<'_>>, is_secret: b
 }
 
 /// Whether a text is a URL with a password in it.
-fn has_password(text: &str) -> bool {
+pub(super) fn has_password(text: &str) -> bool {
     let authority = text.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or(rest));
     authority.and_then(|a| a.rsplit_once('@')).is_some_and(|(user, _)| user.contains(':'))
 }
@@ -93,11 +103,23 @@ pub(super) fn fingerprint(secret: &[u8]) -> String {
     format!("••• sha256:{}", hex::encode(&digest[..2]))
 }
 
+/// Whether others may know a value that is written as a secret is: a public key may be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    Secret,
+    Public,
+}
+
 impl Reader<'_> {
     /// One secret: a text, `{ env = "NAME" }` or `{ file = "PATH" }`.
-    pub(super) fn secret(&mut self, setting: &Setting<'_>, dir: &Path) -> Option<Secret> {
+    pub(super) fn secret(
+        &mut self,
+        setting: &Setting<'_>,
+        dir: &Path,
+        known: Known,
+    ) -> Option<Secret> {
         let found = if let Raw::Toml(DeValue::Table(table)) = &setting.raw {
-            self.secret_elsewhere(setting, table, dir)?
+            self.secret_elsewhere(setting, table, dir, known)?
         } else if let Ok(text) = units::text(&setting.raw) {
             text.into_bytes()
         } else {
@@ -110,7 +132,7 @@ impl Reader<'_> {
             self.error(&setting.from, message, None);
             return None;
         }
-        if found.len() < SECRET_BYTES_MIN {
+        if found.len() < SECRET_BYTES_MIN && known == Known::Secret {
             let message = format!(
                 "the secret `{}` has {} bytes: fewer than {SECRET_BYTES_MIN} can be guessed",
                 setting.key,
@@ -127,6 +149,7 @@ impl Reader<'_> {
         setting: &Setting<'_>,
         table: &DeTable<'_>,
         dir: &Path,
+        known: Known,
     ) -> Option<Vec<u8>> {
         let mut entries = table.iter();
         let (Some((name, value)), None) = (entries.next(), entries.next()) else {
@@ -150,7 +173,7 @@ impl Reader<'_> {
                     None
                 }
             },
-            "file" => self.secret_file(setting, &dir.join(&text), from),
+            "file" => self.secret_file(setting, &dir.join(&text), from, known),
             other => {
                 let message = format!("unknown key `{other}` in a secret");
                 self.error(&Origin::File(name.span()), message, Some(FORMS.to_owned()));
@@ -164,6 +187,7 @@ impl Reader<'_> {
         setting: &Setting<'_>,
         path: &Path,
         from: &Origin,
+        known: Known,
     ) -> Option<Vec<u8>> {
         let read = std::fs::metadata(path).and_then(|meta| {
             if SECRET_BYTES_MAX < meta.len() {
@@ -173,7 +197,7 @@ impl Reader<'_> {
         });
         match read {
             Ok((mut bytes, is_open)) => {
-                if is_open {
+                if is_open && known == Known::Secret {
                     let message = format!("others may read `{}`", path.display());
                     self.warn(from, message, Some(format!("chmod 600 {}", path.display())));
                 }

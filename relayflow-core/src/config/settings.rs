@@ -8,10 +8,12 @@ use jiff::SignedDuration;
 use toml::de::DeValue;
 
 use super::reader::{Origin, Reader, Section, Setting};
+use super::secrets::{Known, is_secret_name};
 use super::units::{self, Raw};
 use super::{ApiConfig, EgressConfig, IngestConfig, Role, SourceConfig, StoreConfig, Tls, Token};
 use crate::backoff::Backoff;
 use crate::provider::Catalog;
+use crate::secret::Secret;
 use crate::text::nearest;
 
 /// Within which equal bytes without an id are the same event, unless a source says otherwise.
@@ -94,7 +96,8 @@ impl Reader<'_> {
                 let message = format!("{} has no `token`", section.title());
                 self.error(&section.from.clone(), message, None);
             }
-            let token = setting.and_then(|setting| self.secret(&setting, dirs.of(&setting)));
+            let token =
+                setting.and_then(|setting| self.secret(&setting, dirs.of(&setting), Known::Secret));
             self.finish(&section);
             if let (Some(role), Some(token)) = (role, token) {
                 tokens.push(Token { name, role, token });
@@ -216,11 +219,16 @@ impl Reader<'_> {
         let accept_identical = self.get(section, "accept_identical", units::boolean);
         let derived_window = self.get(section, "derived_window", units::duration);
         let secrets_at = self.setting(section, "secrets");
-        let secrets = self.secrets(secrets_at.as_ref(), dirs);
+        let definition = provider.as_ref().and_then(|provider| catalog.get(provider));
+        let known = match definition {
+            Some(definition) if is_public_key(definition.scheme()) => Known::Public,
+            Some(_) | None => Known::Secret,
+        };
+        let secrets = self.secrets(secrets_at.as_ref(), dirs, known);
         let settings = self.source_settings(section, dirs);
 
         let provider = provider?;
-        let Some(definition) = catalog.get(&provider) else {
+        let Some(definition) = definition else {
             let known = catalog.iter().map(|p| &*p.name);
             let fix = nearest(&provider, known).map_or_else(
                 || format!("known are {}", names(catalog)),
@@ -251,16 +259,12 @@ impl Reader<'_> {
         })
     }
 
-    fn secrets(
-        &mut self,
-        setting: Option<&Setting<'_>>,
-        dirs: &Dirs,
-    ) -> Vec<crate::secret::Secret> {
+    fn secrets(&mut self, setting: Option<&Setting<'_>>, dirs: &Dirs, known: Known) -> Vec<Secret> {
         let Some(setting) = setting else { return Vec::new() };
         let dir = dirs.of(setting);
         let Raw::Toml(DeValue::Array(items)) = &setting.raw else {
             // One by itself, as in a variable.
-            return self.secret(setting, dir).into_iter().collect();
+            return self.secret(setting, dir, known).into_iter().collect();
         };
         if SECRETS_MAX < items.len() {
             let message = format!("`{}` has more than {SECRETS_MAX} secrets", setting.key);
@@ -273,7 +277,7 @@ impl Reader<'_> {
                 raw: Raw::Toml(item.get_ref()),
                 from: Origin::File(item.span()),
             };
-            secrets.extend(self.secret(&one, dir));
+            secrets.extend(self.secret(&one, dir, known));
         }
         secrets
     }
@@ -284,8 +288,10 @@ impl Reader<'_> {
         let mut settings = BTreeMap::new();
         for (name, setting) in self.free(&section) {
             let is_elsewhere = matches!(setting.raw, Raw::Toml(DeValue::Table(_)));
-            let value = if is_elsewhere || super::secrets::is_secret_name(&name) {
-                let secret = self.secret(&setting, dirs.of(&setting));
+            let is_secret = is_secret_name(&name);
+            let value = if is_elsewhere || is_secret {
+                let known = if is_secret { Known::Secret } else { Known::Public };
+                let secret = self.secret(&setting, dirs.of(&setting), known);
                 secret.and_then(|s| String::from_utf8(s.expose().to_vec()).ok())
             } else {
                 let value = self.read(&setting, units::scalar);
@@ -329,6 +335,11 @@ fn store_url(url: &str, dir: &Path) -> Result<String, String> {
     let path = std::path::absolute(dir.join(path)).map_err(|e| e.to_string())?;
     let path = path.to_str().ok_or("the path is not UTF-8")?;
     Ok(format!("sqlite:{path}"))
+}
+
+/// Whether a scheme's "secrets" are keys that verify and cannot sign.
+fn is_public_key(scheme: &str) -> bool {
+    ["ed25519", "ecdsa", "rsa", "jwt", "http-message"].iter().any(|kind| scheme.starts_with(kind))
 }
 
 fn role(raw: &Raw<'_>) -> Result<Role, String> {

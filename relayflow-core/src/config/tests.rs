@@ -65,7 +65,8 @@ fn the_example_shows_what_a_source_and_a_step_have_unless_they_say_otherwise() {
     }
     let read = |text: &str| {
         let env = |name: &str| {
-            let is_known = matches!(name, "STRIPE_WEBHOOK_SECRET" | "RELAYFLOW_TOKEN_ANA");
+            let is_known = ["STRIPE_WEBHOOK_SECRET", "RELAYFLOW_TOKEN_ANA", "CRM_AUTHORIZATION"]
+                .contains(&name);
             is_known.then(|| format!("a long secret for {name}"))
         };
         let read = Config::parse(text, "x.toml", dir.path(), &Catalog::built_in(), &env);
@@ -372,6 +373,26 @@ fn a_source_without_a_secret_is_unsigned_by_name_alone() {
     assert!(good("[sources.s]\nprovider = 'unsigned'").sources[0].secrets.is_empty());
 }
 
+#[test]
+fn a_header_may_be_a_secret_and_braces_in_it_are_itself() {
+    let text = "[workflows.w]\non = ['*']\n[[workflows.w.steps]]\nname = 's'\n\
+        http = { url = 'https://x.example', headers = { Authorization = { env = 'CRM' } } }";
+    let (config, _) = parse(text, &[("CRM", "Bearer {{ canary }}")]).unwrap();
+    let Action::Http(http) = &config.workflows.list[0].steps[0].action else { panic!("http") };
+    assert!(http.headers[0].1.is_static() && !format!("{config:?}").contains("canary"));
+    assert!(bad(text).contains("the environment has no `CRM`"));
+    let errors = parse(text, &[("CRM", "a long one with a line\nend")]).unwrap_err();
+    assert!(errors[0].message.contains("cannot be the value of a header"));
+}
+
+#[test]
+fn a_later_key_is_refused_and_not_recommended() {
+    let told = bad("[workflows.w]\non = ['*']\norder_by = 'event.subject'\nordr_by = 1");
+    assert!(
+        told.contains("`order_by` is not there yet") && !told.contains("did you mean `order_by`")
+    );
+}
+
 #[cfg(unix)]
 #[test]
 fn a_secret_file_that_others_may_read_is_a_warning() {
@@ -408,6 +429,21 @@ fn no_message_shows_a_secret() {
         let told = bad(text);
         assert!(!told.contains("canary"), "{told}");
     }
+    let step = "[workflows.w]\non = ['*']\n[[workflows.w.steps]]\nname = 's'\n";
+    for headers in [
+        "{ Authorization = 'Bearer canary', Host = 'x' }",
+        "{ X-Api-Key = 'canary', Host = 'x' }",
+        "{ X = { env = 'CANARY' }, Host = 'x' }",
+    ] {
+        let text = format!("{step}http = {{ url = 'https://x.example', headers = {headers} }}");
+        let told = bad(&text);
+        assert!(!told.contains("canary"), "{told}");
+    }
+    let flags =
+        Overrides { db: Some("postgres://u:canary@host/x".to_owned()), ..Overrides::default() };
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let errors = Config::load(Some(file.path()), &flags, &|_| None).unwrap_err();
+    assert!(!show(&errors).contains("canary"));
     let env = [
         ("RELAYFLOW_SOURCES__S__SECRETS", "canary"),
         ("RELAYFLOW_API__TOKENS__A__TOKEN", "canary"),

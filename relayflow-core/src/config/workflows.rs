@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use http::{HeaderName, Method};
 use jiff::SignedDuration;
+use toml::de::DeValue;
 
 use super::reader::{Origin, Reader, Section, Setting};
+use super::secrets::{Known, is_secret_name};
 use super::settings::Dirs;
 use super::units;
 use crate::backoff::Backoff;
@@ -180,7 +182,7 @@ impl Reader<'_> {
         let (http, command) = (self.setting(s, "http"), self.setting(s, "command"));
         let mut reads = Vec::new();
         let action = match (&http, &command) {
-            (Some(_), None) => self.http(s, &mut reads),
+            (Some(_), None) => self.http(s, dirs, &mut reads),
             (None, Some(_)) => self.command(s, dirs, &mut reads),
             (None, None) | (Some(_), Some(_)) => {
                 let message = format!("{} wants one action: `http` or `command`", s.title());
@@ -208,6 +210,7 @@ impl Reader<'_> {
     fn http(
         &mut self,
         step: &mut Section<'_>,
+        dirs: &Dirs,
         reads: &mut Vec<(Origin, Option<Vec<String>>)>,
     ) -> Option<(Action, Option<Arc<str>>)> {
         let mut section = self.section(step, "http");
@@ -215,7 +218,7 @@ impl Reader<'_> {
         let method = self.get(s, "method", method);
         let dynamic_host = self.get(s, "dynamic_host", units::boolean).unwrap_or(false);
         let url = self.url(s, dynamic_host, reads);
-        let headers = self.headers(s, reads);
+        let headers = self.headers(s, dirs, reads);
         let body = self.setting(s, "body").and_then(|setting| {
             let body = self.expression(&setting)?;
             reads.push((setting.from, body.reads_steps()));
@@ -269,9 +272,22 @@ impl Reader<'_> {
         }
     }
 
+    /// `{ env = "NAME" }` or `{ file = "PATH" }`, such as the token of an API.
+    fn secret_header(&mut self, setting: &Setting<'_>, dirs: &Dirs) -> Option<Template> {
+        let secret = self.secret(setting, dirs.of(setting), Known::Secret)?;
+        let text = std::str::from_utf8(secret.expose()).ok();
+        let template = text.and_then(|text| Template::secret(text, Escape::Header).ok());
+        if template.is_none() {
+            let message = format!("`{}` cannot be the value of a header", setting.key);
+            self.error(&setting.from, message, None);
+        }
+        template
+    }
+
     fn headers(
         &mut self,
         of: &mut Section<'_>,
+        dirs: &Dirs,
         reads: &mut Vec<(Origin, Option<Vec<String>>)>,
     ) -> Vec<(HeaderName, Template)> {
         let section = self.section(of, "headers");
@@ -290,12 +306,14 @@ impl Reader<'_> {
                 self.error(&setting.from, format!("the header `{name}` is there twice"), None);
                 continue;
             }
-            let template = self.template(&setting, Escape::Header);
-            if super::secrets::is_secret_name(&name) || header == http::header::AUTHORIZATION {
-                self.explain(&setting, "•••".to_owned());
+            let template = if matches!(setting.raw, units::Raw::Toml(DeValue::Table(_))) {
+                self.secret_header(&setting, dirs)
             } else {
-                self.explain(&setting, units::shown(&setting.raw));
-            }
+                let is_secret = is_secret_name(&name);
+                let shown = units::shown(&setting.raw);
+                self.explain(&setting, if is_secret { "•••".to_owned() } else { shown });
+                self.template(&setting, Escape::Header)
+            };
             if let Some(template) = template {
                 reads.push((setting.from, template.reads_steps()));
                 headers.push((header, template));

@@ -71,6 +71,41 @@ const FILTERS: &[&str] = &[
     "urlencode",
 ];
 
+const TESTS: &[&str] = &[
+    "undefined",
+    "defined",
+    "none",
+    "boolean",
+    "odd",
+    "even",
+    "divisibleby",
+    "number",
+    "integer",
+    "int",
+    "float",
+    "string",
+    "sequence",
+    "iterable",
+    "mapping",
+    "startingwith",
+    "endingwith",
+    "lower",
+    "upper",
+    "sameas",
+    "eq",
+    "equalto",
+    "ne",
+    "lt",
+    "lessthan",
+    "le",
+    "gt",
+    "greaterthan",
+    "ge",
+    "in",
+    "true",
+    "false",
+];
+
 /// Refuses what nests or chains too far, and unknown filters.
 pub(super) fn check(text: &str, syntax: Syntax) -> Result<(), ExprError> {
     match syntax {
@@ -135,15 +170,26 @@ fn end_of(text: &str, from: usize, close: &str) -> usize {
 
 fn check_part(text: &str, part: std::ops::Range<usize>) -> Result<(), ExprError> {
     let mut chains = vec![0_usize];
-    let mut after_pipe = false;
+    // What the last token makes of a word behind it.
+    let mut wanted: Option<(&str, &[&str])> = None;
     let tokens = Tokens { text, at: part.start, end: part.end };
     for token in tokens {
         let shown = &text[token.clone()];
-        if after_pipe && shown.starts_with(|c: char| c.is_alphabetic()) && !FILTERS.contains(&shown)
-        {
-            return Err(unknown_filter(token, shown));
+        // `is not defined` asks for a test as `is defined` does.
+        if shown == "not" && wanted.is_some_and(|(what, _)| what == "test") {
+            continue;
         }
-        after_pipe = shown == "|";
+        let is_word = shown.starts_with(|c: char| c.is_alphabetic());
+        if let Some((what, known)) = wanted.filter(|(_, known)| is_word && !known.contains(&shown))
+        {
+            return Err(unknown(token, what, shown, known));
+        }
+        wanted = match shown {
+            "|" => Some(("filter", FILTERS)),
+            // Behind a dot it is a member's name.
+            "is" if !text[..token.start].ends_with('.') => Some(("test", TESTS)),
+            _ => None,
+        };
         match shown {
             "," => *top(&mut chains) = 0,
             "(" | "[" | "{" => {
@@ -165,10 +211,10 @@ fn check_part(text: &str, part: std::ops::Range<usize>) -> Result<(), ExprError>
     Ok(())
 }
 
-fn unknown_filter(span: std::ops::Range<usize>, name: &str) -> ExprError {
-    let advice = nearest(name, FILTERS.iter().copied())
+fn unknown(span: std::ops::Range<usize>, what: &str, name: &str, known: &[&str]) -> ExprError {
+    let advice = nearest(name, known.iter().copied())
         .map_or_else(String::new, |near| format!(": did you mean `{near}`?"));
-    ExprError::new(span, format!("unknown filter `{name}`{advice}"))
+    ExprError::new(span, format!("unknown {what} `{name}`{advice}"))
 }
 
 fn top(chains: &mut [usize]) -> &mut usize {

@@ -66,6 +66,18 @@ impl Template {
         Self::of_parts(text, &[(0..text.len(), Place::Escaped(escape))])
     }
 
+    /// A text that is the same for every event and that nobody may see: braces in it are itself.
+    ///
+    /// # Errors
+    ///
+    /// What may not stand in its place.
+    pub fn secret(secret: &str, escape: Escape) -> Result<Self, ExprError> {
+        let escape = Place::Escaped(escape);
+        let part = Part { compiled: None, text: secret.to_owned(), offset: 0, escape };
+        part.check(secret).map_err(|m| ExprError::new(0..0, m))?;
+        Ok(Self { text: "•••".to_owned(), parts: vec![part], needs: Needs::default() })
+    }
+
     /// A URL whose scheme and host, too, may come from an event (`dynamic_host`): these are inserted
     /// as they are, whatever follows the host is percent-encoded.
     ///

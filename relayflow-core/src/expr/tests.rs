@@ -71,6 +71,8 @@ fn an_expression_sees_the_event_the_request_and_the_steps() {
             json!({"email": "a b@example.com", "tags": ["a", "b"]}),
         ),
         ("event.payload.missing is defined", json!(false)),
+        ("event.payload.n is not defined", json!(false)),
+        ("event.payload.is is defined and true", json!(false)),
         ("event.payload.missing|default('x')", json!("x")),
         ("event.idempotency_key", json!("stripe:charge.failed:evt_1")),
         ("event.payload.tags|tojson", json!(r#"["a","b"]"#)),
@@ -104,6 +106,7 @@ fn what_is_wrong_is_told_with_its_place() {
     fails("event.atributes.email", "event.atributes", "did you mean `event.attributes`?");
     fails("1 if event.payload.missing else 2", "1 if event.payload.missing else 2", "undefined");
     fails("event.payload.n|uper", "uper", "did you mean `upper`?");
+    fails("event.payload.n is not definde", "definde", "did you mean `defined`?");
     fails("'a' if false", "'a' if false", "undefined");
     fails("range", "range", "no JSON value");
     fails("event.payload.n.__class__", "event.payload.n.__class__", "undefined");
