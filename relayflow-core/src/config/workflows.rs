@@ -26,7 +26,7 @@ const TIMEOUT_MAX: SignedDuration = SignedDuration::from_hours(24);
 const STEPS_MAX: usize = 64;
 
 /// What belongs to HTTP itself or to the promises about a task.
-const OWN_HEADERS: [&str; 10] = [
+const OWN_HEADERS: [&str; 12] = [
     "host",
     "content-length",
     "transfer-encoding",
@@ -36,6 +36,8 @@ const OWN_HEADERS: [&str; 10] = [
     "trailer",
     "idempotency-key",
     "relayflow-attempt",
+    "x-correlation-id",
+    "traceparent",
     "keep-alive",
 ];
 
