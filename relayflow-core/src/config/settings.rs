@@ -220,12 +220,12 @@ impl Reader<'_> {
         let derived_window = self.get(section, "derived_window", units::duration);
         let secrets_at = self.setting(section, "secrets");
         let definition = provider.as_ref().and_then(|provider| catalog.get(provider));
-        let known = match definition {
-            Some(definition) if is_public_key(definition.scheme()) => Known::Public,
-            Some(_) | None => Known::Secret,
-        };
-        let secrets = self.secrets(secrets_at.as_ref(), dirs, known);
         let settings = self.source_settings(section, dirs);
+        // A definition for any sender leaves the scheme to a setting of that name.
+        let chosen = settings.get("scheme").map(String::as_str);
+        let scheme = chosen.or_else(|| Some(definition?.scheme())).unwrap_or_default();
+        let known = if is_public_key(scheme) { Known::Public } else { Known::Secret };
+        let secrets = self.secrets(secrets_at.as_ref(), dirs, known);
 
         let provider = provider?;
         let Some(definition) = definition else {

@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 
@@ -7,13 +8,14 @@ use crate::diagnostic::Diagnostic;
 use crate::provider::Catalog;
 use crate::workflow::{Action, On};
 
+static CATALOG: LazyLock<Catalog> = LazyLock::new(Catalog::built_in);
 const NO_ENV: &[(&str, &str)] = &[];
 
 fn parse(text: &str, env: &[(&str, &str)]) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
     let env: HashMap<String, String> =
         env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     let dir = std::path::Path::new("/srv/relayflow");
-    Config::parse(text, "relayflow.toml", dir, &Catalog::built_in(), &|name| env.get(name).cloned())
+    Config::parse(text, "relayflow.toml", dir, &CATALOG, &|name| env.get(name).cloned())
 }
 
 #[track_caller]
@@ -69,7 +71,7 @@ fn the_example_shows_what_a_source_and_a_step_have_unless_they_say_otherwise() {
                 .contains(&name);
             is_known.then(|| format!("a long secret for {name}"))
         };
-        let read = Config::parse(text, "x.toml", dir.path(), &Catalog::built_in(), &env);
+        let read = Config::parse(text, "x.toml", dir.path(), &CATALOG, &env);
         read.map_err(|errors| show(&errors)).unwrap().0
     };
     let full = read(&uncommented());
@@ -107,10 +109,10 @@ fn a_file_says_what_differs() {
         [retry]
         attempts = 3
         [sources.shop-1]
-        provider = "stripe"
+        provider = "generic"
         secrets = ["sixteen bytes ok", "another one of them"]
         tolerance = "off"
-        settings = { header = "x-sig", version = 3, strict = true }
+        settings = { header = "x-sig", algorithm = "sha512" }
         [workflows.w]
         on = ["payment.failed", "stripe:charge.failed", "*"]
         when = 'event.attributes.amount_minor > 1'
@@ -133,8 +135,7 @@ fn a_file_says_what_differs() {
     let source = config.source("shop-1").unwrap();
     assert_eq!(source.tolerance, Some(Tolerance::Off));
     assert_eq!(source.secrets.len(), 2);
-    assert_eq!(source.settings["version"], "3");
-    assert_eq!(source.settings["strict"], "true");
+    assert_eq!(source.settings["algorithm"], "sha512");
     let workflow = config.workflows.get("w").unwrap();
     assert_eq!(workflow.on[0], On::Kind("payment.failed".to_owned()));
     let (_, crm) = config.workflows.step("w", "crm").unwrap();
@@ -370,7 +371,9 @@ fn what_is_weak_is_a_warning() {
 
 #[test]
 fn a_source_without_a_secret_is_unsigned_by_name_alone() {
-    assert!(good("[sources.s]\nprovider = 'unsigned'").sources[0].secrets.is_empty());
+    let text = "[sources.s]\nprovider = 'generic'\nsettings = { scheme = 'none' }";
+    assert!(good(text).sources[0].secrets.is_empty());
+    assert!(bad("[sources.s]\nprovider = 'generic'").contains("anyone could send"));
 }
 
 #[test]
@@ -403,7 +406,7 @@ fn a_secret_file_that_others_may_read_is_a_warning() {
     let read = |mode: u32| {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         let text = "[sources.s]\nprovider = 'stripe'\nsecrets = [{ file = 'secret' }]";
-        Config::parse(text, "x.toml", dir.path(), &Catalog::built_in(), &|_| None)
+        Config::parse(text, "x.toml", dir.path(), &CATALOG, &|_| None)
             .map_err(|e| show(&e))
             .unwrap()
     };

@@ -193,3 +193,41 @@ pub(super) fn duration_to(
         given => Ok(given),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads `written` as TOML, and as the text of a variable.
+    fn both<T>(written: &str, read: impl Fn(&Raw<'_>) -> Result<T, String>) -> [Option<T>; 2] {
+        let value = DeValue::parse(written).unwrap();
+        let plain = written.trim_matches('"').to_owned();
+        [read(&Raw::Toml(value.get_ref())).ok(), read(&Raw::Text(plain)).ok()]
+    }
+
+    #[test]
+    fn a_value_is_read_from_the_file_and_from_a_variable() {
+        assert_eq!(both("true", boolean), [Some(true); 2]);
+        assert_eq!(both("1", boolean), [None; 2]);
+        assert_eq!(both("12", count), [Some(12); 2]);
+        assert_eq!(both("0", count), [None; 2]);
+        assert_eq!(both("\"64KiB\"", size), [Some(65536); 2]);
+        assert_eq!(both("512", size), [Some(512); 2]);
+        assert_eq!(both("\"1MB\"", size), [None; 2]);
+        assert_eq!(both("\"999999999999999999GiB\"", size), [None; 2]);
+        assert_eq!(both("\"5m\"", duration), [Some(SignedDuration::from_mins(5)); 2]);
+        assert_eq!(both("\"off\"", tolerance), [Some(Tolerance::Off); 2]);
+        assert_eq!(both("\"0s\"", tolerance), [None; 2]);
+        assert_eq!(
+            both("[\"a\", \"b\"]", texts),
+            [(); 2].map(|()| Some(vec!["a".to_owned(), "b".to_owned()]))
+        );
+        assert_eq!(both("3", scalar), [Some("3".to_owned()), Some("3".to_owned())]);
+        assert_eq!(
+            both("\"https://x.example/y/\"", public_url)[0].as_deref(),
+            Some("https://x.example/y")
+        );
+        assert_eq!(both("\"https://x.example/?a\"", public_url), [None, None]);
+        assert_eq!(both("\"[::1]:80\"", address)[0].map(|a| a.port()), Some(80));
+    }
+}
