@@ -154,3 +154,6 @@ pub struct KeptRequest {
     pub status: String,
     pub body: Bytes,
 }
+
+pub mod stub;
+pub use stub::{Store, StoreError};
