@@ -1,0 +1,79 @@
+//! Settles for workers that are gone.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::action::Report;
+use super::{Shared, settlement};
+use crate::backoff::Backoff;
+use crate::id::TaskId;
+use crate::store::{Abandoned, StoreError};
+use crate::task::{AttemptStatus, Outcome};
+
+const EVERY: Duration = Duration::from_secs(10);
+/// While the first pass has not gone through, readiness waits for it.
+const FIRST_AGAIN: Duration = Duration::from_secs(1);
+const PAGE: usize = 500;
+
+/// Settles at start and every ten seconds what no living worker holds.
+pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+    loop {
+        let wait = match pass(&shared).await {
+            Ok(count) => {
+                if 0 < count {
+                    tracing::info!(count, "settled for a worker that is gone");
+                }
+                shared.is_recovered.send_replace(true);
+                EVERY
+            }
+            Err(error) => {
+                tracing::error!(error = %error, "abandoned tasks cannot be settled");
+                if *shared.is_recovered.borrow() { EVERY } else { FIRST_AGAIN }
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// One pass over all that is abandoned; gives how many there were. A task that does not settle is
+/// passed over by asking for more at once, so that it cannot hide those behind it.
+async fn pass(shared: &Shared) -> Result<usize, StoreError> {
+    let mut seen: HashSet<TaskId> = HashSet::new();
+    loop {
+        let page = PAGE + seen.len();
+        let found = shared.store.abandoned(page).await?;
+        let is_last = found.len() < page;
+        let mut is_new = false;
+        for abandoned in found {
+            if seen.insert(abandoned.task.id) {
+                is_new = true;
+                settle(shared, abandoned);
+            }
+        }
+        shared.store.flush().await?;
+        if is_last || !is_new {
+            return Ok(seen.len());
+        }
+    }
+}
+
+/// The attempt is `lost`. It counts as a failure only if its start is on record: else its worker may
+/// never have begun.
+fn settle(shared: &Shared, abandoned: Abandoned) {
+    let Abandoned { task, start_on_record } = abandoned;
+    let outcome = if start_on_record { Outcome::Lost } else { Outcome::Interrupted };
+    let in_force = shared.current.get();
+    let step = in_force.workflows.step(&task.workflow, &task.step);
+    let backoff = step.map_or_else(Backoff::default, |(_, step)| step.backoff);
+    let now = shared.store.clock().now();
+    let report = Report { outcome, ..Report::interrupted("its worker vanished") };
+    let mut settlement = settlement(&task, report, &backoff, now, now);
+    settlement.status = AttemptStatus::Lost;
+    shared.store.settle(settlement);
+}
