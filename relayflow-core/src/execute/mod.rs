@@ -15,6 +15,8 @@ mod lease;
 mod refill;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
