@@ -215,11 +215,12 @@ fn name_attempt(headers: &mut HeaderMap, work: Work<'_>) {
         (CORRELATION_ID, correlation_id.as_str().to_owned()),
         (TRACEPARENT, traceparent(correlation_id, task)),
     ];
-    headers.extend(
-        texts
-            .into_iter()
-            .filter_map(|(name, text)| Some((name, HeaderValue::try_from(text).ok()?))),
-    );
+    for (name, text) in texts {
+        // All three are visible ASCII, so none is left out.
+        if let Ok(value) = HeaderValue::try_from(text) {
+            headers.insert(name, value);
+        }
+    }
 }
 
 /// What is sent, and how it is declared. A `GET` or `HEAD` sends something only if it says so.
