@@ -213,7 +213,7 @@ async fn caught(attempt: impl Future<Output = End>) -> End {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
             tracing::error!(panic = text, "an action panicked");
-            let report = Report::failed("RelayFlow failed inside: a bug");
+            let report = Report::failed("RelayFlow itself failed; its log says how");
             End::Known(Report { call: Call::None, ..report })
         }
     }
@@ -233,5 +233,101 @@ fn log(settlement: &crate::store::Settlement) {
         DeadLetter(reason) => {
             tracing::warn!(%task_id, attempt, destination, error, %reason, "dead letter");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::execute::testing;
+    use crate::task::Outcome;
+
+    const LONG: Option<Duration> = Some(Duration::from_secs(3600));
+
+    fn lease() -> Arc<Lease> {
+        let task = testing::task();
+        Arc::new(Lease::new(task.id, task.attempt, now()))
+    }
+
+    fn done() -> Report {
+        Report { outcome: Outcome::Done, error: None, ..Report::failed("") }
+    }
+
+    async fn after(seconds: u64) -> Report {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        done()
+    }
+
+    #[track_caller]
+    fn outcome(end: End) -> Outcome {
+        match end {
+            End::Known(report) => report.outcome,
+            End::LeaseLost => panic!("the lease is lost"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_action_is_stopped_when_its_lease_may_have_ended() {
+        let began = now();
+        let end = guard(&lease(), LONG, &testing::leased(0), after(1000)).await;
+        assert!(matches!(end, End::LeaseLost));
+        assert_eq!(now() - began, Duration::from_secs(25));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn renewals_carry_an_action_that_takes_longer_than_a_lease() {
+        let lease = lease();
+        let renewed = Arc::clone(&lease);
+        tokio::spawn(async move {
+            for _ in 0..9 {
+                tokio::time::sleep(Duration::from_secs(10)).await;
+                renewed.renewed(now());
+            }
+        });
+        let end = guard(&lease, LONG, &testing::leased(0), after(100)).await;
+        assert_eq!(outcome(end), Outcome::Done);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_step_has_its_timeout() {
+        let began = now();
+        let timeout = Some(Duration::from_secs(10));
+        let end = guard(&lease(), timeout, &testing::leased(0), after(11)).await;
+        let End::Known(report) = end else { panic!("the lease is lost") };
+        assert_eq!(report.error.as_deref(), Some("crm.example.com: no answer within 10s"));
+        assert!(matches!(report.outcome, Outcome::Failed { .. }));
+        assert_eq!(now() - began, Duration::from_secs(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_action_stops_at_once_when_it_is_told_to() {
+        for (why, is_lost) in [(Stop::Lost, true), (Stop::Interrupted, false)] {
+            let lease = lease();
+            lease.stop(why);
+            let end = guard(&lease, LONG, &testing::leased(0), after(10)).await;
+            match end {
+                End::LeaseLost => assert!(is_lost),
+                End::Known(report) => assert_eq!(report.outcome, Outcome::Interrupted),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_to_a_worker_that_was_suspended_is_not_written() {
+        let lease = lease();
+        let late = async {
+            tokio::time::advance(Duration::from_secs(60)).await;
+            done()
+        };
+        assert!(matches!(guard(&lease, LONG, &testing::leased(0), late).await, End::LeaseLost));
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_one_failed_attempt() {
+        let end = caught(async { panic!("canary") }).await;
+        let End::Known(report) = end else { panic!("the lease is lost") };
+        assert!(matches!(report.outcome, Outcome::Failed { .. }));
+        assert_eq!(report.call, Call::None, "it says nothing about the destination");
+        assert!(!report.error.unwrap().contains("canary"));
     }
 }

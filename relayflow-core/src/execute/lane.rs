@@ -193,3 +193,140 @@ pub(super) fn sooner(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> 
 
 /// Longest time that a loop sleeps when nothing is foreseen: a hint that was lost costs this much.
 pub(super) const LONGEST_SLEEP: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+    use crate::execute::testing;
+    use crate::task::Slot;
+
+    const CONCURRENCY: usize = 2;
+
+    fn lane(now: Instant) -> Lane {
+        Lane::new(CONCURRENCY, now)
+    }
+
+    fn push(lane: &mut Lane, failures: u32) -> TaskId {
+        let leased = testing::leased(failures);
+        let id = leased.task.id;
+        lane.push(leased);
+        id
+    }
+
+    /// Starts and ends calls until the lane's breaker opens.
+    fn break_down(lane: &mut Lane, now: Instant) {
+        while lane.gate.is_closed() {
+            push(lane, 0);
+            let start = lane.start(now).unwrap();
+            lane.finish(&start.lease, Call::Failed, now);
+        }
+    }
+
+    #[test]
+    fn tasks_run_in_their_order_and_no_more_than_its_concurrency() {
+        let now = Instant::now();
+        let mut lane = lane(now);
+        let ids = [(); 3].map(|()| push(&mut lane, 0));
+        let first = lane.start(now).unwrap();
+        let second = lane.start(now).unwrap();
+        assert_eq!([first.leased.task.id, second.leased.task.id], [ids[0], ids[1]]);
+        assert!(lane.start(now).is_none());
+        lane.finish(&first.lease, Call::Alive, now);
+        assert_eq!(lane.start(now).unwrap().leased.task.id, ids[2]);
+        assert_eq!((lane.waiting(), lane.running()), (0, 2));
+    }
+
+    #[test]
+    fn a_task_gives_its_place_back_when_it_starts() {
+        let now = Instant::now();
+        let mut lane = lane(now);
+        let taken = Arc::new(AtomicUsize::new(0));
+        let slot = Slot::take(&taken, 1);
+        lane.push(LeasedTask { slot, ..testing::leased(0) });
+        assert!(Slot::take(&taken, 1).is_none());
+        let start = lane.start(now).unwrap();
+        assert!(Slot::take(&taken, 1).is_some());
+        drop(start);
+    }
+
+    #[test]
+    fn retries_go_first_until_their_budget_is_spent() {
+        let now = Instant::now();
+        let mut lane = Lane::new(1000, now);
+        let first = push(&mut lane, 0);
+        let retries: Vec<TaskId> = (0..31).map(|_| push(&mut lane, 1)).collect();
+        let started: Vec<TaskId> =
+            std::iter::from_fn(|| lane.start(now)).map(|start| start.leased.task.id).collect();
+        assert_eq!(started[..30], retries[..30]);
+        assert_eq!(started[30..], [first]);
+        assert_eq!(lane.wakes_at(now), Some(now + Duration::from_secs(1)));
+        assert!(lane.start(now + Duration::from_secs(31)).is_some());
+    }
+
+    #[test]
+    fn a_lane_is_filled_up_when_it_is_half_empty() {
+        let now = Instant::now();
+        let mut lane = lane(now);
+        for (room, wanted) in [(0, 0), (49, 0), (50, 50), (100, 100)] {
+            assert_eq!(lane.wants(room, 100, now), wanted, "{room}");
+        }
+    }
+
+    #[test]
+    fn an_open_circuit_asks_for_no_more_than_a_probe_needs() {
+        let now = Instant::now();
+        let mut lane = lane(now);
+        break_down(&mut lane, now);
+        lane.is_hungry = true;
+        assert_eq!(lane.wants(100, 100, now), 0);
+        let probe_at = lane.wakes_at(now).unwrap();
+        assert_eq!(probe_at, now + Duration::from_secs(10));
+        assert_eq!(lane.wants(100, 100, probe_at), 4);
+        push(&mut lane, 0);
+        assert!(lane.start(now).is_none());
+        let probe = lane.start(probe_at).unwrap();
+        push(&mut lane, 0);
+        assert!(lane.start(probe_at).is_none(), "one probe");
+        lane.finish(&probe.lease, Call::Alive, probe_at);
+        assert!(lane.start(probe_at).is_some());
+        assert!(lane.start(probe_at).is_none(), "one call at a time");
+    }
+
+    #[test]
+    fn what_nothing_waits_for_wakes_nobody() {
+        let now = Instant::now();
+        let mut lane = lane(now);
+        assert_eq!(lane.wakes_at(now), None);
+        break_down(&mut lane, now);
+        assert_eq!(lane.wakes_at(now), None);
+    }
+
+    #[test]
+    fn leases_are_renewed_whether_their_tasks_wait_or_run() {
+        let now = testing::leased(0).leased_at;
+        let mut lane = lane(now);
+        let ids = [(); 4].map(|()| push(&mut lane, 0));
+        let first = lane.start(now).unwrap();
+        let second = lane.start(now).unwrap();
+        let later = now + Duration::from_secs(9);
+        let mut due: Vec<TaskId> = lane.to_renew(later).map(|(id, _)| id).collect();
+        due.sort();
+        assert_eq!(due, ids);
+        assert_eq!(lane.to_renew(now + Duration::from_secs(7)).count(), 0);
+
+        let lost = lane.renewed(later, |id| match ids.iter().position(|i| *i == id) {
+            Some(1 | 3) => Some(Renewal::Lost),
+            Some(_) => Some(Renewal::Renewed),
+            None => None,
+        });
+
+        assert_eq!(lost.iter().map(|leased| leased.task.id).collect::<Vec<_>>(), [ids[3]]);
+        assert_eq!((lane.waiting(), lane.to_renew(later).count()), (1, 1));
+        assert_eq!(first.lease.renewed_at(), later);
+        assert_eq!(second.lease.stopped(later), Some(Stop::Lost));
+        lane.finish(&second.lease, Call::None, later);
+        assert_eq!(lane.start(later).unwrap().lease.renewed_at(), later);
+    }
+}

@@ -341,3 +341,149 @@ pub(super) enum Arrival {
     /// This process stops.
     Refused(LeasedTask),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::execute::testing;
+
+    const LIMITS: Limits = Limits {
+        concurrency: 1,
+        fresh_max: 4,
+        claimed_max: 4,
+        tasks_max: 10,
+        bytes_max: 1 << 20,
+        lanes_max: 3,
+    };
+
+    fn leased(destination: &str, slot: Option<Slot>) -> LeasedTask {
+        let mut leased = testing::leased(0);
+        leased.task.destination = destination.into();
+        LeasedTask { slot, ..leased }
+    }
+
+    /// A task arrives as a commit leaves it.
+    fn arrive(lanes: &Lanes, destination: &str) -> Arrival {
+        let slot = lanes.reserve(destination);
+        lanes.arrive(&lanes.cell(destination).unwrap(), leased(destination, slot))
+    }
+
+    #[track_caller]
+    fn runs(arrival: Arrival) -> Start {
+        match arrival {
+            Arrival::Runs(start) => start,
+            Arrival::Waits | Arrival::Refused(_) => panic!("it does not run: {arrival:?}"),
+        }
+    }
+
+    #[test]
+    fn places_are_limited_and_come_back_when_tasks_start() {
+        let lanes = Lanes::new(LIMITS);
+        let first = runs(arrive(&lanes, "a"));
+        let slots: Vec<Slot> = std::iter::from_fn(|| lanes.reserve("a")).collect();
+        assert_eq!(slots.len(), LIMITS.fresh_max);
+        let cell = lanes.cell("a").unwrap();
+        for slot in slots {
+            assert!(matches!(lanes.arrive(&cell, leased("a", Some(slot))), Arrival::Waits));
+        }
+        assert!(lanes.reserve("a").is_none());
+        assert!(lanes.finish(&cell, &first.lease, Call::Alive).is_some());
+        assert!(lanes.reserve("a").is_some());
+    }
+
+    #[test]
+    fn claimed_tasks_have_places_of_their_own() {
+        let lanes = Lanes::new(LIMITS);
+        let fresh: Vec<Slot> = std::iter::from_fn(|| lanes.reserve("a")).collect();
+        let cell = lanes.cell("a").unwrap();
+        assert_eq!((fresh.len(), lanes.places(&cell, 100).len()), (4, 4));
+        assert_eq!(lanes.hungry().len(), 1);
+        lanes.is_fed(&cell);
+        assert_eq!(lanes.hungry().len(), 0);
+    }
+
+    #[test]
+    fn one_slow_destination_takes_no_place_from_another() {
+        let lanes = Lanes::new(Limits { tasks_max: 3, ..LIMITS });
+        let running = runs(arrive(&lanes, "slow"));
+        for _ in 0..3 {
+            assert!(matches!(arrive(&lanes, "slow"), Arrival::Waits));
+        }
+        assert!(lanes.reserve("slow").is_none(), "all that may wait waits there");
+        let other = lanes.reserve("other");
+        assert!(other.is_some());
+        assert_eq!(lanes.places(&lanes.cell("other").unwrap(), 100).len(), 1);
+        drop(running);
+    }
+
+    #[test]
+    fn bytes_that_wait_are_limited_too() {
+        let lanes = Lanes::new(Limits { bytes_max: 1, ..LIMITS });
+        let running = runs(arrive(&lanes, "a"));
+        assert!(matches!(arrive(&lanes, "a"), Arrival::Waits));
+        assert!(matches!(arrive(&lanes, "a"), Arrival::Waits));
+        assert!(lanes.reserve("a").is_none());
+        drop(running);
+    }
+
+    #[test]
+    fn nothing_is_committed_leased_while_a_circuit_is_open() {
+        let lanes = Lanes::new(LIMITS);
+        let cell = lanes.cell("a").unwrap();
+        for _ in 0..20 {
+            let start = runs(arrive(&lanes, "a"));
+            lanes.finish(&cell, &start.lease, Call::Failed);
+        }
+        assert!(lanes.reserve("a").is_none());
+        assert!(lanes.reserve("b").is_some());
+        assert!(matches!(arrive(&lanes, "a"), Arrival::Waits));
+        let state = lanes.state();
+        assert_eq!((&*state[0].name, state[0].waiting, state[0].running), ("a", 1, 0));
+        assert_eq!(state[0].breaker.as_str(), "open");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_alone_brings_a_destination_back() {
+        let lanes = Lanes::new(LIMITS);
+        let cell = lanes.cell("a").unwrap();
+        for _ in 0..20 {
+            let start = runs(arrive(&lanes, "a"));
+            lanes.finish(&cell, &start.lease, Call::Failed);
+        }
+        assert!(matches!(arrive(&lanes, "a"), Arrival::Waits));
+        let (starts, next) = lanes.tick();
+        assert!(starts.is_empty());
+        tokio::time::sleep_until(next.unwrap().into()).await;
+        let (mut starts, _) = lanes.tick();
+        let (cell, probe) = starts.pop().unwrap();
+        lanes.finish(&cell, &probe.lease, Call::Alive);
+        assert!(lanes.reserve("a").is_some(), "its concurrency is 1: it is closed again");
+    }
+
+    #[test]
+    fn idle_lanes_make_way_for_new_ones() {
+        let lanes = Lanes::new(LIMITS);
+        let running = arrive(&lanes, "a");
+        for name in ["b", "c", "d", "e"] {
+            assert!(lanes.reserve(name).is_some(), "{name}");
+        }
+        let held: Vec<_> = ["b", "c"].map(|name| lanes.reserve(name)).into();
+        assert!(lanes.reserve("f").is_none());
+        assert!(lanes.state().iter().any(|lane| &*lane.name == "a"));
+        drop((running, held));
+    }
+
+    #[test]
+    fn a_stop_gives_back_what_waits_and_starts_nothing() {
+        let lanes = Lanes::new(LIMITS);
+        let cell = lanes.cell("a").unwrap();
+        let running = runs(arrive(&lanes, "a"));
+        assert!(matches!(arrive(&lanes, "a"), Arrival::Waits));
+        assert_eq!(lanes.close().len(), 1);
+        assert!(lanes.reserve("a").is_none());
+        assert!(matches!(arrive(&lanes, "a"), Arrival::Refused(_)));
+        assert!(lanes.finish(&cell, &running.lease, Call::Alive).is_none());
+        assert_eq!(lanes.waiting.load(Ordering::SeqCst), 0);
+        assert_eq!(lanes.waiting_bytes.load(Ordering::SeqCst), 0);
+    }
+}
