@@ -123,11 +123,16 @@ impl Store {
     pub fn due_changed(&self) -> watch::Receiver<u64> {
         self.due.subscribe()
     }
-    pub async fn abandoned(&self, limit: usize) -> Result<Vec<Abandoned>, StoreError> {
+    pub async fn abandoned(
+        &self,
+        after: Option<TaskId>,
+        limit: usize,
+    ) -> Result<Vec<Abandoned>, StoreError> {
         Ok(self.with(|inner| {
             inner
                 .abandoned
                 .iter()
+                .filter(|a| after.is_none_or(|id| id < a.task.id))
                 .take(limit)
                 .map(|a| Abandoned { task: a.task.clone(), start_on_record: a.start_on_record })
                 .collect()
