@@ -78,7 +78,8 @@ impl Shared {
             Ok(steps) => steps,
             Err(report) => return End::Known(*report),
         };
-        let work = Work { task: &leased.task, event: &leased.event, steps: &steps };
+        let destination = step.destination.as_ref().unwrap_or(&leased.task.destination);
+        let work = Work { task: &leased.task, event: &leased.event, steps: &steps, destination };
         if leased.check_when
             && let Some(report) = ask_when(workflow, work)
         {

@@ -1,6 +1,5 @@
 //! Settles for workers that are gone.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 use super::action::Report;
 use super::{Shared, settlement};
 use crate::backoff::Backoff;
-use crate::id::TaskId;
 use crate::store::{Abandoned, StoreError};
 use crate::task::{AttemptStatus, Outcome};
 
@@ -41,24 +39,18 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     }
 }
 
-/// One pass over all that is abandoned; gives how many there were. A task that does not settle is
-/// passed over by asking for more at once, so that it cannot hide those behind it.
+/// One pass over all that is abandoned, in pages; gives how many there were.
 async fn pass(shared: &Shared) -> Result<usize, StoreError> {
-    let mut seen: HashSet<TaskId> = HashSet::new();
+    let (mut count, mut last) = (0, None);
     loop {
-        let page = PAGE + seen.len();
-        let found = shared.store.abandoned(page).await?;
-        let is_last = found.len() < page;
-        let mut is_new = false;
-        for abandoned in found {
-            if seen.insert(abandoned.task.id) {
-                is_new = true;
-                settle(shared, abandoned);
-            }
-        }
-        shared.store.flush().await?;
-        if is_last || !is_new {
-            return Ok(seen.len());
+        let found = shared.store.abandoned(last, PAGE).await?;
+        let is_last = found.len() < PAGE;
+        count += found.len();
+        last = found.last().map(|abandoned| abandoned.task.id);
+        found.into_iter().for_each(|abandoned| settle(shared, abandoned));
+        if is_last {
+            shared.store.flush().await?;
+            return Ok(count);
         }
     }
 }

@@ -234,13 +234,14 @@ async fn timers(shared: Arc<Shared>, stop: CancellationToken) {
     }
 }
 
-/// Renews what is held for long, until nothing can be held any more.
+/// Renews what is held for long, and closes what is idle for long, until nothing can be held any more.
 async fn renewals(shared: Arc<Shared>, end: CancellationToken) {
     loop {
         tokio::select! {
             () = end.cancelled() => return,
             () = tokio::time::sleep(RENEW_EVERY) => {}
         }
+        shared.http.tidy();
         let held = shared.lanes.to_renew();
         if held.is_empty() {
             continue;

@@ -83,20 +83,20 @@ pub(in crate::execute) async fn run(
     };
     let mut group = match spawn(program).await {
         Ok(group) => group,
-        Err(error) => return not_started(&work.task.destination, &error),
+        Err(error) => return not_started(work.destination, &error),
     };
     let input = work.event.event.to_cloudevent();
     let ended = tokio::time::timeout(timeout, group.talk(input.as_bytes())).await;
     match ended {
-        Ok(Ok(end)) => end.report(&work.task.destination),
+        Ok(Ok(end)) => end.report(work.destination),
         Ok(Err(error)) => {
             group.end().await;
-            Report::failed(&format!("{}: {error}", work.task.destination))
+            Report::failed(&format!("{}: {error}", work.destination))
         }
         Err(_) => {
             group.end().await;
             let after = SignedDuration::try_from(timeout).unwrap_or(SignedDuration::MAX);
-            Report::failed(&format!("{}: ended after {after:#}", work.task.destination))
+            Report::failed(&format!("{}: ended after {after:#}", work.destination))
         }
     }
 }
@@ -111,7 +111,7 @@ fn program(action: &CommandAction, work: Work<'_>) -> Result<std::process::Comma
         return Err(Box::new(Report::rejected(DeadReason::Unretryable, "argv is empty")));
     };
     let Some(path) = find(name, &action.dir) else {
-        let error = format!("{}: no program `{name}`", work.task.destination);
+        let error = format!("{}: no program `{name}`", work.destination);
         return Err(Box::new(Report::rejected(DeadReason::Unretryable, &error)));
     };
     let mut command = match GUARD_BINARY.get() {

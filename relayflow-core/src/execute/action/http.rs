@@ -1,37 +1,27 @@
 //! One HTTP request of a task, and what its answer means.
 
-use std::error::Error as _;
-use std::sync::OnceLock;
-use std::time::Duration;
+mod pool;
 
-use base64::Engine as _;
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, RETRY_AFTER,
-    TRANSFER_ENCODING, UPGRADE, USER_AGENT,
+    ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, RETRY_AFTER, TRANSFER_ENCODING,
+    UPGRADE, USER_AGENT,
 };
-use http::uri::{Authority, Scheme};
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use jiff::{SignedDuration, Timestamp};
 
+use self::pool::{AskError, Link, OpenError, Pool};
 use super::{ANSWER_BYTES_MAX, KEPT_BYTES_MAX, Report, Work, kept, trace::traceparent};
 use crate::egress::{ConnectError, Connector};
-use crate::execute::gate::Call;
+use crate::execute::gate;
 use crate::task::{DeadReason, Outcome};
 use crate::workflow::HttpAction;
 
 /// The largest head of an answer, in bytes.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
-/// Idle connections that are kept per destination, and for how long: many servers close theirs after
-/// 5 s, and a request that meets such a close is a failed attempt for nothing.
-const IDLE_MAX: usize = 16;
-const IDLE_FOR: Duration = Duration::from_secs(4);
-
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const ATTEMPT: HeaderName = HeaderName::from_static("relayflow-attempt");
 const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
@@ -47,11 +37,13 @@ const RESERVED: [HeaderName; 6] =
 
 /// Makes the calls of all `http` steps; connections are kept and shared. No proxies, no redirects,
 /// no decompression, HTTP/1.1.
-pub(in crate::execute) struct Client {
-    connector: Connector,
-    http: legacy::Client<Connector, Full<Bytes>>,
-    /// Made when it is first used: reading the system's certificates takes a while.
-    https: OnceLock<legacy::Client<HttpsConnector<Connector>, Full<Bytes>>>,
+pub(in crate::execute) struct Client(Pool);
+
+/// A request, and where it goes.
+struct Call {
+    scheme: Scheme,
+    authority: Authority,
+    request: Request<Full<Bytes>>,
 }
 
 /// An answer, read as far as it is read.
@@ -63,19 +55,19 @@ struct Answer {
 
 /// Why there is no answer.
 enum NoAnswer {
-    Client(legacy::Error),
+    Ask(AskError),
     Body(hyper::Error),
     HeadTooLarge,
 }
 
 impl Client {
     pub(in crate::execute) fn new(connector: Connector) -> Self {
-        let http = pooled().build(connector.clone());
-        Self { connector, http, https: OnceLock::new() }
+        Self(Pool::new(connector))
     }
 
-    fn https(&self) -> &legacy::Client<HttpsConnector<Connector>, Full<Bytes>> {
-        self.https.get_or_init(|| pooled().build(over_tls(tls(), self.connector.clone())))
+    /// Closes connections that have been idle for long.
+    pub(in crate::execute) fn tidy(&self) {
+        self.0.tidy();
     }
 
     /// Makes the request of `work` and reads the answer. The caller limits the time.
@@ -85,41 +77,45 @@ impl Client {
         work: Work<'_>,
         now: Timestamp,
     ) -> Report {
-        let request = match request(action, work) {
-            Ok(request) => request,
+        let call = match call(action, work) {
+            Ok(call) => call,
             Err(report) => return *report,
         };
-        match self.ask(request, now).await {
-            Ok(answer) => report(&action.method, &work.task.destination, answer),
-            Err(error) => error.report(&work.task.destination),
+        match self.ask(call, now).await {
+            Ok(answer) => report(&action.method, work.destination, answer),
+            Err(error) => error.report(work.destination),
         }
     }
 
-    async fn ask(&self, request: Request<Full<Bytes>>, now: Timestamp) -> Result<Answer, NoAnswer> {
-        let asking = if request.uri().scheme() == Some(&Scheme::HTTPS) {
-            self.https().request(request)
-        } else {
-            self.http.request(request)
-        };
-        let response = asking.await.map_err(NoAnswer::Client)?;
-        let (head, body) = response.into_parts();
+    async fn ask(&self, call: Call, now: Timestamp) -> Result<Answer, NoAnswer> {
+        let Call { scheme, authority, request } = call;
+        let asked = self.0.ask(&scheme, &authority, request).await;
+        let (response, mut link) = asked.map_err(NoAnswer::Ask)?;
+        let (head, mut body) = response.into_parts();
         let head_bytes: usize =
             head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
         if HEAD_BYTES_MAX < head_bytes {
             return Err(NoAnswer::HeadTooLarge);
         }
         let retry_after = retry_after(&head.headers, now);
-        let text = read(body).await.map_err(NoAnswer::Body)?;
+        let (text, is_whole) = read(&mut link, &mut body).await.map_err(NoAnswer::Body)?;
+        if is_whole {
+            self.0.keep(&scheme, &authority, link).await;
+        }
         Ok(Answer { status: head.status, retry_after, text })
     }
 }
 
-/// Reads at most [`ANSWER_BYTES_MAX`]. What goes on longer is dropped, and its connection with it.
-async fn read(mut body: Incoming) -> Result<Option<String>, hyper::Error> {
+/// Reads at most [`ANSWER_BYTES_MAX`], and says whether that was all. What goes on longer is left,
+/// and its connection closed.
+async fn read(
+    link: &mut Link,
+    body: &mut Incoming,
+) -> Result<(Option<String>, bool), hyper::Error> {
     let mut first = Bytes::new();
     let mut more = Vec::new();
     let mut seen = 0;
-    while let Some(frame) = body.frame().await {
+    while let Some(frame) = link.until(body.frame()).await {
         let Ok(data) = frame?.into_data() else { continue };
         if seen == 0 {
             first = data.slice(..data.len().min(KEPT_BYTES_MAX));
@@ -134,57 +130,25 @@ async fn read(mut body: Incoming) -> Result<Option<String>, hyper::Error> {
             break;
         }
     }
-    Ok(kept(if more.is_empty() { &first } else { &more }))
-}
-
-fn pooled() -> legacy::Builder {
-    let mut builder = legacy::Client::builder(TokioExecutor::new());
-    builder
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE_FOR)
-        .pool_max_idle_per_host(IDLE_MAX)
-        .http1_max_buf_size(HEAD_BYTES_MAX);
-    builder
-}
-
-fn over_tls(config: rustls::ClientConfig, connector: Connector) -> HttpsConnector<Connector> {
-    HttpsConnectorBuilder::new()
-        .with_tls_config(config)
-        .https_only()
-        .enable_http1()
-        .wrap_connector(connector)
-}
-
-/// TLS 1.2 and 1.3, trusting whom the system trusts. On a system that trusts nobody every call
-/// fails, and says why.
-fn tls() -> rustls::ClientConfig {
-    let builder = rustls::ClientConfig::builder_with_provider(
-        rustls::crypto::ring::default_provider().into(),
-    )
-    .with_safe_default_protocol_versions()
-    .expect("ring has the cipher suites of TLS 1.2 and 1.3");
-    match builder.clone().with_native_roots() {
-        Ok(trusting) => trusting.with_no_client_auth(),
-        Err(error) => {
-            tracing::error!(error = %error, "no certificate authorities on this system");
-            builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
-        }
-    }
+    let text = kept(if more.is_empty() { &first } else { &more });
+    Ok((text, seen < ANSWER_BYTES_MAX))
 }
 
 type Refusal = Box<Report>;
 
-fn request(action: &HttpAction, work: Work<'_>) -> Result<Request<Full<Bytes>>, Refusal> {
+fn call(action: &HttpAction, work: Work<'_>) -> Result<Call, Refusal> {
     let scope = work.scope();
     let url = action.url.render(&scope).map_err(|e| Report::expression("url", &e))?;
-    let (uri, authorization) = target(url, action, work)?;
+    let (scheme, authority, path) = target(&url, action, work)?;
 
-    let mut headers = HeaderMap::with_capacity(action.headers.len() + 8);
+    let mut headers = HeaderMap::with_capacity(action.headers.len() + 9);
+    headers.insert(HOST, host(&scheme, &authority));
     headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
     headers.insert(USER_AGENT, AGENT);
-    headers.extend(authorization.map(|value| (AUTHORIZATION, value)));
     let (body, content_type) = body(action, work)?;
-    headers.extend(content_type.map(|value| (CONTENT_TYPE, value)));
+    if let Some(content_type) = content_type {
+        headers.insert(CONTENT_TYPE, content_type);
+    }
     for (name, template) in &action.headers {
         let what = || format!("header {name}");
         let text = template.render(&scope).map_err(|e| Report::expression(&what(), &e))?;
@@ -200,9 +164,9 @@ fn request(action: &HttpAction, work: Work<'_>) -> Result<Request<Full<Bytes>>, 
 
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = action.method.clone();
-    *request.uri_mut() = uri;
+    *request.uri_mut() = path.into();
     *request.headers_mut() = headers;
-    Ok(request)
+    Ok(Call { scheme, authority, request })
 }
 
 /// The headers by which a destination knows the task again, and people find it.
@@ -235,46 +199,46 @@ fn body(action: &HttpAction, work: Work<'_>) -> Result<(Bytes, Option<HeaderValu
     Ok((work.event.event.to_cloudevent().into(), Some(CLOUDEVENT)))
 }
 
-/// The URL without user information, and that as the header that it stands for.
+/// Where a URL leads, and what is asked for there.
 fn target(
-    url: String,
+    url: &str,
     action: &HttpAction,
     work: Work<'_>,
-) -> Result<(Uri, Option<HeaderValue>), Refusal> {
+) -> Result<(Scheme, Authority, PathAndQuery), Refusal> {
     let refuse = |why: &str| {
-        let error = format!("url of {}: {why}", work.task.destination);
+        let error = format!("url of {}: {why}", work.destination);
         Box::new(Report::rejected(DeadReason::Unretryable, &error))
     };
-    let mut parts = Uri::try_from(url).map_err(|_| refuse("it is not a URL"))?.into_parts();
-    let (Some(scheme), Some(authority)) = (&parts.scheme, &parts.authority) else {
+    let parts = parse(url).ok_or_else(|| refuse("it is not a URL"))?.into_parts();
+    let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
         return Err(refuse("it has no scheme or no host"));
     };
-    if *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS {
+    if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
         return Err(refuse("it is neither http nor https"));
+    }
+    if authority.as_str().contains('@') {
+        return Err(refuse("it carries a user name or password"));
     }
     // The host of a URL is the config's word, unless the step says otherwise. The config was checked
     // for that; here what was checked meets what an event made of it.
-    if !action.dynamic_host && !is_destination(scheme, authority, &work.task.destination) {
+    if !action.dynamic_host && !is_destination(&scheme, &authority, work.destination) {
         return Err(refuse("its host is not the one of the config"));
     }
-    let mut authorization = None;
-    if let Some((user, host)) = authority.as_str().rsplit_once('@') {
-        authorization = Some(basic(user));
-        let host = Authority::try_from(host).map_err(|_| refuse("it has no host"))?;
-        parts.authority = Some(host);
-    }
-    if parts.path_and_query.is_none() {
-        parts.path_and_query = Some(http::uri::PathAndQuery::from_static("/"));
-    }
-    let uri = Uri::from_parts(parts).map_err(|_| refuse("it is not a URL"))?;
-    Ok((uri, authorization))
+    let path = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+    Ok((scheme, authority, path))
+}
+
+/// A URL as browsers read it, where it is not one as RFC 3986 has it: with an international name, or
+/// with characters in its path that have to be encoded.
+fn parse(url: &str) -> Option<Uri> {
+    let strict = url.is_ascii().then(|| Uri::try_from(url).ok()).flatten();
+    strict.or_else(|| Uri::try_from(url::Url::parse(url).ok()?.as_str()).ok())
 }
 
 /// Whether `destination` names this host: `host`, or `host:port` where the port is not the scheme's.
 fn is_destination(scheme: &Scheme, authority: &Authority, destination: &str) -> bool {
-    let own = if *scheme == Scheme::HTTPS { 443 } else { 80 };
     let host = authority.host();
-    match authority.port_u16().filter(|port| *port != own) {
+    match port(scheme, authority) {
         None => destination.eq_ignore_ascii_case(host),
         Some(port) => destination
             .rsplit_once(':')
@@ -282,29 +246,34 @@ fn is_destination(scheme: &Scheme, authority: &Authority, destination: &str) -> 
     }
 }
 
-fn basic(user_info: &str) -> HeaderValue {
-    let plain: Vec<u8> = percent_encoding::percent_decode_str(user_info).collect();
-    let encoded = base64::engine::general_purpose::STANDARD.encode(plain);
-    let mut value = HeaderValue::try_from(format!("Basic {encoded}"))
-        .unwrap_or_else(|_| HeaderValue::from_static("Basic"));
-    value.set_sensitive(true);
-    value
+/// The port, where it is not the scheme's own.
+fn port(scheme: &Scheme, authority: &Authority) -> Option<u16> {
+    let own = if *scheme == Scheme::HTTPS { 443 } else { 80 };
+    authority.port_u16().filter(|port| *port != own)
+}
+
+fn host(scheme: &Scheme, authority: &Authority) -> HeaderValue {
+    let text = match port(scheme, authority) {
+        Some(_) => authority.as_str(),
+        None => authority.host(),
+    };
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// What an answer's head means. Any answer with `Retry-After` asks for another try; a `rejected` one
 /// will be the same the next time.
-fn classify(status: StatusCode, retry_after: Option<SignedDuration>) -> (Outcome, Call) {
+fn classify(status: StatusCode, retry_after: Option<SignedDuration>) -> (Outcome, gate::Call) {
     if status.is_success() {
-        return (Outcome::Done, Call::Alive);
+        return (Outcome::Done, gate::Call::Alive);
     }
     let is_final = status.is_client_error()
         && ![StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS]
             .contains(&status);
     match retry_after {
-        None if is_final => (Outcome::Rejected(DeadReason::Unretryable), Call::Alive),
+        None if is_final => (Outcome::Rejected(DeadReason::Unretryable), gate::Call::Alive),
         wait => {
             let wait_at_least = wait.unwrap_or(SignedDuration::ZERO);
-            (Outcome::Failed { wait_at_least }, Call::Failed)
+            (Outcome::Failed { wait_at_least }, gate::Call::Failed)
         }
     }
 }
@@ -343,34 +312,18 @@ fn report(method: &Method, destination: &str, answer: Answer) -> Report {
 
 impl NoAnswer {
     fn report(&self, destination: &str) -> Report {
-        match self {
-            Self::HeadTooLarge => {
-                Report::failed(&format!("{destination}: the answer's head is above 32 KiB"))
+        let error = match self {
+            Self::Ask(AskError::Open(OpenError::Connect(ConnectError::Refused(refused)))) => {
+                let error = format!("{destination}: {refused}");
+                return Report::rejected(DeadReason::EgressRefused, &error);
             }
-            Self::Body(error) => {
-                Report::failed(&format!("{destination}: the answer broke off: {}", cause(error)))
-            }
-            Self::Client(error) => match refusal(error) {
-                Some(refused) => Report::rejected(
-                    DeadReason::EgressRefused,
-                    &format!("{destination}: {refused}"),
-                ),
-                None => Report::failed(&format!("{destination}: {}", cause(error))),
-            },
-        }
+            Self::Ask(AskError::Open(error)) => cause(error),
+            Self::Ask(AskError::Http(error)) => cause(error),
+            Self::Body(error) => format!("the answer broke off: {}", cause(error)),
+            Self::HeadTooLarge => "the answer's head is above 32 KiB".to_owned(),
+        };
+        Report::failed(&format!("{destination}: {error}"))
     }
-}
-
-/// The refusal by [`crate::egress`] that is behind `error`, if that is what it was.
-fn refusal(error: &legacy::Error) -> Option<String> {
-    let mut source = error.source();
-    while let Some(error) = source {
-        if let Some(ConnectError::Refused(refused)) = error.downcast_ref() {
-            return Some(refused.to_string());
-        }
-        source = error.source();
-    }
-    None
 }
 
 /// The innermost cause: the one that says what happened.

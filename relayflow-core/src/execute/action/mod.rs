@@ -26,6 +26,8 @@ pub(super) struct Work<'a> {
     pub(super) task: &'a Task,
     pub(super) event: &'a EventContext,
     pub(super) steps: &'a Map<String, Value>,
+    /// Where the config says that it goes; the task itself may be older than that.
+    pub(super) destination: &'a str,
 }
 
 impl<'a> Work<'a> {

@@ -17,7 +17,8 @@ fn action(argv: &[&str], dir: &Path) -> CommandAction {
 async fn run_action(action: &CommandAction, timeout: Duration) -> (Report, Task) {
     let task = Task { destination: "command:notify".into(), attempt: 3, ..testing::task() };
     let event = testing::event();
-    let work = Work { task: &task, event: &event, steps: &Map::new() };
+    let destination = &*task.destination;
+    let work = Work { task: &task, event: &event, steps: &Map::new(), destination };
     (run(action, work, timeout).await, task)
 }
 
