@@ -32,14 +32,14 @@ enum End {
 impl Shared {
     /// Runs a task under its lease and settles it, unless the lease is lost. What went wrong inside
     /// RelayFlow itself ends here, too.
-    pub(super) async fn attempt(&self, start: &Start) -> Call {
+    pub(super) async fn attempt(&self, start: Start) -> Call {
         let Start { leased, lease } = start;
         let started_at = self.store.clock().now();
         let in_force = self.current.get();
         let step = in_force.workflows.step(&leased.task.workflow, &leased.task.step);
         let end = match step {
-            Some((workflow, step)) => caught(self.run(leased, lease, workflow, step)).await,
-            None => End::Known(gone_from_config(leased)),
+            Some((workflow, step)) => caught(self.run(&leased, &lease, workflow, step)).await,
+            None => End::Known(gone_from_config(&leased)),
         };
         let End::Known(report) = end else {
             tracing::warn!(task_id = %leased.task.id, attempt = leased.task.attempt, "lease lost");
@@ -51,14 +51,14 @@ impl Shared {
 
     fn settle(
         &self,
-        leased: &LeasedTask,
+        leased: LeasedTask,
         report: Report,
         backoff: &Backoff,
         started_at: Timestamp,
     ) -> Call {
         let call = report.call;
         let ended_at = self.store.clock().now();
-        let settlement = settlement(&leased.task, report, backoff, started_at, ended_at);
+        let settlement = settlement(leased.task, report, backoff, started_at, ended_at);
         log(&settlement);
         self.store.settle(settlement);
         call

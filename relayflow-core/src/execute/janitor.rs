@@ -1,5 +1,6 @@
 //! Settles for workers that are gone.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,15 +40,22 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     }
 }
 
-/// One pass over all that is abandoned, in pages; gives how many there were.
+/// One pass over all that is abandoned, in pages; gives how many there were. What this process holds
+/// itself is passed over: where the wall clock has stepped forward, its leases look as if they had
+/// ended until they are renewed.
 async fn pass(shared: &Shared) -> Result<usize, StoreError> {
     let (mut count, mut last) = (0, None);
     loop {
         let found = shared.store.abandoned(last, PAGE).await?;
         let is_last = found.len() < PAGE;
-        count += found.len();
         last = found.last().map(|abandoned| abandoned.task.id);
-        found.into_iter().for_each(|abandoned| settle(shared, abandoned));
+        let held = if found.is_empty() { HashSet::new() } else { shared.lanes.held() };
+        for abandoned in found {
+            if !held.contains(&(abandoned.task.id, abandoned.task.attempt)) {
+                count += 1;
+                settle(shared, abandoned);
+            }
+        }
         if is_last {
             shared.store.flush().await?;
             return Ok(count);
@@ -65,7 +73,7 @@ fn settle(shared: &Shared, abandoned: Abandoned) {
     let backoff = step.map_or_else(Backoff::default, |(_, step)| step.backoff);
     let now = shared.store.clock().now();
     let report = Report { outcome, ..Report::interrupted("its worker vanished") };
-    let mut settlement = settlement(&task, report, &backoff, now, now);
+    let mut settlement = settlement(task, report, &backoff, now, now);
     settlement.status = AttemptStatus::Lost;
     shared.store.settle(settlement);
 }

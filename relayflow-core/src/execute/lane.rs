@@ -123,16 +123,19 @@ impl Lane {
         self.running.iter().for_each(|lease| lease.stop(Stop::Interrupted));
     }
 
+    /// Every lease that is held, and when it was taken or renewed last.
+    pub(super) fn held(&self) -> impl Iterator<Item = (TaskId, u32, Instant)> {
+        let waiting = self.first.iter().chain(&self.retries);
+        let waiting = waiting.map(|leased| (leased.task.id, leased.task.attempt, leased.leased_at));
+        let running = self.running.iter();
+        waiting.chain(running.map(|lease| (lease.id, lease.attempt, lease.renewed_at())))
+    }
+
     /// Every lease that is due to be renewed at `now`.
     pub(super) fn to_renew(&self, now: Instant) -> impl Iterator<Item = (TaskId, u32)> {
-        let is_due =
-            move |renewed_at: Instant| RENEW_AFTER <= now.saturating_duration_since(renewed_at);
-        let waiting = self.first.iter().chain(&self.retries);
-        let waiting = waiting
-            .filter(move |leased| is_due(leased.leased_at))
-            .map(|leased| (leased.task.id, leased.task.attempt));
-        let running = self.running.iter().filter(move |lease| is_due(lease.renewed_at()));
-        waiting.chain(running.map(|lease| (lease.id, lease.attempt)))
+        self.held()
+            .filter(move |held| RENEW_AFTER <= now.saturating_duration_since(held.2))
+            .map(|(id, attempt, _)| (id, attempt))
     }
 
     /// What became of a renewal: gives for a task whether it was renewed, lost, or not among those

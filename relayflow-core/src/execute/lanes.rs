@@ -269,7 +269,13 @@ impl Lanes {
     fn wants(&self, cell: &Cell, lane: &mut Lane) -> usize {
         let most = self.limits.claimed_max;
         let room = most.saturating_sub(cell.claimed.load(Ordering::Relaxed));
-        lane.wants(room, most, now()).min(self.room(cell))
+        let wanted = lane.wants(room, most, now());
+        let given = wanted.min(self.room(cell));
+        // Where there is little room in all, not a claim for each place that becomes free.
+        let is_worth_it = given == wanted
+            || self.limits.concurrency <= given
+            || lane.waiting() < self.limits.concurrency;
+        if is_worth_it { given } else { 0 }
     }
 
     /// Places for tasks of this lane that are about to be claimed, at most `most`; where there are
@@ -296,6 +302,12 @@ impl Lanes {
         let mut cells = self.cells();
         cells.retain(|cell| cell.lock().is_hungry);
         cells
+    }
+
+    /// The leases that are held.
+    pub(super) fn held(&self) -> HashSet<(TaskId, u32)> {
+        let held = |cell: &Arc<Cell>| cell.lock().held().map(|h| (h.0, h.1)).collect::<Vec<_>>();
+        self.cells().iter().flat_map(held).collect()
     }
 
     /// The leases that are due to be renewed.

@@ -3,7 +3,7 @@
 //! A leased task comes from a commit of this process or from a claim ([`refill`]), waits in the lane
 //! of its destination ([`lanes`]), runs when the lane's gate lets it ([`gate`]), and is settled
 //! ([`attempt`]). Leases are renewed while tasks wait and run. What follows from an outcome is
-//! decided by [`Task::after`] alone.
+//! decided by [`Task::after`] alone. A binary that runs commands calls [`run_guard_if_asked`] first.
 
 pub mod action;
 mod attempt;
@@ -27,6 +27,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use self::action::command::run_guard_if_asked;
 pub use self::gate::Breaker;
 pub use self::lanes::{LaneState, Lanes, Limits};
 
@@ -124,7 +125,7 @@ impl Executor {
     pub async fn drain(self, within: Duration) {
         self.stop.cancel();
         for leased in self.shared.lanes.close() {
-            self.shared.release(&leased);
+            self.shared.release(leased);
         }
         let running = &self.shared.running;
         running.close();
@@ -145,12 +146,12 @@ impl Shared {
     /// Takes in a leased task, whether it runs at once or waits.
     fn take(self: &Arc<Self>, leased: LeasedTask) {
         let Some(cell) = self.lanes.cell(&leased.task.destination) else {
-            return self.release(&leased);
+            return self.release(leased);
         };
         match self.lanes.arrive(&cell, leased) {
             Arrival::Waits => {}
             Arrival::Runs(start) => self.spawn(cell, start),
-            Arrival::Refused(leased) => self.release(&leased),
+            Arrival::Refused(leased) => self.release(leased),
         }
     }
 
@@ -160,32 +161,33 @@ impl Shared {
         self.running.spawn(async move {
             let mut next = Some(start);
             while let Some(start) = next {
-                let call = shared.attempt(&start).await;
-                next = shared.lanes.finish(&cell, &start.lease, call);
+                let lease = Arc::clone(&start.lease);
+                let call = shared.attempt(start).await;
+                next = shared.lanes.finish(&cell, &lease, call);
             }
         });
     }
 
     /// Gives back a task that did not run.
-    fn release(&self, leased: &LeasedTask) {
+    fn release(&self, leased: LeasedTask) {
         let now = self.store.clock().now();
         let report = Report::interrupted("the daemon stopped before it ran");
-        self.store.settle(settlement(&leased.task, report, &Backoff::default(), now, now));
+        self.store.settle(settlement(leased.task, report, &Backoff::default(), now, now));
     }
 }
 
 /// What is written down about an attempt.
 fn settlement(
-    task: &Task,
+    task: Task,
     report: Report,
     backoff: &Backoff,
     started_at: Timestamp,
     ended_at: Timestamp,
 ) -> Settlement {
     Settlement {
-        task: task.clone(),
         status: status_of(&report.outcome),
         transition: task.after(&report.outcome, backoff, ended_at),
+        task,
         started_at,
         ended_at,
         http_status: report.http_status,

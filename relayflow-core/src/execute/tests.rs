@@ -140,3 +140,99 @@ async fn smoke() {
     });
     executor.drain(Duration::from_secs(1)).await;
 }
+
+fn limits() -> EgressConfig {
+    EgressConfig { allow: vec!["127.0.0.0/8".parse().unwrap()] }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_and_back() {
+    // A destination that is down for a while: breaker opens, then comes back at the probe.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let store = Store::stub();
+    let now = store.clock().now();
+    store.with(|inner| {
+        for _ in 0..3000 {
+            inner.rows.push_back(row(&address, now));
+        }
+    });
+    let (_sender, receiver) = mpsc::unbounded_channel();
+    let executor = Executor::start(
+        store.clone(),
+        receiver,
+        current(&format!("http://{address}/x")),
+        limits(),
+        Limits::default(),
+    );
+    let lanes = executor.lanes();
+    until("open", || lanes.state().first().is_some_and(|l| l.breaker.as_str() == "open")).await;
+    let tried = store.with(|i| i.settled.len());
+    println!("tried {tried} {:?}", lanes.state());
+    assert!(tried < 60);
+    let listener = TcpListener::bind(&address).await.unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut buffer = vec![0; 65536];
+                while let Ok(n) = stream.read(&mut buffer).await {
+                    if n == 0 {
+                        return;
+                    }
+                    stream
+                        .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                        .await
+                        .unwrap();
+                }
+            });
+        }
+    });
+    let began = std::time::Instant::now();
+    for _ in 0..8000 {
+        if store.with(|i| i.rows.iter().all(|r| r.status == TaskStatus::Ok)) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    println!(
+        "{:?} {:?} ok {}",
+        began.elapsed(),
+        lanes.state(),
+        store.with(|i| i.rows.iter().filter(|r| r.status == TaskStatus::Ok).count())
+    );
+    executor.drain(Duration::from_secs(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn drain_hung() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let store = Store::stub();
+    let now = store.clock().now();
+    store.with(|inner| {
+        for _ in 0..3000 {
+            inner.rows.push_back(row(&address, now));
+        }
+    });
+    let (_sender, receiver) = mpsc::unbounded_channel();
+    let executor = Executor::start(
+        store.clone(),
+        receiver,
+        current(&format!("http://{address}/x")),
+        limits(),
+        Limits::default(),
+    );
+    let lanes = executor.lanes();
+    until("running", || lanes.state().first().is_some_and(|l| l.running == 16 && l.waiting > 400))
+        .await;
+    let began = std::time::Instant::now();
+    executor.drain(Duration::from_millis(300)).await;
+    println!("{:?} {:?}", began.elapsed(), lanes.state());
+    store.with(|i| {
+        assert!(i.rows.iter().all(|r| r.status == TaskStatus::Queued));
+        assert!(i.settled.iter().all(|s| s.status == AttemptStatus::Interrupted));
+        println!("{}", i.settled.len());
+    });
+}

@@ -139,13 +139,16 @@ fn program(action: &CommandAction, work: Work<'_>) -> Result<std::process::Comma
     Ok(command)
 }
 
-/// Where the program `name` is: as it stands, from `dir`, or on the daemon's own `PATH`.
+/// Where the program `name` is: as it stands, from `dir`, or on the daemon's own `PATH`. The answer
+/// is absolute, since the program will start in another folder.
 fn find(name: &str, dir: &Path) -> Option<PathBuf> {
-    if name.contains('/') {
-        return Some(dir.join(name)).filter(|path| path.exists());
-    }
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file())
+    let path = if name.contains('/') {
+        dir.join(name)
+    } else {
+        let path = std::env::var_os("PATH")?;
+        std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file())?
+    };
+    std::path::absolute(path).ok().filter(|path| path.is_file())
 }
 
 /// Starts `command` on a thread that lives as long as this process: the kernel ends a guarded

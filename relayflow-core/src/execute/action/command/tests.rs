@@ -120,8 +120,10 @@ async fn a_program_that_cannot_be_run_is_a_dead_letter() {
         let given = report.error.unwrap();
         assert!(given.starts_with("command:notify: ") && given.contains(error), "{given}");
     }
-    let (report, _) = run_action(&action(&["sh", "-c", "exit 0", "a\0b"], dir.path()), LONG).await;
-    assert_eq!(report.outcome, unretryable(), "{:?}", report.error);
+    let mut command = std::process::Command::new("sh");
+    command.arg("what an event\0brought");
+    let error = spawn(command).await.err().unwrap();
+    assert_eq!(not_started("command:notify", &error).outcome, unretryable());
 }
 
 #[tokio::test]

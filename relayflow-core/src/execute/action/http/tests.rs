@@ -325,7 +325,7 @@ async fn a_url_goes_where_the_config_says() {
         "http://api.example.com:8080/",
         "ftp://api.example.com/",
         "/relative",
-        "not a url",
+        "nonsense",
         "http://",
     ] {
         let (report, _) = run(&client, &post(url), "api.example.com").await;
