@@ -71,9 +71,6 @@ impl Shared {
         workflow: &Workflow,
         step: &Step,
     ) -> End {
-        if !lease.may_start(now()) && !self.renew_one(lease).await {
-            return End::LeaseLost;
-        }
         let steps = match self.responses(leased).await {
             Ok(steps) => steps,
             Err(report) => return End::Known(*report),
@@ -84,6 +81,9 @@ impl Shared {
             && let Some(report) = ask_when(workflow, work)
         {
             return End::Known(report);
+        }
+        if !lease.may_start(now()) && !self.renew_one(lease).await {
+            return End::LeaseLost;
         }
         let timeout = Duration::try_from(step.timeout).unwrap_or(Duration::MAX);
         match &step.action {

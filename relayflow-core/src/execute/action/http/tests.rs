@@ -8,6 +8,7 @@ use super::*;
 use crate::clock::from_micros;
 use crate::config::EgressConfig;
 use crate::egress::{Egress, Resolver};
+use crate::event::Payload;
 use crate::execute::gate::Call;
 use crate::execute::testing::{self, Destination};
 use crate::expr::{Escape, Expression, Template};
@@ -39,9 +40,17 @@ fn post(url: &str) -> HttpAction {
 
 /// Makes the call of `action` at `destination`, for one event.
 async fn run(client: &Client, action: &HttpAction, destination: &str) -> (Report, Task) {
+    run_for(&testing::event(), client, action, destination).await
+}
+
+async fn run_for(
+    event: &EventContext,
+    client: &Client,
+    action: &HttpAction,
+    destination: &str,
+) -> (Report, Task) {
     let task = Task { destination: destination.into(), attempt: 3, ..testing::task() };
-    let event = testing::event();
-    let work = Work { task: &task, event: &event, steps: &Map::new(), destination };
+    let work = Work { task: &task, event, steps: &Map::new(), destination };
     (client.run(action, work, wall()).await, task)
 }
 
@@ -300,6 +309,45 @@ async fn a_kept_connection_that_the_destination_closed_is_replaced() {
         tokio::task::yield_now().await;
     }
     assert_eq!(destination.requests().len(), 20);
+}
+
+#[tokio::test]
+async fn the_end_of_the_connection_may_be_the_end_of_the_answer() {
+    for (answer, outcome, response) in [
+        ("HTTP/1.1 200 OK\r\n\r\nhello", Outcome::Done, Some("hello")),
+        ("HTTP/1.0 200 OK\r\n\r\n", Outcome::Done, None),
+        ("HTTP/1.1 204 No Content\r\n\r\n", Outcome::Done, None),
+        ("HTTP/1.1 200 OK\r\n", failed(), None),
+        ("", failed(), None),
+    ] {
+        let destination = Destination::with(move |mut stream| async move {
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+            stream
+        })
+        .await;
+        let report = asked(&destination).await;
+        assert_eq!(report.outcome, outcome, "{answer:?} {:?}", report.error);
+        assert_eq!(report.response.as_deref(), response, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_before_the_end_of_the_request_is_an_answer() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let answer = b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 0\r\n\r\n";
+        stream.write_all(answer).await.unwrap();
+        stream
+    });
+    let mut event = std::sync::Arc::into_inner(testing::event()).unwrap();
+    event.event.payload = Payload::Converted(format!("\"{}\"", "x".repeat(8 << 20)));
+    let action = post(&format!("http://{address}/"));
+    let (report, _) = run_for(&event, &client(&["127.0.0.0/8"]), &action, &address).await;
+    assert_eq!((report.outcome, report.http_status), (unretryable(), Some(413)));
+    drop(server.await.unwrap());
 }
 
 #[tokio::test]
