@@ -48,7 +48,7 @@ pub(super) fn event() -> Arc<EventContext> {
         payload: Payload::Slice { to: payload.len(), body: payload, from: 0 },
         contract: "stripe@1".into(),
     };
-    Arc::new(EventContext { event, headers: Vec::new() })
+    Arc::new(EventContext { event, headers: Default::default() })
 }
 
 pub(super) fn leased(failures: u32) -> LeasedTask {
