@@ -154,6 +154,3 @@ pub struct KeptRequest {
     pub status: String,
     pub body: Bytes,
 }
-
-pub mod stub;
-pub use stub::{Store, StoreError};
