@@ -1,8 +1,8 @@
 //! Runs tasks: from a lease to a settled outcome.
 //!
-//! A leased task comes from a commit of this process or from a claim ([`refill`]), waits in the lane
-//! of its destination ([`lanes`]), runs when the lane's gate lets it ([`gate`]), and is settled
-//! ([`attempt`]). Leases are renewed while tasks wait and run. What follows from an outcome is
+//! A leased task comes from a commit of this process or from a claim (`refill.rs`), waits in the lane
+//! of its destination (`lanes.rs`), runs when the lane's gate lets it ([`gate`]), and is settled
+//! (`attempt.rs`). Leases are renewed while tasks wait and run. What follows from an outcome is
 //! decided by [`Task::after`] alone. A binary that runs commands calls [`run_guard_if_asked`] first.
 
 pub mod action;

@@ -1,4 +1,4 @@
-//! What a step does: a closed list. Each action ends in a [`Report`].
+//! What a step does: a closed list. Each action ends in a report.
 
 pub mod command;
 mod http;
