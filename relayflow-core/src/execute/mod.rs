@@ -1,7 +1,7 @@
 //! Runs tasks: from a lease to a settled outcome.
 //!
 //! A leased task comes from a commit of this process or from a claim (`refill.rs`), waits in the lane
-//! of its destination (`lanes.rs`), runs when the lane's gate lets it ([`gate`]), and is settled
+//! of its destination (`lanes.rs`), runs when the lane's gate lets it (`gate.rs`), and is settled
 //! (`attempt.rs`). Leases are renewed while tasks wait and run. What follows from an outcome is
 //! decided by [`Task::after`] alone. A binary that runs commands calls [`run_guard_if_asked`] first.
 
