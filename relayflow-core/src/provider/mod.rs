@@ -1,8 +1,31 @@
 //! Providers: vendors' webhook dialects, as data.
+//!
+//! A request goes [`verify::verify`] → [`split::split`] → [`normalize::normalize`], each taking what
+//! only the one before can give. Nothing here waits, reads a clock or touches a disk
+//! ([`catalog::Catalog::with_dir`] apart), and no provider's name stands in the code.
 
+pub mod catalog;
 pub mod definition;
+pub mod keep;
 pub mod normalize;
 pub mod reply;
 pub mod sign;
+pub mod source;
 pub mod split;
 pub mod verify;
+
+mod body;
+mod extract;
+mod key;
+mod rules;
+mod template;
+mod value;
+mod way;
+
+pub use catalog::{Catalog, Provider, Sample};
+pub use keep::{keep_headers, keep_target};
+pub use normalize::{NormalizeError, normalize};
+pub use reply::{Reply, challenge, handshake, reply, takes_method};
+pub use source::{Source, SourceError};
+pub use split::{RawEvent, SplitError, split};
+pub use verify::{Verified, VerifyError, verify, verify_kept};
