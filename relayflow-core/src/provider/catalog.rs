@@ -254,7 +254,7 @@ impl Provider {
     /// Every type that the definition or a sample names, with its kind; by name.
     #[must_use]
     pub fn types(&self) -> Vec<(String, Option<Arc<str>>)> {
-        let mut names: Vec<&String> = self.rules.kinds.keys().collect();
+        let mut names: Vec<&String> = self.rules.kinds.keys().filter(|name| *name != "*").collect();
         names.extend(self.samples.iter().map(|s| &s.event_type));
         names.sort();
         names.dedup();

@@ -29,3 +29,6 @@ pub use reply::{Reply, challenge, handshake, reply, takes_method};
 pub use source::{Source, SourceError};
 pub use split::{RawEvent, SplitError, split};
 pub use verify::{Verified, VerifyError, verify, verify_kept};
+
+#[cfg(test)]
+mod fixtures;

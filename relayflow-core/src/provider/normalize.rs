@@ -175,6 +175,11 @@ impl<'v> View<'v> {
             match piece {
                 Piece::Text(text) => out.push_str(text),
                 Piece::Atom(place) => out.push_str(&self.place(place, was_other)?),
+                Piece::Present(place) => {
+                    if !self.is_there(place) {
+                        return None;
+                    }
+                }
                 Piece::Optional(inner) => {
                     if let Some(text) = self.compose(inner, was_other) {
                         out.push_str(&text);
@@ -185,18 +190,31 @@ impl<'v> View<'v> {
         Some(Cow::Owned(out))
     }
 
+    /// What was read of the event (`up` 0), of what holds it (1), of what holds that …
+    fn level(&self, up: usize) -> Option<&Found<'v>> {
+        if up == 0 {
+            return Some(&self.found);
+        }
+        let mut holder = self.holder?;
+        for _ in 1..up {
+            holder = holder.outer.as_deref()?;
+        }
+        Some(&holder.found)
+    }
+
+    fn is_there(&self, place: &Place) -> bool {
+        match place {
+            Place::Header(name) => self.request.headers.contains_key(name),
+            Place::Query(name) => parameter(self.request, name).is_some(),
+            Place::Slot { up, slot } => self.level(*up).is_some_and(|found| found.is_there(*slot)),
+        }
+    }
+
     fn place(&self, place: &Place, was_other: &mut bool) -> Option<Cow<'v, str>> {
         let scalar = match place {
             Place::Header(name) => return self.request.header(name.as_str()).map(Cow::Borrowed),
             Place::Query(name) => return parameter(self.request, name),
-            Place::Slot { up: 0, slot } => self.found.scalar(*slot),
-            Place::Slot { up, slot } => {
-                let mut holder = self.holder?;
-                for _ in 1..*up {
-                    holder = holder.outer.as_deref()?;
-                }
-                holder.found.scalar(*slot)
-            }
+            Place::Slot { up, slot } => self.level(*up)?.scalar(*slot),
         };
         match scalar {
             Scalar::Text(text) => Some(text),
@@ -208,18 +226,26 @@ impl<'v> View<'v> {
         }
     }
 
+    /// The first rule for the type whose condition holds; else the first of those for any type.
     fn kind<'s>(&self, source: &'s Source, event_type: &str) -> Option<&'s KindOf> {
-        source.rules.kinds.get(event_type)?.iter().map(|k| &**k).find(|kind| match &kind.when {
+        let kinds = &source.rules.kinds;
+        let of = |name: &str| kinds.get(name).into_iter().flatten().map(|kind| &**kind);
+        of(event_type).chain(of("*")).find(|kind| match &kind.when {
             None => true,
-            Some((slots, wanted)) => slots
-                .iter()
-                .find(|slot| self.found.is_there(**slot))
-                .is_some_and(|slot| match self.found.scalar(*slot) {
-                    _ if wanted.is_empty() => true,
-                    Scalar::Text(text) => wanted.iter().any(|w| *w == text),
-                    Scalar::Missing | Scalar::Other => false,
-                }),
+            Some((slots, wanted)) => self.first_is(slots, wanted),
         })
+    }
+
+    /// Whether the first slot that is there has one of the texts (any, if there are none).
+    fn first_is(&self, slots: &[usize], wanted: &[String]) -> bool {
+        let Some(slot) = slots.iter().find(|slot| self.found.is_there(**slot)) else {
+            return false;
+        };
+        match self.found.scalar(*slot) {
+            _ if wanted.is_empty() => true,
+            Scalar::Text(text) => wanted.iter().any(|w| *w == text),
+            Scalar::Missing | Scalar::Other => false,
+        }
     }
 
     fn occurred_at(&self, source: &Source) -> Option<Timestamp> {

@@ -140,7 +140,7 @@ impl View<'_> {
                     }
                     push_json(&mut out, name);
                     out.push(':');
-                    // `"{=1}"` has no use for strings alone: a member that is all digits is one.
+                    // A fixed text of digits is a number: `{"type":1}`.
                     let text = self.compose(pieces)?;
                     match pieces.as_slice() {
                         [Piece::Text(fixed)] if is_number(fixed) => out.push_str(fixed),
@@ -179,6 +179,9 @@ impl View<'_> {
                 Piece::Text(text) => out.push_str(text),
                 Piece::Optional(inner) => out.push_str(&self.compose(inner).unwrap_or_default()),
                 Piece::Atom(ShakePlace::Plain(place)) => out.push_str(&self.place(place)?),
+                Piece::Present(ShakePlace::Plain(place) | ShakePlace::Hmac(place)) => {
+                    self.place(place)?;
+                }
                 Piece::Atom(ShakePlace::Hmac(place)) => {
                     out.push_str(&self.hmac(&self.place(place)?)?);
                 }

@@ -190,6 +190,7 @@ pub(super) fn map<A, B>(pieces: Vec<Piece<A>>, to: &mut impl FnMut(A) -> B) -> V
         out.push(match piece {
             Piece::Text(text) => Piece::Text(text),
             Piece::Atom(atom) => Piece::Atom(to(atom)),
+            Piece::Present(atom) => Piece::Present(to(atom)),
             Piece::Optional(inner) => Piece::Optional(map(inner, to)),
         });
     }

@@ -223,7 +223,7 @@ impl Signer<'_> {
             Some([Piece::Atom(Place::Header(name)), Piece::Optional(rest)]) => {
                 let text = match rest.first() {
                     Some(Piece::Text(dot)) => event_type.split(&**dot).next(),
-                    Some(Piece::Atom(_) | Piece::Optional(_)) | None => None,
+                    Some(Piece::Atom(_) | Piece::Present(_) | Piece::Optional(_)) | None => None,
                 };
                 draft.set(name, text.unwrap_or(event_type));
             }

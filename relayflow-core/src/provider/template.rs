@@ -24,6 +24,8 @@ pub(super) struct Reading(pub(super) Vec<Piece<Atom>>);
 pub(super) enum Piece<A> {
     Text(String),
     Atom(A),
+    /// `{place?}`: adds nothing, but must be there.
+    Present(A),
     /// `[…]`: left out as a whole if something in it is missing.
     Optional(Vec<Piece<A>>),
 }
@@ -149,7 +151,10 @@ pub(super) fn pieces<A>(
             '{' => {
                 let (inner, behind) =
                     after.split_once('}').ok_or_else(|| format!("`{text}` lacks a `}}`"))?;
-                done.push(Piece::Atom(atom(inner)?));
+                done.push(match inner.strip_suffix('?') {
+                    Some(inner) => Piece::Present(atom(inner)?),
+                    None => Piece::Atom(atom(inner)?),
+                });
                 rest = behind;
             }
             '}' => return Err(format!("`{text}` has a `}}` too many")),
@@ -178,7 +183,7 @@ pub(super) fn atoms<A>(pieces: &[Piece<A>]) -> Vec<&A> {
     for piece in pieces {
         match piece {
             Piece::Text(_) => {}
-            Piece::Atom(atom) => all.push(atom),
+            Piece::Atom(atom) | Piece::Present(atom) => all.push(atom),
             Piece::Optional(inner) => all.extend(atoms(inner)),
         }
     }
@@ -212,6 +217,9 @@ mod tests {
         assert_eq!(Reading::parse("^^/id"), one(Atom::Pointer { up: 2, pointer: id.clone() }));
         let header = HeaderName::from_static("x-event");
         assert_eq!(Reading::parse("header:X-Event"), one(Atom::Header(header.clone())));
+        let present = Piece::Present(Atom::Pointer { up: 0, pointer: id.clone() });
+        let text = Piece::Text("thing".to_owned());
+        assert_eq!(Reading::parse("thing{/id?}"), Ok(Reading(vec![text, present])));
         assert_eq!(
             Reading::parse("{header:x-event}[.{/id}]"),
             Ok(Reading(vec![

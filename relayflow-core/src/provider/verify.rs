@@ -631,6 +631,7 @@ impl Signing<'_> {
                     Some(part) => message.push(part),
                     None => is_whole = false,
                 },
+                Piece::Present(place) => is_whole &= self.part(place, key).is_some(),
             }
         }
         is_whole

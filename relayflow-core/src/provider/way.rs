@@ -104,7 +104,10 @@ impl Way {
         let place = signature_place(file, scheme, &mut reads, flaws)?;
         let id_is_open = !scheme.is_shared()
             && scheme != Scheme::None
-            && ids.iter().any(|reading| !covers(&signed, id.as_ref(), timestamp.as_ref(), reading));
+            && ids.iter().any(|reading| {
+                let body_is_signed = file.digest.is_some();
+                !covers(&signed, body_is_signed, id.as_ref(), timestamp.as_ref(), reading)
+            });
         let signed = super::rules::map(signed, &mut |atom| match atom {
             SignedAtom::Pointer(pointer) => SignedPlace::Slot(reads.want(&pointer)),
             other => SignedPlace::Other(other),
@@ -323,6 +326,7 @@ fn header(name: Option<&Spanned<String>>, flaws: &mut Flaws) -> Option<HeaderNam
 /// Whether all of `reading` is within what is signed.
 fn covers(
     signed: &Signed,
+    body_is_signed: bool,
     id: Option<&HeaderName>,
     timestamp: Option<&Moment>,
     reading: &[Piece<Place>],
@@ -330,7 +334,9 @@ fn covers(
     let atoms = template::atoms(signed);
     let has = |wanted: &SignedAtom| atoms.contains(&wanted);
     template::atoms(reading).into_iter().all(|place| match place {
-        Place::Slot { .. } => has(&SignedAtom::Body) || has(&SignedAtom::Form),
+        Place::Slot { .. } => {
+            body_is_signed || has(&SignedAtom::Body) || has(&SignedAtom::Form)
+        }
         Place::Query(_) => has(&SignedAtom::Url),
         Place::Header(name) => {
             has(&SignedAtom::Header(name.clone()))
