@@ -114,3 +114,77 @@ pub enum Tolerance {
     Off,
     Within(SignedDuration),
 }
+
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    pub listen: Option<String>,
+    pub api: Option<String>,
+    pub db: Option<String>,
+}
+
+type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+type Diagnostics = Vec<crate::diagnostic::Diagnostic>;
+
+impl Config {
+    pub fn load(
+        _explicit: Option<&std::path::Path>,
+        overrides: &Overrides,
+        _env: Env<'_>,
+    ) -> Result<(Config, Diagnostics), Diagnostics> {
+        let at = |text: &Option<String>, default: &str| {
+            text.as_deref().unwrap_or(default).parse().expect("stub")
+        };
+        let dir = std::env::current_dir().expect("stub");
+        Ok((
+            Config {
+                path: None,
+                store: StoreConfig {
+                    url: overrides
+                        .db
+                        .clone()
+                        .unwrap_or_else(|| format!("sqlite:{}/relayflow.db", dir.display())),
+                    unsafe_durability: false,
+                },
+                dir,
+                ingest: IngestConfig {
+                    listen: at(&overrides.listen, "127.0.0.1:8787"),
+                    public_url: None,
+                    behind_proxy: false,
+                    tls: None,
+                    body_bytes_max: 1 << 20,
+                    bodies_bytes_max: 64 << 20,
+                    requests_max: 512,
+                    connections_max: 1024,
+                    connections_per_address_max: 64,
+                },
+                api: ApiConfig {
+                    listen: at(&overrides.api, "127.0.0.1:8788"),
+                    public_url: None,
+                    behind_proxy: false,
+                    tls: None,
+                    tokens: vec![],
+                },
+                egress: EgressConfig::default(),
+                retry: Backoff {
+                    first: SignedDuration::from_secs(1),
+                    longest: SignedDuration::from_secs(7200),
+                    attempts: 20,
+                    give_up_after: SignedDuration::from_hours(24),
+                },
+                providers_dir: None,
+                sources: vec![SourceConfig {
+                    name: "test".into(),
+                    provider: "generic".into(),
+                    secrets: vec![],
+                    tolerance: None,
+                    public_url: None,
+                    settings: Default::default(),
+                    accept_identical: false,
+                    derived_window: SignedDuration::from_hours(24),
+                }],
+                workflows: Arc::new(Workflows::default()),
+            },
+            vec![],
+        ))
+    }
+}

@@ -1,8 +1,9 @@
-pub struct Expression;
 #[derive(Debug)]
-pub struct Template;
-impl std::fmt::Debug for Expression {
-    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        Ok(())
+pub struct Expression;
+impl Expression {
+    pub fn text(&self) -> &str {
+        ""
     }
 }
+#[derive(Debug)]
+pub struct Template;

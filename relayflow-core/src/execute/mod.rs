@@ -1,1 +1,49 @@
 //! stub
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::config::EgressConfig;
+use crate::ingest::Current;
+use crate::store::{LeasedTask, Store};
+use crate::task::Slot;
+
+#[derive(Default)]
+pub struct Lanes;
+pub struct LaneState {
+    pub destination: String,
+    pub running: usize,
+    pub concurrency: u32,
+    pub circuit_open: bool,
+}
+impl Lanes {
+    pub fn reserve(&self, _destination: &str) -> Option<Slot> {
+        None
+    }
+    pub fn state(&self) -> Vec<LaneState> {
+        vec![]
+    }
+}
+#[derive(Default)]
+pub struct Limits;
+pub struct Executor(Arc<Lanes>);
+impl Executor {
+    pub fn start(
+        _store: Store,
+        _leased: UnboundedReceiver<LeasedTask>,
+        _current: Arc<Current>,
+        _egress: EgressConfig,
+        _limits: Limits,
+    ) -> Executor {
+        Executor(Arc::new(Lanes))
+    }
+    pub fn lanes(&self) -> Arc<Lanes> {
+        self.0.clone()
+    }
+    pub async fn recovered(&self) {}
+    pub async fn drain(self, _within: Duration) {}
+}
+pub fn guard_main(_args: &[std::ffi::OsString]) -> i32 {
+    0
+}

@@ -154,3 +154,54 @@ pub struct KeptRequest {
     pub status: String,
     pub body: Bytes,
 }
+
+// ---- stub
+use crate::clock::Clock;
+use crate::id::WorkerId;
+
+#[derive(Clone)]
+pub struct Store {
+    clock: Clock,
+    failed: tokio::sync::watch::Sender<Option<String>>,
+    changed: tokio::sync::watch::Sender<i64>,
+}
+#[derive(Debug, thiserror::Error)]
+#[error("stub")]
+pub struct StoreError;
+pub struct OpenOptions {
+    pub url: String,
+    pub worker: WorkerId,
+    pub clock: Clock,
+    pub unsafe_durability: bool,
+}
+pub struct Opened {
+    pub store: Store,
+    pub leased: tokio::sync::mpsc::UnboundedReceiver<LeasedTask>,
+}
+impl Store {
+    pub async fn open(options: OpenOptions) -> Result<Opened, StoreError> {
+        let (_, leased) = tokio::sync::mpsc::unbounded_channel();
+        let store = Store {
+            clock: options.clock,
+            failed: tokio::sync::watch::channel(None).0,
+            changed: tokio::sync::watch::channel(0).0,
+        };
+        Ok(Opened { store, leased })
+    }
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+    pub async fn close(self) {}
+    pub fn failed(&self) -> tokio::sync::watch::Receiver<Option<String>> {
+        self.failed.subscribe()
+    }
+    pub fn is_full(&self) -> bool {
+        false
+    }
+    pub fn timeline_changed(&self) -> tokio::sync::watch::Receiver<i64> {
+        self.changed.subscribe()
+    }
+    pub async fn digest_key(&self) -> Result<[u8; 32], StoreError> {
+        Ok([0; 32])
+    }
+}
