@@ -44,6 +44,7 @@ impl Executor {
     pub async fn recovered(&self) {}
     pub async fn drain(self, _within: Duration) {}
 }
-pub fn guard_main(_args: &[std::ffi::OsString]) -> i32 {
-    0
+pub const GUARD_ARGUMENT: &str = "__guard";
+pub fn guard_main(_args: &[std::ffi::OsString]) -> std::process::ExitCode {
+    std::process::ExitCode::SUCCESS
 }
