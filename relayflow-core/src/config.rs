@@ -162,7 +162,19 @@ impl Config {
                     public_url: None,
                     behind_proxy: false,
                     tls: None,
-                    tokens: vec![],
+                    tokens: _explicit.map_or(vec![], |_| {
+                        [
+                            ("vera", Role::Viewer, "a-viewer's-token-for-tests"),
+                            ("otto", Role::Operator, "an-operator's-token-for-tests"),
+                            ("adam", Role::Admin, "an-admin's-token-for-tests"),
+                        ]
+                        .map(|(name, role, token)| Token {
+                            name: name.into(),
+                            role,
+                            token: Secret::new(token),
+                        })
+                        .into()
+                    }),
                 },
                 egress: EgressConfig::default(),
                 retry: Backoff {
