@@ -26,7 +26,9 @@ impl Lanes {
     }
 }
 #[derive(Default)]
-pub struct Limits;
+pub struct Limits {
+    pub a: u8,
+}
 pub struct Executor(Arc<Lanes>);
 impl Executor {
     pub fn start(
