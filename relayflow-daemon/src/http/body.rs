@@ -35,7 +35,7 @@ impl Answered {
 
 impl Drop for Answered {
     fn drop(&mut self) {
-        self.link.set_busy(false);
+        self.link.set_idle();
     }
 }
 

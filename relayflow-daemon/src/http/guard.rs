@@ -9,9 +9,9 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use relayflow_core::api::codes::Code;
@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::problem::Problem;
+use super::server::lock;
 
 /// The largest head: request line and fields, with their line ends.
 pub(crate) const HEAD_BYTES_MAX: usize = 32 * 1024;
@@ -50,6 +51,7 @@ pub(crate) struct Link {
     is_busy: AtomicBool,
     is_last: AtomicBool,
     is_endless: AtomicBool,
+    reader: Mutex<Option<Waker>>,
 }
 
 impl Link {
@@ -58,8 +60,20 @@ impl Link {
         self.is_busy.load(Ordering::Acquire)
     }
 
-    pub(crate) fn set_busy(&self, is_busy: bool) {
-        self.is_busy.store(is_busy, Ordering::Release);
+    fn set_busy(&self) {
+        self.is_busy.store(true, Ordering::Release);
+    }
+
+    /// The answer has ended: the next request may be read.
+    pub(crate) fn set_idle(&self) {
+        self.is_busy.store(false, Ordering::Release);
+        if let Some(reader) = lock(&self.reader).take() {
+            reader.wake();
+        }
+    }
+
+    fn wake_when_idle(&self, cx: &Context<'_>) {
+        *lock(&self.reader) = Some(cx.waker().clone());
     }
 
     /// Whether the next answer ends the connection.
@@ -156,13 +170,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
     fn poll_head(&mut self, cx: &mut Context<'_>, searched: usize) -> Poll<io::Result<Next>> {
         if self.link.is_busy() {
             // A head that is here before the answer to the one before it waits here, so that what
-            // is wrong with it cannot get in the way of that answer. hyper asks again once it is
-            // ready for the next: nobody needs to be woken for that.
-            if !self.has_room() {
-                return Poll::Pending;
+            // is wrong with it cannot get in the way of that answer.
+            if self.has_room()
+                && let Poll::Ready(read) = self.poll_fill(cx)?
+            {
+                return Poll::Ready(Ok(if read == 0 { Next::End } else { Next::Again }));
             }
-            let read = ready!(self.poll_fill(cx))?;
-            return Poll::Ready(Ok(if read == 0 { Next::End } else { Next::Again }));
+            self.link.wake_when_idle(cx);
+            return Poll::Pending;
         }
         if searched == 0 {
             while self.start < self.end && matches!(self.buffer[self.start], b'\r' | b'\n') {
@@ -381,7 +396,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
                     Next::Again => {}
                     Next::End => return Poll::Ready(Ok(())),
                     Next::Head { length, framing } => {
-                        this.link.set_busy(true);
+                        this.link.set_busy();
                         let left = match framing {
                             Framing::Length(body) => length as u64 + body,
                             // Where it ends only its reader knows, so nothing may follow it.

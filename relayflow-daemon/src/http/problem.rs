@@ -233,7 +233,7 @@ mod tests {
         HTTP/1.1 414 URI Too Long
         content-type: application/problem+json
         cache-control: no-store
-        content-length: 146
+        content-length: 133
         connection: close
 
         {"type":"urn:relayflow:problem:usage.uri_too_long","title":"the request target is too long","status":414,"code":"usage.uri_too_long"}

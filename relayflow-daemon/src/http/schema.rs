@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_schema_is_what_the_type_says() {
-        let schema = Schema::of::<api::Ingested>();
+        let schema = Schema::of::<api::IngestedEvent>();
         insta::assert_json_snapshot!(schema.components, @r##"
         {
           "IngestedEvent": {
@@ -258,14 +258,14 @@ mod tests {
               }
             },
             "required": [
-              "id",
-              "duplicate"
+              "duplicate",
+              "id"
             ],
             "type": "object"
           }
         }
         "##);
-        assert_eq!(schema.root, json!({ "$ref": "#/components/schemas/Ingested" }));
+        assert_eq!(schema.root, json!({ "$ref": "#/components/schemas/IngestedEvent" }));
     }
 
     #[test]

@@ -336,7 +336,7 @@ pub(crate) fn network(ip: IpAddr) -> IpAddr {
         IpAddr::V6(ip) if !ip.is_loopback() => {
             IpAddr::V6(Ipv6Addr::from(u128::from(ip) & !(u128::MAX >> 64)))
         }
-        ip => ip,
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
     }
 }
 
