@@ -11,11 +11,20 @@ use crate::task::Slot;
 
 #[derive(Default)]
 pub struct Lanes;
+pub enum Breaker {
+    Closed,
+}
+impl Breaker {
+    pub fn as_str(&self) -> &'static str {
+        "closed"
+    }
+}
 pub struct LaneState {
-    pub destination: String,
+    pub name: Arc<str>,
+    pub waiting: usize,
     pub running: usize,
-    pub concurrency: u32,
-    pub circuit_open: bool,
+    pub breaker: Breaker,
+    pub concurrency: usize,
 }
 impl Lanes {
     pub fn reserve(&self, _destination: &str) -> Option<Slot> {
@@ -46,7 +55,8 @@ impl Executor {
     pub async fn recovered(&self) {}
     pub async fn drain(self, _within: Duration) {}
 }
-pub const GUARD_ARGUMENT: &str = "__guard";
-pub fn guard_main(_args: &[std::ffi::OsString]) -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub mod action {
+    pub mod command {
+        pub fn run_guard_if_asked() {}
+    }
 }

@@ -166,13 +166,18 @@ pub struct Store {
     changed: tokio::sync::watch::Sender<i64>,
 }
 #[derive(Debug, thiserror::Error)]
-#[error("stub")]
-pub struct StoreError;
+pub enum StoreError {
+    #[error("the store is busy")]
+    Busy,
+    #[error("the disk is full")]
+    Full,
+    #[error("the store was closed, or failed")]
+    Closed,
+}
 pub struct OpenOptions {
     pub url: String,
     pub worker: WorkerId,
     pub clock: Clock,
-    pub unsafe_durability: bool,
 }
 pub struct Opened {
     pub store: Store,
@@ -195,13 +200,16 @@ impl Store {
     pub fn failed(&self) -> tokio::sync::watch::Receiver<Option<String>> {
         self.failed.subscribe()
     }
-    pub fn is_full(&self) -> bool {
+    pub fn is_busy(&self) -> bool {
         false
     }
     pub fn timeline_changed(&self) -> tokio::sync::watch::Receiver<i64> {
         self.changed.subscribe()
     }
-    pub async fn digest_key(&self) -> Result<[u8; 32], StoreError> {
-        Ok([0; 32])
+    pub fn digest_key(&self) -> [u8; 32] {
+        [0; 32]
+    }
+    pub async fn note_config_loaded(&self, _: usize, _: usize) -> Result<(), StoreError> {
+        Ok(())
     }
 }
