@@ -41,7 +41,7 @@ impl UpArgs {
     /// What the log shows if `RELAYFLOW_LOG` does not say.
     #[must_use]
     pub fn log_default(&self) -> &'static str {
-        if self.dev { "info,relayflow_core=debug,relayflow_daemon=debug" } else { "info" }
+        if self.dev { "info,relayflow_core=debug,relayflow_daemon=debug" } else { "info,sqlx=warn" }
     }
 
     /// Reads the configuration; `db` is `--db`. The second part are warnings.

@@ -1,11 +1,11 @@
 //! relayflowd: arguments, config, logs, exit code.
 
-use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser;
 use relayflow_core::api::codes::Exit;
+use relayflow_core::execute::action::command::run_guard_if_asked;
 use relayflow_daemon::args::UpArgs;
 use relayflow_daemon::{ServeError, logs, serve, signals};
 
@@ -21,11 +21,8 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    // Our own binary, started again to keep watch over a command: never a daemon.
-    let args: Vec<OsString> = std::env::args_os().collect();
-    if args.get(1).is_some_and(|first| first == relayflow_core::execute::GUARD_ARGUMENT) {
-        return relayflow_core::execute::guard_main(&args[2..]);
-    }
+    // Our own binary, started again to keep watch over a command, is never a daemon.
+    run_guard_if_asked();
     let cli = Cli::parse();
     logs::start(cli.up.log_format, cli.up.log_default());
     ExitCode::from(run(cli).code())

@@ -8,6 +8,7 @@ use relayflow_core::config::Config;
 use relayflow_core::diagnostic::Diagnostic;
 use relayflow_core::ingest::InForce;
 use relayflow_core::provider::{Catalog, Source};
+use relayflow_core::store::Store;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
@@ -43,6 +44,13 @@ pub(crate) fn in_force(config: &Config) -> Result<InForce, String> {
     Ok(InForce { catalog: Arc::new(catalog), sources, workflows })
 }
 
+/// Puts it on the timeline that a configuration is in force.
+pub(crate) async fn note(store: &Store, sources: usize, workflows: usize) {
+    if let Err(error) = store.note_config_loaded(sources, workflows).await {
+        tracing::warn!(error = %chain(&error), "the timeline does not show the configuration");
+    }
+}
+
 /// Reloads at each HUP, for ever.
 pub(crate) async fn on_hangup(app: &App, reload: Option<&Reload>) -> Infallible {
     let mut hangups = match signal(SignalKind::hangup()) {
@@ -58,7 +66,7 @@ pub(crate) async fn on_hangup(app: &App, reload: Option<&Reload>) -> Infallible 
         }
         match reload {
             None => tracing::warn!("nothing to reload: there is no configuration file"),
-            Some(reload) => match apply(app, reload) {
+            Some(reload) => match apply(app, reload).await {
                 Ok(()) => tracing::info!("the configuration was loaded again"),
                 Err(mistakes) => {
                     tracing::error!(%mistakes, "the configuration does not check; nothing changed");
@@ -69,7 +77,7 @@ pub(crate) async fn on_hangup(app: &App, reload: Option<&Reload>) -> Infallible 
 }
 
 /// All of the new configuration that can change, or nothing of it.
-fn apply(app: &App, reload: &Reload) -> Result<(), String> {
+async fn apply(app: &App, reload: &Reload) -> Result<(), String> {
     let (config, warnings) = reload().map_err(|mistakes| text(&mistakes))?;
     for warning in &warnings {
         tracing::warn!(%warning, "the configuration has a weak spot");
@@ -86,6 +94,7 @@ fn apply(app: &App, reload: &Reload) -> Result<(), String> {
     if !config.api.tokens.is_empty() {
         app.auth.set_tokens(&config.api.tokens);
     }
+    note(&app.store, in_force.sources.len(), in_force.workflows.list.len()).await;
     app.current.set(in_force);
     app.set_config(Arc::new(config));
     Ok(())

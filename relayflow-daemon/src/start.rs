@@ -112,7 +112,7 @@ pub struct Running {
     pub admin_token: Option<Secret>,
     /// The line that says that it is ready.
     pub ready_line: String,
-    app: App,
+    pub(crate) app: App,
     ingest: Serving,
     api: Serving,
     executor: Executor,
@@ -134,7 +134,10 @@ pub async fn serve(mut options: Options, shutdown: CancellationToken) -> Result<
     let mut failed = running.app.store.failed();
     let failure = tokio::select! {
         () = shutdown.cancelled() => None,
-        failure = failed.wait_for(Option::is_some) => failure.ok().and_then(|text| text.clone()),
+        failure = failed.wait_for(Option::is_some) => Some(match failure {
+            Ok(text) => text.clone().unwrap_or_default(),
+            Err(_) => "its writer is gone".to_owned(),
+        }),
         never = reload::on_hangup(&running.app, reload.as_ref()) => match never {},
     };
     if let Some(failure) = failure {
@@ -159,7 +162,7 @@ pub async fn start(options: Options) -> Result<Running, ServeError> {
     let config = Arc::new(config);
     check_listeners(&config)?;
     let in_force = reload::in_force(&config).map_err(ServeError::Config)?;
-    let counts = (in_force.sources.len(), in_force.workflows.list.len());
+    let (sources, workflows) = (in_force.sources.len(), in_force.workflows.list.len());
     let ingest_tls = config.ingest.tls.as_ref().map(tls::acceptor).transpose();
     let ingest_tls = ingest_tls.map_err(|error| ServeError::Config(error.to_string()))?;
     let api_tls = config.api.tls.as_ref().map(tls::acceptor).transpose();
@@ -169,6 +172,7 @@ pub async fn start(options: Options) -> Result<Running, ServeError> {
 
     let worker = WorkerId::next();
     let Opened { store, leased } = open(&config, worker).await?;
+    reload::note(&store, sources, workflows).await;
     let tokens = tokens(&config)?;
     let admin_token =
         tokens.iter().find(|token| token.role == Role::Admin).map(|token| token.token.clone());
@@ -183,12 +187,11 @@ pub async fn start(options: Options) -> Result<Running, ServeError> {
     );
     executor.recovered().await;
     let lanes = executor.lanes();
-    let digest_key = store.digest_key().await.map_err(|source| store_error(&config, source))?;
     let ingest = Arc::new(Ingest {
         store: store.clone(),
         current: Arc::clone(&current),
         lanes: Arc::clone(&lanes),
-        digest_key,
+        digest_key: store.digest_key(),
     });
     let stop_replays = CancellationToken::new();
     let replays = tokio::spawn(replay::run(Arc::clone(&ingest), stop_replays.clone()));
@@ -227,7 +230,7 @@ pub async fn start(options: Options) -> Result<Running, ServeError> {
     .start(api_listener);
     app.state.is_ready.store(true, Ordering::Release);
 
-    let ready_line = ready_line(&config, ingest_addr, api_addr, counts);
+    let ready_line = ready_line(&config, ingest_addr, api_addr, (sources, workflows));
     if let Some(path) = &ready_file {
         let written = std::fs::write(path, format!("{ready_line}\n"));
         written.map_err(|source| ServeError::ReadyFile { path: path.clone(), source })?;
@@ -302,17 +305,9 @@ async fn listen(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeErro
 }
 
 async fn open(config: &Config, worker: WorkerId) -> Result<Opened, ServeError> {
-    let options = OpenOptions {
-        url: config.store.url.clone(),
-        worker,
-        clock: Clock::Wall,
-        unsafe_durability: config.store.unsafe_durability,
-    };
-    Store::open(options).await.map_err(|source| store_error(config, source))
-}
-
-fn store_error(config: &Config, source: StoreError) -> ServeError {
-    ServeError::Store { url: store_label(&config.store.url), source }
+    let options = OpenOptions { url: config.store.url.clone(), worker, clock: Clock::Wall };
+    let store_error = |source| ServeError::Store { url: store_label(&config.store.url), source };
+    Store::open(options).await.map_err(store_error)
 }
 
 /// The configured tokens, or the one of the token file.

@@ -1,9 +1,9 @@
 //! `/in/{source}`: the public door, and the way of every event. Nothing is between the connection
 //! and this but the limits.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
@@ -15,12 +15,13 @@ use relayflow_core::id::RequestId;
 use relayflow_core::ingest::IngestError;
 use relayflow_core::provider::{self, Reply, Source};
 use relayflow_core::request;
+use relayflow_core::store::StoreError;
 use tokio::time::timeout;
 
 use super::body::Body;
 use super::health;
 use super::problem::{Problem, chain};
-use super::server::{Handler, Peer};
+use super::server::{Handler, Peer, lock};
 use crate::app::App;
 
 /// How long a body may take.
@@ -30,13 +31,14 @@ const STORE_TIME: Duration = Duration::from_secs(20);
 
 /// The ingest listener's requests.
 pub(crate) struct Inbound {
-    pub(crate) app: App,
-    pub(crate) public_url: Option<String>,
-    pub(crate) is_tls: bool,
-    pub(crate) behind_proxy: bool,
-    pub(crate) body_bytes_max: usize,
+    app: App,
+    public_url: Option<String>,
+    is_tls: bool,
+    behind_proxy: bool,
+    body_bytes_max: usize,
     pub(crate) body_time: Duration,
-    pub(crate) room: Arc<Room>,
+    room: Arc<Room>,
+    complained: Mutex<Option<Instant>>,
 }
 
 impl Inbound {
@@ -49,6 +51,7 @@ impl Inbound {
             body_bytes_max: config.body_bytes_max,
             body_time: BODY_TIME,
             room: Arc::new(Room::new(config.requests_max, config.bodies_bytes_max)),
+            complained: Mutex::default(),
         }
     }
 
@@ -58,6 +61,10 @@ impl Inbound {
     async fn receive(&self, request: Request<Incoming>) -> Result<Response<Body>, Problem> {
         let (parts, body) = request.into_parts();
         let source = self.source(parts.uri.path(), &parts.method)?;
+        // Asked before the body is read, so that to refuse costs next to nothing.
+        if self.app.store.is_busy() {
+            return Err(Problem::of(Code::Overloaded));
+        }
         let limit = source.provider.body_bytes_max.unwrap_or(self.body_bytes_max);
         let length = length(&parts.method, &parts.headers, limit)?;
         let mut place = self.room.take(length.unwrap_or(0))?;
@@ -80,7 +87,8 @@ impl Inbound {
             received_at: self.app.store.clock().now(),
         };
         let taken = timeout(STORE_TIME, self.app.ingest.receive(&source, request)).await;
-        let reply = taken.map_err(|_| Problem::of(Code::Store))?.map_err(refusal)?;
+        let reply =
+            taken.map_err(|_| Problem::of(Code::Store))?.map_err(|error| self.refusal(error))?;
         Ok(answer(reply))
     }
 
@@ -115,6 +123,31 @@ impl Inbound {
                 && text(HeaderName::from_static("x-forwarded-proto")) == Some("https"));
         let scheme = if is_https { "https" } else { "http" };
         format!("{scheme}://{}{target}", text(HOST).unwrap_or_default())
+    }
+
+    fn refusal(&self, error: IngestError) -> Problem {
+        match error {
+            IngestError::Malformed(_) => Problem::of(Code::BadRequest)
+                .detail("this is not a request that the source's provider sends"),
+            IngestError::Unverified => Problem::of(Code::Signature).challenge("Signature"),
+            IngestError::Busy | IngestError::Store(StoreError::Busy) => {
+                Problem::of(Code::Overloaded)
+            }
+            IngestError::Store(StoreError::Full) => Problem::of(Code::DiskFull),
+            IngestError::Store(error) => {
+                self.complain(&error);
+                Problem::of(Code::Store)
+            }
+        }
+    }
+
+    /// Says at most once a second that the store does not do its work.
+    fn complain(&self, error: &StoreError) {
+        let mut last = lock(&self.complained);
+        if last.is_none_or(|last| Duration::from_secs(1) <= last.elapsed()) {
+            *last = Some(Instant::now());
+            tracing::error!(error = %chain(error), "requests cannot be committed");
+        }
     }
 
     fn count(&self, status: StatusCode) {
@@ -196,19 +229,6 @@ async fn collect(
         }
     }
     Ok(if rest.is_empty() { first } else { rest.freeze() })
-}
-
-fn refusal(error: IngestError) -> Problem {
-    match error {
-        IngestError::Malformed(_) => Problem::of(Code::BadRequest)
-            .detail("this is not a request that the source's provider sends"),
-        IngestError::Unverified => Problem::of(Code::Signature).challenge("Signature"),
-        IngestError::Busy => Problem::of(Code::Overloaded),
-        IngestError::Store(error) => {
-            tracing::error!(error = %chain(&error), "a request could not be committed");
-            Problem::of(Code::Store)
-        }
-    }
 }
 
 fn answer(reply: Reply) -> Response<Body> {

@@ -227,9 +227,15 @@ fn bulk() -> Vec<Route> {
         Route::get("/api/v1/replays/{id}/items", "Its items", get(replays::items))
             .params(PAGE)
             .lists::<api::ReplayItem>(),
-        Route::post("/api/v1/replays/{id}/pause", "Hold it", post(replays::pause)),
-        Route::post("/api/v1/replays/{id}/resume", "Go on", post(replays::resume)),
-        Route::post("/api/v1/replays/{id}/cancel", "Stop it for good", post(replays::cancel)),
+        Route::post("/api/v1/replays/{id}/pause", "Hold it", post(replays::pause))
+            .takes::<requests::Why>()
+            .gives::<api::Replay>(),
+        Route::post("/api/v1/replays/{id}/resume", "Go on", post(replays::resume))
+            .takes::<requests::Why>()
+            .gives::<api::Replay>(),
+        Route::post("/api/v1/replays/{id}/cancel", "Stop it for good", post(replays::cancel))
+            .takes::<requests::Why>()
+            .gives::<api::Replay>(),
     ]
 }
 

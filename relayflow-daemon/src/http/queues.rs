@@ -11,9 +11,9 @@ pub(crate) async fn list(State(app): State<App>) -> Result<Json<List<Queue>>, Pr
     let mut queues = view::queues(&app.store).await?;
     // What the store cannot know: how this process treats each destination now.
     for lane in app.lanes.state() {
-        if let Some(queue) = queues.items.iter_mut().find(|queue| queue.name == lane.destination) {
-            queue.concurrency = lane.concurrency;
-            if lane.circuit_open && queue.state == "open" {
+        if let Some(queue) = queues.items.iter_mut().find(|queue| *queue.name == *lane.name) {
+            queue.concurrency = u32::try_from(lane.concurrency).unwrap_or(u32::MAX);
+            if lane.breaker.as_str() == "open" && queue.state == "open" {
                 queue.state = "circuit_open".to_owned();
             }
         }

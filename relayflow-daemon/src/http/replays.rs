@@ -7,8 +7,9 @@ use relayflow_core::replay::{self, Control};
 
 use super::Id;
 use super::auth::Who;
-use super::json::{Json, Paged, Sent};
+use super::json::{Json, MaybeSent, Paged, Sent};
 use super::problem::Problem;
+use super::requests::Why;
 use crate::app::App;
 
 pub(crate) async fn create(
@@ -42,6 +43,7 @@ pub(crate) async fn pause(
     State(app): State<App>,
     Id(id): Id,
     Extension(who): Extension<Who>,
+    MaybeSent(_): MaybeSent<Why>,
 ) -> Result<Json<Replay>, Problem> {
     control(&app, &id, Control::Pause, &who).await
 }
@@ -50,6 +52,7 @@ pub(crate) async fn resume(
     State(app): State<App>,
     Id(id): Id,
     Extension(who): Extension<Who>,
+    MaybeSent(_): MaybeSent<Why>,
 ) -> Result<Json<Replay>, Problem> {
     control(&app, &id, Control::Resume, &who).await
 }
@@ -58,6 +61,7 @@ pub(crate) async fn cancel(
     State(app): State<App>,
     Id(id): Id,
     Extension(who): Extension<Who>,
+    MaybeSent(_): MaybeSent<Why>,
 ) -> Result<Json<Replay>, Problem> {
     control(&app, &id, Control::Cancel, &who).await
 }

@@ -3,11 +3,14 @@
 
 mod api;
 mod inbound;
+mod life;
 mod limits;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
+use relayflow_core::config::{Config, Overrides};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -119,20 +122,28 @@ algorithm = "sha256"
 encoding  = "hex"
 "#;
 
+/// A configuration with one source, on a store in `dir` and on free ports.
+fn config(dir: &Path) -> Config {
+    let file = dir.join("relayflow.toml");
+    std::fs::write(&file, CONFIG).unwrap();
+    let overrides = Overrides {
+        listen: Some("127.0.0.1:0".into()),
+        api: Some("127.0.0.1:0".into()),
+        db: Some(format!("sqlite:{}", dir.join("relayflow.db").display())),
+    };
+    match Config::load(Some(&file), &overrides, &|_| None) {
+        Ok((config, _)) => config,
+        Err(mistakes) => panic!("{mistakes:?}"),
+    }
+}
+
+fn options(config: Config) -> Options {
+    Options { config, reload: None, drain: PATIENCE, ready_file: None }
+}
+
 /// A whole daemon on a store of its own. The folder lives as long as it is kept.
 async fn daemon() -> (Running, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("relayflow.toml");
-    std::fs::write(&file, CONFIG).unwrap();
-    let overrides = relayflow_core::config::Overrides {
-        listen: Some("127.0.0.1:0".into()),
-        api: Some("127.0.0.1:0".into()),
-        db: Some(format!("sqlite:{}", dir.path().join("relayflow.db").display())),
-    };
-    let loaded = relayflow_core::config::Config::load(Some(&file), &overrides, &|_| None);
-    let (config, _) = loaded.unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
-    let drain = Duration::from_secs(10);
-    let options = Options { config, reload: None, drain, ready_file: None };
-    let running = crate::start(options).await.unwrap_or_else(|error| panic!("{}", error.whole()));
-    (running, dir)
+    let running = crate::start(options(config(dir.path()))).await;
+    (running.unwrap_or_else(|error| panic!("{}", error.whole())), dir)
 }

@@ -148,6 +148,16 @@ async fn a_tail_begins_with_where_it_stands_and_ends_with_the_daemon() {
 }
 
 #[tokio::test]
+async fn readiness_ends_before_the_door_closes() {
+    let (running, _dir) = daemon().await;
+    assert_eq!(request(running.api_addr, "GET /readyz", None, "").await.status, 200);
+    running.app.state.stop.cancel();
+    let answer = request(running.api_addr, "GET /readyz", None, "").await;
+    assert_eq!((answer.status, &*answer.code()), (503, "unreachable.stopping"));
+    assert_eq!(request(running.api_addr, "GET /healthz", None, "").await.status, 200);
+}
+
+#[tokio::test]
 async fn the_document_is_served() {
     let (running, _dir) = daemon().await;
     let answer = request(running.api_addr, "GET /openapi.json", Some(VIEWER), "").await;

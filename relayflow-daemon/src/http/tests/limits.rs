@@ -41,9 +41,9 @@ fn limits() -> Limits {
 /// Times so short that a test sees them pass, and so different that it sees which.
 fn short() -> Limits {
     let times = Times {
-        head: Duration::from_millis(150),
-        idle: Duration::from_millis(400),
-        stall: Duration::from_millis(150),
+        head: Duration::from_millis(500),
+        idle: Duration::from_secs(1),
+        stall: Duration::from_millis(500),
         leave: Duration::from_millis(200),
     };
     Limits { times, ..limits() }
