@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
 use crate::http::problem::chain;
+use crate::start::tokens;
 
 /// Reads the configuration again, as it was read at the start.
 pub type Reload = Box<dyn Fn() -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> + Send + Sync>;
@@ -77,12 +78,13 @@ pub(crate) async fn on_hangup(app: &App, reload: Option<&Reload>) -> Infallible 
 }
 
 /// All of the new configuration that can change, or nothing of it.
-async fn apply(app: &App, reload: &Reload) -> Result<(), String> {
+pub(crate) async fn apply(app: &App, reload: &Reload) -> Result<(), String> {
     let (config, warnings) = reload().map_err(|mistakes| text(&mistakes))?;
     for warning in &warnings {
         tracing::warn!(%warning, "the configuration has a weak spot");
     }
     let in_force = in_force(&config)?;
+    let tokens = tokens(&config).map_err(|error| error.whole())?;
     let before = app.config();
     let is_same = before.store.url == config.store.url
         && before.ingest.listen == config.ingest.listen
@@ -90,11 +92,8 @@ async fn apply(app: &App, reload: &Reload) -> Result<(), String> {
     if !is_same {
         tracing::warn!("store and listeners stay as they are until a restart");
     }
-    // The token of the token file is not in the configuration, and stays.
-    if !config.api.tokens.is_empty() {
-        app.auth.set_tokens(&config.api.tokens);
-    }
     note(&app.store, in_force.sources.len(), in_force.workflows.list.len()).await;
+    app.auth.set_tokens(&tokens);
     app.current.set(in_force);
     app.set_config(Arc::new(config));
     Ok(())

@@ -311,7 +311,7 @@ async fn open(config: &Config, worker: WorkerId) -> Result<Opened, ServeError> {
 }
 
 /// The configured tokens, or the one of the token file.
-fn tokens(config: &Config) -> Result<Vec<Token>, ServeError> {
+pub(crate) fn tokens(config: &Config) -> Result<Vec<Token>, ServeError> {
     if !config.api.tokens.is_empty() {
         return Ok(config.api.tokens.clone());
     }

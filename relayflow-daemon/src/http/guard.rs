@@ -480,3 +480,57 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_head_ends_where_it_ends_however_much_was_seen_before() {
+        for (bytes, end) in [
+            (&b"GET / HTTP/1.1\r\nA: b\r\n\r\nrest"[..], Some(24)),
+            (b"a\n\nb", Some(3)),
+            (b"a\r\n\rb\r\n", None),
+            (b"", None),
+        ] {
+            for searched in 0..=end.map_or(bytes.len(), |end| end - 1) {
+                assert_eq!(head_end(bytes, searched), end, "{bytes:?} from {searched}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_head_panics(head: Vec<u8>) {
+            let _ = examine(&head);
+            let _ = too_large(&head);
+            let _ = head_end(&head, head.len() / 2);
+        }
+
+        #[test]
+        fn a_body_has_one_length_or_none(
+            fields in proptest::collection::vec(
+                prop_oneof![
+                    "Content-Length: [0-9]{0,3}",
+                    "Transfer-Encoding: (chunked|gzip|identity)",
+                    "Host: [a-z]{0,3}",
+                    "[A-Za-z-]{1,9}: [ -~]{0,9}",
+                ],
+                0..6,
+            ),
+        ) {
+            let head = format!("POST / HTTP/1.1\r\n{}\r\n\r\n", fields.join("\r\n"));
+            let count = |name: &str| {
+                fields.iter().filter(|f| f.to_ascii_lowercase().starts_with(name)).count()
+            };
+            let (lengths, codings) = (count("content-length:"), count("transfer-encoding:"));
+            match examine(head.as_bytes()) {
+                Ok(Framing::Chunked) => prop_assert_eq!((lengths, codings), (0, 1)),
+                Ok(Framing::Length(_)) => prop_assert!(lengths <= 1 && codings == 0),
+                Err(_) => {}
+            }
+        }
+    }
+}

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use relayflow_core::api::codes::Exit;
-use relayflow_core::config::{Config, Tls};
+use relayflow_core::config::{Config, Role, Tls};
+use relayflow_core::secret::Secret;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::{PATIENCE, answers, config, daemon, options};
-use crate::ServeError;
+use crate::reload::apply;
+use crate::{Reload, ServeError};
 
 async fn refused(config: Config) -> ServeError {
     match crate::start(options(config)).await {
@@ -85,6 +87,48 @@ async fn without_tokens_there_is_a_file_with_one() {
     running.stop(PATIENCE).await;
     // It is kept over a restart.
     assert!(start().await.admin_token.unwrap().is(token.expose()));
+}
+
+#[tokio::test]
+async fn a_reload_is_whole_or_nothing() {
+    let (running, dir) = daemon().await;
+    let app = &running.app;
+    let names = || {
+        let mut names: Vec<_> = app.current.get().sources.keys().cloned().collect();
+        names.sort_unstable();
+        names
+    };
+    let reload = |change: fn(&mut Config)| {
+        let dir = dir.path().to_owned();
+        let load: Reload = Box::new(move || {
+            let mut config = config(&dir);
+            change(&mut config);
+            Ok((config, Vec::new()))
+        });
+        load
+    };
+
+    let bad = reload(|config| config.sources[0].provider = "nobody".into());
+    assert!(apply(app, &bad).await.unwrap_err().contains("sources.test"));
+    let worse: Reload = Box::new(|| Err(Vec::new()));
+    apply(app, &worse).await.unwrap_err();
+    assert_eq!(names(), ["test"]);
+
+    let good = reload(|config| {
+        let mut other = config.sources[0].clone();
+        other.name = "other".into();
+        config.sources.push(other);
+        config.api.tokens[0].token = Secret::new("another-token-of-vera-for-tests");
+    });
+    apply(app, &good).await.unwrap();
+    assert_eq!(names(), ["other", "test"]);
+    let judge = |token: &str| {
+        let value = format!("Bearer {token}").parse().unwrap();
+        let headers = http::HeaderMap::from_iter([(http::header::AUTHORIZATION, value)]);
+        app.auth.judge(&headers, [127, 0, 0, 1].into(), Role::Viewer).is_ok()
+    };
+    assert!(judge("another-token-of-vera-for-tests"));
+    assert!(!judge("a-viewer's-token-for-tests"));
 }
 
 #[tokio::test]

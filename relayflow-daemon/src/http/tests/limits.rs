@@ -201,6 +201,17 @@ async fn an_answer_before_the_body_is_read_is_not_lost() {
 }
 
 #[tokio::test]
+async fn a_small_body_that_nobody_reads_does_not_end_the_connection() {
+    let (addr, _serving) = start(limits()).await;
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    let unread = b"POST /unread HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello";
+    for _ in 0..3 {
+        let answer = ask(&mut stream, unread).await;
+        assert_eq!((&*answer.body, answer.header("connection")), ("unread", None));
+    }
+}
+
+#[tokio::test]
 async fn slow_heads_and_idle_connections_end() {
     let (addr, _serving) = start(short()).await;
     let begun = Instant::now();
@@ -212,6 +223,13 @@ async fn slow_heads_and_idle_connections_end() {
     assert_eq!(talk(addr, &[b""]).await.len(), 0);
     let idle = begun.elapsed();
     assert!(short().times.idle <= idle, "{idle:?}");
+
+    // After an answer too, whether or not the close of the other end is looked out for.
+    for half_close in [false, true] {
+        let (addr, _serving) = start(Limits { half_close, ..short() }).await;
+        let answers = talk(addr, &[b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"]).await;
+        assert_eq!((answers.len(), answers[0].status), (1, 200));
+    }
 
     // The time for a head begins anew with each.
     let answers = talk(addr, &[b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /2"]).await;
