@@ -1,7 +1,7 @@
 //! The daemon: ingestion, workers and the operator API in one process.
 //!
 //! [`serve`] is all of it, from opening the store to the end of a drain: what `relayflowd` and
-//! `relayflow up` call. [`start`] gives a running daemon to who shares its process (the demo, the
+//! `relayflow up` call. [`start()`] gives a running daemon to who shares its process (the demo, the
 //! bench, tests). Everything that RelayFlow knows is in core; here is what listens.
 
 mod app;
