@@ -1,1 +1,20 @@
+//! The daemon: ingestion, workers and the operator API in one process.
+//!
+//! [`serve`] is all of it, from opening the store to the end of a drain: what `relayflowd` and
+//! `relayflow up` call. [`start()`] gives a running daemon to who shares its process (the demo, the
+//! bench, tests). Everything that RelayFlow knows is in core; here is what listens.
 
+mod app;
+mod http;
+mod metrics;
+mod reload;
+mod start;
+mod tls;
+mod token;
+
+pub mod args;
+pub mod logs;
+pub mod signals;
+
+pub use crate::reload::Reload;
+pub use crate::start::{Options, Running, ServeError, serve, start};

@@ -1,0 +1,12 @@
+//! `/api/v1/stats`.
+
+use axum::extract::State;
+use relayflow_core::api::{Stats, view};
+
+use super::json::Json;
+use super::problem::Problem;
+use crate::app::App;
+
+pub(crate) async fn stats(State(app): State<App>) -> Result<Json<Stats>, Problem> {
+    Ok(Json::ok(view::stats(&app.store).await?))
+}
