@@ -5,6 +5,7 @@
 //! own (the canonical one), so what a document is stands in `object` wherever it is not a list.
 
 pub mod codes;
+pub mod view;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;

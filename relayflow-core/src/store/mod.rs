@@ -154,3 +154,12 @@ pub struct KeptRequest {
     pub status: String,
     pub body: Bytes,
 }
+
+#[derive(Clone)]
+pub struct Store;
+#[derive(Debug, thiserror::Error)]
+#[error("stub")]
+pub struct StoreError;
+impl Store {
+    pub async fn open_read_only(_url: &str) -> Result<Store, StoreError> { Err(StoreError) }
+}
