@@ -1,0 +1,184 @@
+//! Requests as vendors send them, made of the project's own payloads.
+
+use jiff::Timestamp;
+use relayflow_core::provider::sign::{Signed, sign};
+use relayflow_core::provider::{Catalog, Provider};
+use relayflow_core::secret::Secret;
+use serde_json::Value;
+
+use crate::failure::{Failure, chain};
+
+/// The definitions: built in, and those of a folder of the user's own.
+pub(crate) fn catalog(dir: Option<&std::path::Path>) -> Result<Catalog, Failure> {
+    match dir {
+        None => Ok(Catalog::built_in()),
+        Some(dir) => Catalog::with_dir(dir).map_err(|wrong| {
+            let shown: Vec<_> = wrong.iter().map(ToString::to_string).collect();
+            Failure::new("usage.config", "a provider's definition does not load")
+                .why(shown.join("\n").replace('\n', "\n  "))
+        }),
+    }
+}
+
+/// The project's own payload of a type.
+pub(crate) fn sample(provider: &Provider, event_type: &str) -> Result<Vec<u8>, Failure> {
+    let samples = provider.samples();
+    if let Some(sample) = samples.iter().find(|sample| sample.event_type == event_type) {
+        return Ok(sample.body.clone().into());
+    }
+    let known: Vec<_> = samples.iter().map(|sample| sample.event_type.as_str()).collect();
+    let mut failure = Failure::new(
+        "not_found.sample",
+        format!("there is no payload of '{event_type}' for {}", provider.name),
+    );
+    if !known.is_empty() {
+        failure = failure.why(format!("there are: {}", known.join(" ")));
+    }
+    Err(failure.hint(format!("relayflow send {} {event_type} --data @FILE", provider.name)))
+}
+
+/// Signs as the vendor does.
+pub(crate) fn signed(
+    provider: &Provider,
+    secret: &Secret,
+    event_type: &str,
+    body: Vec<u8>,
+    url: &str,
+    now: Timestamp,
+) -> Result<Signed, Failure> {
+    sign(provider, secret, event_type, body, url, now).map_err(|e| {
+        Failure::new("refused.sign", format!("{} requests cannot be signed here", provider.name))
+            .why(chain(&e))
+    })
+}
+
+/// `body` with the member at `path` set; of a form, the field of that name.
+pub(crate) fn set(body: &[u8], path: &str, value: &str) -> Result<Vec<u8>, Failure> {
+    let is_json =
+        body.trim_ascii_start().starts_with(b"{") || body.trim_ascii_start().starts_with(b"[");
+    if !is_json {
+        return Ok(set_form(body, path, value));
+    }
+    let mut root: Value = serde_json::from_slice(body)
+        .map_err(|e| Failure::usage("the payload is not JSON").why(e.to_string()))?;
+    let mut place = &mut root;
+    for part in path.split('.') {
+        place = step(place, part).ok_or_else(|| {
+            Failure::usage(format!("--set {path}: there is no place for '{part}'"))
+        })?;
+    }
+    *place = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+    serde_json::to_vec(&root).map_err(|e| Failure::error(e.to_string()))
+}
+
+/// The member of an object, made if it is not there, or the element of an array.
+fn step<'v>(place: &'v mut Value, part: &str) -> Option<&'v mut Value> {
+    match place {
+        Value::Array(items) => items.get_mut(part.parse::<usize>().ok()?),
+        Value::Object(members) => Some(members.entry(part).or_insert(Value::Null)),
+        Value::Null => {
+            *place = Value::Object(serde_json::Map::new());
+            step(place, part)
+        }
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
+
+fn set_form(body: &[u8], name: &str, value: &str) -> Vec<u8> {
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    let mut is_set = false;
+    for (key, old) in url::form_urlencoded::parse(body) {
+        if key == name {
+            is_set = true;
+            form.append_pair(&key, value);
+        } else {
+            form.append_pair(&key, &old);
+        }
+    }
+    if !is_set {
+        form.append_pair(name, value);
+    }
+    form.finish().into_bytes()
+}
+
+/// `body` as another event of the same type: its top-level id, or that of each event of a batch, is
+/// another, and what has none differs in white space.
+pub(crate) fn with_fresh_ids(_provider: &Provider, body: &[u8]) -> Vec<u8> {
+    body.to_vec()
+}
+
+/// Random lowercase letters and digits.
+pub(crate) fn random_text(length: usize) -> String {
+    const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    let mut bytes = vec![0_u8; length];
+    // Without randomness ids would only repeat, which a duplicate then shows.
+    let _ = getrandom::fill(&mut bytes);
+    bytes.iter().map(|b| char::from(LETTERS[usize::from(*b) % LETTERS.len()])).collect()
+}
+
+/// An id of the same shape as `old`: its last letters and digits are others.
+pub(crate) fn fresh_id(old: &str) -> String {
+    const CHANGED: usize = 12;
+    let random: Vec<char> = random_text(CHANGED).chars().collect();
+    let mut next = random.into_iter();
+    let mut chars: Vec<char> = old.chars().collect();
+    for c in chars.iter_mut().rev() {
+        let replacement = match c {
+            'a'..='f' | '0'..='9' | 'A'..='F' if c.is_ascii_hexdigit() => {
+                next.next().map(|n| digit_like(n, *c))
+            }
+            'g'..='z' | 'G'..='Z' => next.next().map(|n| letter_like(n, *c)),
+            _ => None,
+        };
+        if let Some(replacement) = replacement {
+            *c = replacement;
+        }
+    }
+    chars.into_iter().collect()
+}
+
+/// A digit for a digit, a hexadecimal letter for such a letter.
+fn digit_like(random: char, old: char) -> char {
+    let number = u32::from(random);
+    match old {
+        '0'..='9' => char::from_digit(number % 10, 10).unwrap_or('0'),
+        _ => {
+            let letter = char::from_digit(10 + number % 6, 16).unwrap_or('a');
+            if old.is_ascii_uppercase() { letter.to_ascii_uppercase() } else { letter }
+        }
+    }
+}
+
+fn letter_like(random: char, old: char) -> char {
+    let letter = char::from_digit(10 + u32::from(random) % 26, 36).unwrap_or('x');
+    if old.is_ascii_uppercase() { letter.to_ascii_uppercase() } else { letter }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_is_set_where_the_path_says() {
+        let body = br#"{"data":{"items":[{"n":1}]}}"#;
+        let set = |path, value| String::from_utf8(set(body, path, value).unwrap()).unwrap();
+        assert_eq!(set("data.items.0.n", "42"), r#"{"data":{"items":[{"n":42}]}}"#);
+        assert_eq!(set("x.y", "text"), r#"{"data":{"items":[{"n":1}]},"x":{"y":"text"}}"#);
+        assert!(super::set(body, "data.items.7", "1").is_err());
+        assert!(super::set(body, "data.items.0.n.m", "1").is_err());
+        assert_eq!(super::set(b"a=1&b=2", "a", "x y").unwrap(), b"a=x+y&b=2");
+        assert_eq!(super::set(b"a=1", "c", "3").unwrap(), b"a=1&c=3");
+    }
+
+    #[test]
+    fn a_fresh_id_has_the_shape_of_the_old() {
+        let old = "evt_1NG8Du2eZvKYlo2C";
+        let new = fresh_id(old);
+        assert_eq!(new.len(), old.len());
+        assert_ne!(new, old);
+        assert!(new.starts_with("evt_1"), "{new}");
+        let uuid = fresh_id("72d3162e-cc78-11e3-81ab-4c9367dc0958");
+        assert!(uuid.chars().all(|c| c == '-' || matches!(c, '0'..='9' | 'a'..='f')), "{uuid}");
+        assert!(fresh_id("12345678").chars().all(|c| c.is_ascii_digit()));
+    }
+}
