@@ -108,6 +108,6 @@ impl std::fmt::Display for Filter {
 pub fn parse_time(_text: &str, _at: &Now) -> Result<Timestamp, FilterError> {
     Err(FilterError)
 }
-pub fn parse_duration(_text: &str) -> Result<SignedDuration, FilterError> {
-    Err(FilterError)
+pub fn parse_duration(text: &str) -> Result<SignedDuration, FilterError> {
+    text.parse().map_err(|_| FilterError)
 }

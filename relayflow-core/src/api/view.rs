@@ -20,4 +20,4 @@ stubs! {
     trace(key: &str) -> Trace; stats() -> Stats; queues() -> List<Queue>; plan(id: &str) -> Plan; replays(p: &Page) -> List<Replay>;
     replay(id: &str) -> Replay; replay_items(id: &str, p: &Page) -> List<ReplayItem>; tail(after: i64, limit: usize, q: Option<&str>) -> Tail;
 }
-pub async fn tail_end(_: &Store) -> Result<i64, ViewError> { Ok(0) }
+pub async fn tail_end(_: &Store) -> i64 { 0 }
