@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use relayflow_core::provider::sign::{Signed, sign};
-use relayflow_core::provider::{Catalog, Provider};
+use relayflow_core::provider::{Catalog, Provider, Sample};
 use relayflow_core::secret::Secret;
 use serde_json::Value;
 
@@ -21,10 +21,10 @@ pub(crate) fn catalog(dir: Option<&std::path::Path>) -> Result<Catalog, Failure>
 }
 
 /// The project's own payload of a type.
-pub(crate) fn sample(provider: &Provider, event_type: &str) -> Result<Vec<u8>, Failure> {
+pub(crate) fn sample<'p>(provider: &'p Provider, event_type: &str) -> Result<&'p Sample, Failure> {
     let samples = provider.samples();
     if let Some(sample) = samples.iter().find(|sample| sample.event_type == event_type) {
-        return Ok(sample.body.clone().into());
+        return Ok(sample);
     }
     let known: Vec<_> = samples.iter().map(|sample| sample.event_type.as_str()).collect();
     let mut failure = Failure::new(
@@ -101,12 +101,6 @@ fn set_form(body: &[u8], name: &str, value: &str) -> Vec<u8> {
     form.finish().into_bytes()
 }
 
-/// `body` as another event of the same type: its top-level id, or that of each event of a batch, is
-/// another, and what has none differs in white space.
-pub(crate) fn with_fresh_ids(_provider: &Provider, body: &[u8]) -> Vec<u8> {
-    body.to_vec()
-}
-
 /// Random lowercase letters and digits.
 pub(crate) fn random_text(length: usize) -> String {
     const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
@@ -114,44 +108,6 @@ pub(crate) fn random_text(length: usize) -> String {
     // Without randomness ids would only repeat, which a duplicate then shows.
     let _ = getrandom::fill(&mut bytes);
     bytes.iter().map(|b| char::from(LETTERS[usize::from(*b) % LETTERS.len()])).collect()
-}
-
-/// An id of the same shape as `old`: its last letters and digits are others.
-pub(crate) fn fresh_id(old: &str) -> String {
-    const CHANGED: usize = 12;
-    let random: Vec<char> = random_text(CHANGED).chars().collect();
-    let mut next = random.into_iter();
-    let mut chars: Vec<char> = old.chars().collect();
-    for c in chars.iter_mut().rev() {
-        let replacement = match c {
-            'a'..='f' | '0'..='9' | 'A'..='F' if c.is_ascii_hexdigit() => {
-                next.next().map(|n| digit_like(n, *c))
-            }
-            'g'..='z' | 'G'..='Z' => next.next().map(|n| letter_like(n, *c)),
-            _ => None,
-        };
-        if let Some(replacement) = replacement {
-            *c = replacement;
-        }
-    }
-    chars.into_iter().collect()
-}
-
-/// A digit for a digit, a hexadecimal letter for such a letter.
-fn digit_like(random: char, old: char) -> char {
-    let number = u32::from(random);
-    match old {
-        '0'..='9' => char::from_digit(number % 10, 10).unwrap_or('0'),
-        _ => {
-            let letter = char::from_digit(10 + number % 6, 16).unwrap_or('a');
-            if old.is_ascii_uppercase() { letter.to_ascii_uppercase() } else { letter }
-        }
-    }
-}
-
-fn letter_like(random: char, old: char) -> char {
-    let letter = char::from_digit(10 + u32::from(random) % 26, 36).unwrap_or('x');
-    if old.is_ascii_uppercase() { letter.to_ascii_uppercase() } else { letter }
 }
 
 #[cfg(test)]
@@ -168,17 +124,5 @@ mod tests {
         assert!(super::set(body, "data.items.0.n.m", "1").is_err());
         assert_eq!(super::set(b"a=1&b=2", "a", "x y").unwrap(), b"a=x+y&b=2");
         assert_eq!(super::set(b"a=1", "c", "3").unwrap(), b"a=1&c=3");
-    }
-
-    #[test]
-    fn a_fresh_id_has_the_shape_of_the_old() {
-        let old = "evt_1NG8Du2eZvKYlo2C";
-        let new = fresh_id(old);
-        assert_eq!(new.len(), old.len());
-        assert_ne!(new, old);
-        assert!(new.starts_with("evt_1"), "{new}");
-        let uuid = fresh_id("72d3162e-cc78-11e3-81ab-4c9367dc0958");
-        assert!(uuid.chars().all(|c| c == '-' || matches!(c, '0'..='9' | 'a'..='f')), "{uuid}");
-        assert!(fresh_id("12345678").chars().all(|c| c.is_ascii_digit()));
     }
 }

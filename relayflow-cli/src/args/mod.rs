@@ -151,3 +151,6 @@ pub(crate) struct StatsArgs {
           default_missing_value = "2s", value_parser = values::duration)]
     pub(crate) watch: Option<jiff::SignedDuration>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ mod columns;
 mod completions;
 mod config;
 mod demo;
+mod destination;
 mod dlq;
 mod events;
 mod list;

@@ -8,7 +8,7 @@ use relayflow_core::api::codes::Exit;
 use relayflow_core::config::{Config, SourceConfig};
 use relayflow_core::id::RequestId;
 use relayflow_core::provider::sign::Signed;
-use relayflow_core::provider::{Catalog, Provider};
+use relayflow_core::provider::{Catalog, Provider, Sample};
 use relayflow_core::secret::Secret;
 use relayflow_core::text;
 use tokio::time::Instant;
@@ -83,13 +83,20 @@ fn no_provider(catalog: &Catalog, name: &str) -> Failure {
         .why(format!("there are: {}", known.join(" ")))
 }
 
+enum Body<'a> {
+    Given(Vec<u8>),
+    Sample(&'a Sample),
+}
+
 /// One signed request after the other.
 struct Letters<'a> {
     args: &'a SendArgs,
     provider: &'a Provider,
     event_type: &'a str,
     secret: Secret,
-    body: Vec<u8>,
+    /// Given bytes, or a payload of the project's own, which has ids of its own each time.
+    body: Body<'a>,
+    serial: u64,
     /// What is signed, where the vendor signs the URL.
     public_url: String,
     /// Where it is posted.
@@ -115,29 +122,32 @@ impl<'a> Letters<'a> {
                 source.secrets.first().cloned().unwrap_or_else(|| Secret::new(""))
             }
         };
-        let mut body = match &args.data {
-            Some(data) => read_data(data)?,
-            None => vendor::sample(provider, event_type)?,
+        let body = match &args.data {
+            Some(data) => Body::Given(read_data(data)?),
+            None => Body::Sample(vendor::sample(provider, event_type)?),
         };
-        for (path, value) in &args.set {
-            body = vendor::set(&body, path, value)?;
-        }
         let local = format!("http://{}/in/{}", reachable(config.ingest.listen), source.name);
         let of_ingest =
             || config.ingest.public_url.as_ref().map(|url| format!("{url}/in/{}", source.name));
         let public_url =
             source.public_url.clone().or_else(of_ingest).unwrap_or_else(|| local.clone());
         let url = if app.global.context.is_some() { public_url.clone() } else { local };
-        Ok(Self { args, provider, event_type, secret, body, public_url, url })
+        // Milliseconds since 1970: later runs have later ids.
+        let serial = u64::try_from(app.now().as_millisecond()).unwrap_or(0);
+        Ok(Self { args, provider, event_type, secret, body, serial, public_url, url })
     }
 
     /// The next one, with ids of its own, and where it goes.
     fn next(&mut self, app: &App) -> Result<(String, Signed), Failure> {
         let now = app.now() + self.args.skew.unwrap_or_default();
-        if self.args.data.is_none() {
-            self.body = vendor::with_fresh_ids(self.provider, &self.body);
+        self.serial += 1;
+        let mut body = match &self.body {
+            Body::Given(bytes) => bytes.clone(),
+            Body::Sample(sample) => sample.body(self.serial, now),
+        };
+        for (path, value) in &self.args.set {
+            body = vendor::set(&body, path, value)?;
         }
-        let body = self.body.clone();
         let mut letter = vendor::signed(
             self.provider,
             &self.secret,

@@ -11,7 +11,7 @@ use super::list::show_document;
 use crate::app::App;
 use crate::args::{Format, TimelineArgs};
 use crate::backend::Backend;
-use crate::failure::{Done, Failure};
+use crate::failure::Done;
 use crate::output::style::{Style, Tone};
 use crate::output::time;
 
@@ -130,8 +130,18 @@ pub(crate) fn about(entry: &TimelineEntry) -> String {
     if let Some(attempt) = entry.attempt {
         parts.push(format!("attempt {attempt}"));
     }
-    parts.extend(entry.detail.iter().filter_map(|(key, value)| said(key, value)));
+    let mut details: Vec<_> = entry.detail.iter().collect();
+    details.sort_by_key(|(key, _)| place(key));
+    parts.extend(details.into_iter().filter_map(|(key, value)| said(key, value)));
     text::line(&parts.join("  ")).into_owned()
+}
+
+/// Where a detail stands: what people look for first, first.
+fn place(key: &str) -> usize {
+    ["target", "scheme", "http_status", "status", "error", "reason", "latency_ms"]
+        .iter()
+        .position(|known| *known == key)
+        .unwrap_or(usize::MAX)
 }
 
 /// One detail as people read it.
@@ -157,11 +167,6 @@ fn said(key: &str, value: &Value) -> Option<String> {
         "who" => format!("by {shown}"),
         other => format!("{} {shown}", other.replace('_', " ")),
     })
-}
-
-/// Waits for an event to be there, then follows it.
-pub(crate) async fn follow_event(app: &App, backend: &Backend, id: &str) -> Result<Exit, Failure> {
-    follow(app, backend, id).await
 }
 
 #[cfg(test)]

@@ -34,8 +34,6 @@ pub(crate) enum Datum {
     /// RFC 3339.
     Moment(String),
     Count(i64),
-    /// A number, and how many digits behind its point are worth showing.
-    Number(f64, usize),
     /// Seconds.
     Amount(f64),
     /// Such as `1/2`: how many of how many.
@@ -57,7 +55,7 @@ impl Datum {
 
     fn is_right(&self) -> bool {
         match self {
-            Self::Count(_) | Self::Number(..) | Self::Amount(_) | Self::Share(..) => true,
+            Self::Count(_) | Self::Amount(_) | Self::Share(..) => true,
             Self::Nothing | Self::Id(_) | Self::Text(_) | Self::Status(_) | Self::Moment(_) => {
                 false
             }
@@ -74,7 +72,6 @@ impl Datum {
                 Ok(n) if out.width.is_some() => time::count(n),
                 Ok(_) | Err(_) => n.to_string(),
             },
-            Self::Number(n, digits) => format!("{n:.digits$}"),
             Self::Amount(seconds) => time::amount(
                 SignedDuration::try_from_secs_f64(*seconds).unwrap_or(SignedDuration::MAX),
             ),
@@ -90,7 +87,6 @@ impl Datum {
             | Self::Text(_)
             | Self::Moment(_)
             | Self::Count(_)
-            | Self::Number(..)
             | Self::Amount(_)
             | Self::Share(..) => Tone::Plain,
         }
@@ -104,7 +100,7 @@ impl Datum {
                 text.clone()
             }
             Self::Count(n) => n.to_string(),
-            Self::Number(n, _) | Self::Amount(n) => n.to_string(),
+            Self::Amount(n) => n.to_string(),
             Self::Share(part, whole) => format!("{part}/{whole}"),
         }
     }
