@@ -21,7 +21,7 @@ pub(crate) struct Failure {
     pub(crate) hint: Option<String>,
     pub(crate) retryable: bool,
     /// The API's own id of the failed call.
-    pub(crate) request_id: Option<String>,
+    pub(crate) request_id: Option<Box<str>>,
 }
 
 /// What a command comes to.
@@ -62,7 +62,7 @@ impl Failure {
         let mut failure = Self::new(problem.code, problem.title);
         failure.why = problem.detail;
         failure.hint = problem.hint;
-        failure.request_id = problem.request_id;
+        failure.request_id = problem.request_id.map(String::into_boxed_str);
         failure.retryable |= matches!(problem.status, 429 | 503);
         failure
     }

@@ -58,22 +58,24 @@ fn parse(args: Vec<OsString>, around: &Surroundings) -> Result<Cli, clap::Error>
 fn usage(error: &clap::Error) -> ExitCode {
     // A closed stdout or stderr cannot be told to anybody.
     let _ = error.print();
-    let code = match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Ok,
-        _ => Exit::Usage,
-    };
+    let is_asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    let code = if is_asked_for { Exit::Ok } else { Exit::Usage };
     ExitCode::from(code.code())
 }
 
 fn run(cli: Cli, out: &Out) -> Done {
     let dir = std::env::current_dir().unwrap_or_default();
     let app = App { out: out.clone(), global: cli.global, dir };
-    let runtime = match &cli.command {
-        Command::Up(_) | Command::Daemon(_) | Command::Demo | Command::Bench(_) => {
-            tokio::runtime::Builder::new_multi_thread().enable_all().build()
-        }
-        _ => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+    let is_server = matches!(
+        cli.command,
+        Command::Up(_) | Command::Daemon(_) | Command::Demo | Command::Bench(_)
+    );
+    let mut builder = if is_server {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
     };
+    let runtime = builder.enable_all().build();
     let runtime = runtime.map_err(|e| Failure::error(format!("no threads to run on: {e}")))?;
     let done = runtime.block_on(commands::run(&app, cli.command));
     // A blocked read of stdin must not hold up the end.

@@ -1,10 +1,14 @@
 //! Requests as vendors send them, made of the project's own payloads.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
-use relayflow_core::provider::sign::{Signed, sign};
-use relayflow_core::provider::{Catalog, Provider, Sample};
+use relayflow_core::provider::sign::{Signed, sign_for};
+use relayflow_core::provider::{Catalog, Provider, Sample, Source};
 use relayflow_core::secret::Secret;
 use serde_json::Value;
+use tokio::time::Instant;
+use url::Url;
 
 use crate::failure::{Failure, chain};
 
@@ -37,19 +41,70 @@ pub(crate) fn sample<'p>(provider: &'p Provider, event_type: &str) -> Result<&'p
     Err(failure.hint(format!("relayflow send {} {event_type} --data @FILE", provider.name)))
 }
 
-/// Signs as the vendor does.
+/// Signs as the vendor of a source does.
 pub(crate) fn signed(
-    provider: &Provider,
-    secret: &Secret,
+    source: &Source,
+    key: &Secret,
     event_type: &str,
     body: Vec<u8>,
     url: &str,
     now: Timestamp,
 ) -> Result<Signed, Failure> {
-    sign(provider, secret, event_type, body, url, now).map_err(|e| {
-        Failure::new("refused.sign", format!("{} requests cannot be signed here", provider.name))
+    sign_for(source, key, event_type, body, url, now).map_err(|e| {
+        let name = &source.provider.name;
+        Failure::new("refused.sign", format!("a request of {name} cannot be signed here"))
             .why(chain(&e))
     })
+}
+
+/// The answer to one request.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub(crate) status: u16,
+    pub(crate) took_ms: f64,
+    pub(crate) body: Vec<u8>,
+}
+
+/// A client that posts as vendors do.
+pub(crate) fn client(timeout: Duration) -> Result<reqwest::Client, Failure> {
+    // An error only says that a provider is set already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = reqwest::Client::builder().timeout(timeout).no_proxy();
+    builder.build().map_err(|e| Failure::error(chain(&e)))
+}
+
+/// Posts a signed request to `url`.
+///
+/// # Errors
+///
+/// Nothing answers there.
+pub(crate) async fn post(
+    client: &reqwest::Client,
+    url: &str,
+    letter: &Signed,
+) -> Result<Sent, Failure> {
+    let mut request = client.request(letter.method.clone(), url).body(letter.body.clone());
+    for (name, value) in &letter.headers {
+        request = request.header(name, value);
+    }
+    let started = Instant::now();
+    let lost = |e: reqwest::Error| {
+        Failure::new("unreachable.ingest", format!("{url} does not answer"))
+            .why(chain(&e))
+            .hint("relayflow up")
+    };
+    let response = request.send().await.map_err(lost)?;
+    let status = response.status().as_u16();
+    let body = response.bytes().await.map_err(lost)?.to_vec();
+    Ok(Sent { status, took_ms: started.elapsed().as_secs_f64() * 1000.0, body })
+}
+
+/// Where a request goes: the source's place, with the query that signing gave it.
+pub(crate) fn with_query_of(url: &str, letter: &Signed) -> String {
+    match Url::parse(&letter.url).ok().as_ref().and_then(Url::query) {
+        Some(query) => format!("{url}?{query}"),
+        None => url.to_owned(),
+    }
 }
 
 /// `body` with the member at `path` set; of a form, the field of that name.

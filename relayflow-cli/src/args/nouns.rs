@@ -37,7 +37,7 @@ pub(crate) struct EventsCmd {
 pub(crate) enum EventsVerb {
     /// The newest, or those that match.
     #[command(alias = "list")]
-    Ls(Ls),
+    Ls(Box<Ls>),
     /// One: its envelope, attributes, tasks and payload.
     #[command(aliases = ["get", "describe"])]
     Show(Id),
@@ -67,7 +67,7 @@ pub(crate) struct RequestsCmd {
 pub(crate) enum RequestsVerb {
     /// The newest, or those that match.
     #[command(alias = "list")]
-    Ls(Ls),
+    Ls(Box<Ls>),
     /// One: what came in, and what became of it.
     #[command(aliases = ["get", "describe"])]
     Show(Id),
@@ -100,7 +100,7 @@ pub(crate) struct DlqCmd {
 pub(crate) enum DlqVerb {
     /// The newest, or those that match.
     #[command(alias = "list")]
-    Ls(DlqLs),
+    Ls(Box<DlqLs>),
     /// One: the task with its attempts, or the unreadable request.
     #[command(aliases = ["get", "describe"])]
     Show(Id),
@@ -169,7 +169,7 @@ pub(crate) struct ReplayCmd {
 pub(crate) enum ReplayVerb {
     /// The newest, or those that match.
     #[command(alias = "list")]
-    Ls(Ls),
+    Ls(Box<Ls>),
     /// One: its report.
     #[command(aliases = ["get", "describe"])]
     Show(Id),

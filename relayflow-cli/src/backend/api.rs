@@ -274,7 +274,7 @@ mod tests {
         let api = api("http://127.0.0.1:8788").unwrap();
         let url = api.url(&["events", "../stats?x=é#"]);
         assert_eq!(url.as_str(), "http://127.0.0.1:8788/api/v1/events/..%2Fstats%3Fx=%C3%A9%23");
-        assert_eq!(is_loopback(&url), true);
+        assert!(is_loopback(&url));
     }
 
     #[test]

@@ -90,6 +90,10 @@ impl Backend {
         ask!(self, api => api.get(&["requests", id]), store => view::request(store, id))
     }
 
+    pub(crate) async fn tasks(&self, page: &Page) -> Result<List<Task>, Failure> {
+        ask!(self, api => api.list("tasks", page), store => view::tasks(store, page))
+    }
+
     pub(crate) async fn task(&self, id: &str) -> Result<Task, Failure> {
         ask!(self, api => api.get(&["tasks", id]), store => view::task(store, id))
     }

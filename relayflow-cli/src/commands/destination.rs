@@ -218,9 +218,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_arrived_is_on_record_before_it_is_answered() {
-        let policy: Policy = Arc::new(|call: &Call| {
-            if call.attempt < 2 { Answer::status(503) } else { Answer::OK }
-        });
+        let policy: Policy =
+            Arc::new(|call: &Call| if call.attempt < 2 { Answer::status(503) } else { Answer::OK });
         let destination = Destination::start(policy).await.unwrap();
         let mut stream = TcpStream::connect(destination.addr).await.unwrap();
         for attempt in 1..=3 {

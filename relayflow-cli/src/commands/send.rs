@@ -8,11 +8,10 @@ use relayflow_core::api::codes::Exit;
 use relayflow_core::config::{Config, SourceConfig};
 use relayflow_core::id::RequestId;
 use relayflow_core::provider::sign::Signed;
-use relayflow_core::provider::{Catalog, Provider, Sample};
+use relayflow_core::provider::{Catalog, Sample, Source};
 use relayflow_core::secret::Secret;
 use relayflow_core::text;
 use tokio::time::Instant;
-use url::Url;
 
 use super::timeline;
 use crate::app::App;
@@ -21,7 +20,7 @@ use crate::backend::Backend;
 use crate::context::{self, reachable};
 use crate::failure::{Done, Failure, chain};
 use crate::output::time;
-use crate::vendor;
+use crate::vendor::{self, Sent};
 
 pub(crate) async fn send(app: &App, args: &SendArgs) -> Done {
     if let Some(provider) = &args.list {
@@ -35,7 +34,8 @@ pub(crate) async fn send(app: &App, args: &SendArgs) -> Done {
         app.out.line(&curl(&letter, &letters.url))?;
         return Ok(Exit::Ok);
     }
-    let client = client(app)?;
+    let timeout = Duration::try_from(app.global.request_timeout).unwrap_or(Duration::from_secs(30));
+    let client = vendor::client(timeout)?;
     let pace = args.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
     let started = Instant::now();
     let mut exit = Exit::Ok;
@@ -47,7 +47,7 @@ pub(crate) async fn send(app: &App, args: &SendArgs) -> Done {
         let (url, letter) = letters.next(app)?;
         let copies = if args.duplicate { 2 } else { 1 };
         for _ in 0..copies {
-            let sent = post(&client, &url, &letter).await?;
+            let sent = vendor::post(&client, &url, &letter).await?;
             exit = report(app, args, &sent)?;
             if args.follow && sent.status < 300 {
                 exit = follow(app, &sent).await?;
@@ -91,7 +91,7 @@ enum Body<'a> {
 /// One signed request after the other.
 struct Letters<'a> {
     args: &'a SendArgs,
-    provider: &'a Provider,
+    source: Source,
     event_type: &'a str,
     secret: Secret,
     /// Given bytes, or a payload of the project's own, which has ids of its own each time.
@@ -116,6 +116,8 @@ impl<'a> Letters<'a> {
         let source = find_source(config, name, args.source.as_deref())?;
         let provider =
             catalog.get(&source.provider).ok_or_else(|| no_provider(catalog, &source.provider))?;
+        let prepared = Source::new(source, config.ingest.public_url.as_deref(), catalog);
+        let prepared = prepared.map_err(|e| Failure::new("usage.config", chain(&e)))?;
         let secret = match args.tamper {
             Some(Tamper::Secret) => other_secret(source.secrets.first()),
             Some(Tamper::Body | Tamper::Signature) | None => {
@@ -134,7 +136,7 @@ impl<'a> Letters<'a> {
         let url = if app.global.context.is_some() { public_url.clone() } else { local };
         // Milliseconds since 1970: later runs have later ids.
         let serial = u64::try_from(app.now().as_millisecond()).unwrap_or(0);
-        Ok(Self { args, provider, event_type, secret, body, serial, public_url, url })
+        Ok(Self { args, source: prepared, event_type, secret, body, serial, public_url, url })
     }
 
     /// The next one, with ids of its own, and where it goes.
@@ -149,7 +151,7 @@ impl<'a> Letters<'a> {
             body = vendor::set(&body, path, value)?;
         }
         let mut letter = vendor::signed(
-            self.provider,
+            &self.source,
             &self.secret,
             self.event_type,
             body,
@@ -161,12 +163,10 @@ impl<'a> Letters<'a> {
             Some(Tamper::Signature) => spoil_signature(&mut letter),
             Some(Tamper::Secret) | None => {}
         }
-        let query = Url::parse(&letter.url).ok().and_then(|url| url.query().map(str::to_owned));
-        let url = match query {
-            Some(query) => format!("{}?{query}", self.url),
-            None => self.url.clone(),
-        };
-        Ok((url, letter))
+        if let Body::Sample(sample) = &self.body {
+            letter.headers.extend(sample.headers.clone());
+        }
+        Ok((vendor::with_query_of(&self.url, &letter), letter))
     }
 }
 
@@ -256,40 +256,6 @@ fn read_data(data: &str) -> Result<Vec<u8>, Failure> {
             .map_err(|e| Failure::usage(format!("{path} does not open")).why(e.to_string())),
         None => Ok(data.as_bytes().to_vec()),
     }
-}
-
-/// The answer to one request.
-struct Sent {
-    status: u16,
-    took_ms: f64,
-    body: Vec<u8>,
-}
-
-fn client(app: &App) -> Result<reqwest::Client, Failure> {
-    let timeout = Duration::try_from(app.global.request_timeout).unwrap_or(Duration::from_secs(30));
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder()
-        .timeout(timeout)
-        .no_proxy()
-        .build()
-        .map_err(|e| Failure::error(chain(&e)))
-}
-
-async fn post(client: &reqwest::Client, url: &str, letter: &Signed) -> Result<Sent, Failure> {
-    let mut request = client.request(letter.method.clone(), url).body(letter.body.clone());
-    for (name, value) in &letter.headers {
-        request = request.header(name, value);
-    }
-    let started = Instant::now();
-    let lost = |e: reqwest::Error| {
-        Failure::new("unreachable.ingest", format!("{url} does not answer"))
-            .why(chain(&e))
-            .hint("relayflow up")
-    };
-    let response = request.send().await.map_err(lost)?;
-    let status = response.status().as_u16();
-    let body = response.bytes().await.map_err(lost)?.to_vec();
-    Ok(Sent { status, took_ms: started.elapsed().as_secs_f64() * 1000.0, body })
 }
 
 fn report(app: &App, args: &SendArgs, sent: &Sent) -> Done {

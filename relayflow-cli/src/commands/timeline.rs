@@ -149,7 +149,7 @@ fn said(key: &str, value: &Value) -> Option<String> {
     let shown = match value {
         Value::Null => return None,
         Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
     };
     Some(match key {
         "error" | "scheme" | "target" | "reason" | "detail" | "message" => shown,
@@ -215,7 +215,7 @@ pub(crate) mod tests {
         let style = Style { color: false, marks: false, ascii: false };
         let lines: Vec<_> = entries.iter().map(|e| line(style, e, Some(&entries[0].at))).collect();
         insta::assert_snapshot!(lines.join("\n"), @r"
-        +0 ms    received    /in/stripe  2.1 kB
+         +0 ms    received    /in/stripe  2.1 kB
          +1 ms    verified    stripe hmac-sha256  skew 0 s
          +2 ms    committed   2 tasks
          +131 ms  ok          crm/upsert  api.hubspot.com  attempt 1  200  12 ms

@@ -261,12 +261,12 @@ mod tests {
     #[test]
     fn the_tree_shows_what_hung_on_what_and_when() {
         insta::assert_snapshot!(tree(&Out::test(Format::Table, Some(100)), &trace()), @r#"
-        7c1e  1 event  2 tasks  1 dead  total 2m 14s                      0                 2m 14s
-        ├ req_1  POST /in/stripe  ● accepted                              ▏
-        ├ evt_1  stripe invoice.payment_failed                            ▏
-        │ ├ tsk_1 crm/notify  attempt 1  9.0 ms  ● ok                     ●
-        │ └ tsk_2 crm/upsert  attempt 1  9.0 ms  422  ✖ dead                         ✖
-        └ rpl_1  replay by ana  "schema fix"  ◐ running                                          ▏
+        7c1e  1 event  2 tasks  1 dead  total 2m 14s          0                 2m 14s
+        ├ req_1  POST /in/stripe  ● accepted                  ▏
+        ├ evt_1  stripe invoice.payment_failed                ▏
+        │ ├ tsk_1 crm/notify  attempt 1  9.0 ms  ● ok         ●
+        │ └ tsk_2 crm/upsert  attempt 1  9.0 ms  422  ✖ dead             ✖
+        └ rpl_1  replay by ana  "schema fix"  ◐ running                              ▏
         "#);
     }
 

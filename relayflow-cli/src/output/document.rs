@@ -257,9 +257,9 @@ mod tests {
     #[test]
     fn raw_values_keep_the_text_of_their_numbers() {
         let raw =
-            RawValue::from_string(r#"{"n":123456789012345678901234567890.10}"#.into()).unwrap();
+            RawValue::from_string(r#"{"num":123456789012345678901234567890.10}"#.into()).unwrap();
         assert!(compact(&raw).unwrap().contains("123456789012345678901234567890.10"));
-        assert!(yaml(raw.get()).unwrap().contains("n: 123456789012345678901234567890.10"));
+        assert!(yaml(raw.get()).unwrap().contains("num: 123456789012345678901234567890.10"));
     }
 
     #[test]

@@ -243,8 +243,8 @@ mod tests {
     #[test]
     fn a_flag_for_colour_beats_the_environment() {
         let terminal = Surroundings { stdout_width: Some(80), ..Default::default() };
-        let plain = Surroundings { no_color: true, ..terminal.clone() };
         assert!(out("relayflow stats", &terminal).style.color);
+        let plain = Surroundings { no_color: true, ..terminal };
         assert!(!out("relayflow stats", &plain).style.color);
         assert!(out("relayflow stats --color always", &plain).style.color);
         assert!(!out("relayflow stats", &Surroundings::default()).style.color);

@@ -347,13 +347,13 @@ mod tests {
     fn a_terminal_gets_what_fits() {
         insta::assert_snapshot!(table(Format::Table, Some(100)), @r"
         ID            RECEIVED  STATUS        ATT  ERROR
-        evt_01J9ZC51  51s ago   ✖ dead      1,204  crm/upsert 422 unknown fi…an_id and a lot of other words
+        evt_01J9ZC51  51s ago   ✖ dead      1,204  crm/upsert 422 unknown field…_id and a lot of other words
         evt_01J9ZC4K  51s ago   ● ok            1  –
         evt_01J9ZC4L  51s ago   ↻ retrying      2  ␛[2J<U+202E>=x
         ");
         insta::assert_snapshot!(table(Format::Table, Some(50)), @r"
         ID            STATUS      ERROR
-        evt_01J9ZC51  ✖ dead      crm/upsert…other words
+        evt_01J9ZC51  ✖ dead      crm/upsert 4…other words
         evt_01J9ZC4K  ● ok        –
         evt_01J9ZC4L  ↻ retrying  ␛[2J<U+202E>=x
         ");

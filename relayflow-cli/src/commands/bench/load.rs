@@ -59,6 +59,8 @@ struct Shared {
     next: AtomicU64,
     /// In an open loop: one for each event whose time has come.
     due: Semaphore,
+    /// How many there are in an open loop, once that is known.
+    last: AtomicU64,
     is_over: AtomicBool,
 }
 
@@ -69,12 +71,14 @@ struct Shared {
 /// Nothing answers at the address.
 pub(crate) async fn run(plan: Plan, events: Events) -> Result<Outcome, Failure> {
     TcpStream::connect(plan.addr).await.map_err(|e| {
-        Failure::new("unreachable.ingest", format!("{} does not answer", plan.addr)).why(e.to_string())
+        Failure::new("unreachable.ingest", format!("{} does not answer", plan.addr))
+            .why(e.to_string())
     })?;
     let shared = Arc::new(Shared {
         started: Instant::now(),
         next: AtomicU64::new(0),
         due: Semaphore::new(0),
+        last: AtomicU64::new(u64::MAX),
         is_over: AtomicBool::new(false),
         plan,
     });
@@ -124,9 +128,9 @@ fn pace(shared: &Arc<Shared>, rate: f64) {
             let is_last = u64::from(number) >= shared.plan.count
                 || shared.plan.duration.is_some_and(|duration| duration <= after);
             if is_last || shared.is_over.load(Ordering::Relaxed) {
+                shared.last.store(u64::from(number), Ordering::Relaxed);
                 // Whoever waits finds that there is nothing left.
-                shared.is_over.store(true, Ordering::Relaxed);
-                shared.due.close();
+                shared.due.add_permits(usize::try_from(shared.plan.connections).unwrap_or(1));
                 return;
             }
             let wait = (shared.started + after).saturating_duration_since(Instant::now());
@@ -142,8 +146,12 @@ impl Shared {
     /// The next event's number and the time from which its latency counts; `None` at the end.
     async fn next(&self) -> Option<(u64, Instant)> {
         if let Some(rate) = self.plan.rate {
+            // Nobody closes it.
             self.due.acquire().await.ok()?.forget();
             let number = self.next.fetch_add(1, Ordering::Relaxed);
+            if self.last.load(Ordering::Relaxed) <= number {
+                return None;
+            }
             let place = u32::try_from(number).unwrap_or(u32::MAX);
             return Some((number, self.started + Duration::from_secs_f64(f64::from(place) / rate)));
         }
@@ -319,7 +327,9 @@ mod tests {
         assert!((4500..5500).contains(&repeated), "{repeated}");
         assert!((0..count).all(|n| event_of(n, 0.0) == n));
         // What is repeated was itself sent as new, before.
-        assert!((0..count).map(|n| (n, event_of(n, 0.5))).all(|(n, e)| e <= n && event_of(e, 0.5) == e));
+        assert!(
+            (0..count).map(|n| (n, event_of(n, 0.5))).all(|(n, e)| e <= n && event_of(e, 0.5) == e)
+        );
     }
 
     #[test]

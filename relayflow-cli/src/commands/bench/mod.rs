@@ -27,8 +27,6 @@ use crate::args::BenchArgs;
 use crate::failure::{Done, Failure};
 use crate::vendor::random_text;
 
-pub(crate) use self::server::addresses;
-
 /// What the bench signs with, unless it is told otherwise.
 const SECRET: &str = "whsec_relayflow_bench_secret";
 const COUNT: u64 = 20_000;
@@ -71,9 +69,10 @@ fn locate(target: &str) -> Result<(SocketAddr, String, String), Failure> {
     let url = Url::parse(target).ok().filter(|url| url.scheme() == "http").ok_or_else(bad)?;
     let (host, port) = (url.host_str().ok_or_else(bad)?, url.port().unwrap_or(80));
     let addr = (host.trim_matches(['[', ']']), port).to_socket_addrs();
-    let addr = addr.ok().and_then(|mut all| all.next()).ok_or_else(|| {
-        Failure::new("unreachable.ingest", format!("{host} has no address"))
-    })?;
+    let addr = addr
+        .ok()
+        .and_then(|mut all| all.next())
+        .ok_or_else(|| Failure::new("unreachable.ingest", format!("{host} has no address")))?;
     let path = match url.query() {
         Some(query) => format!("{}?{query}", url.path()),
         None => url.path().to_owned(),

@@ -155,7 +155,8 @@ impl Report {
             let _ = writeln!(out, "cpu           {cpu:.3} s per 1,000 events");
         }
         if let (Some(idle), Some(most)) = (self.rss_bytes_idle, self.rss_bytes_max) {
-            let _ = writeln!(out, "memory        idle {} MiB   most {} MiB", idle >> 20, most >> 20);
+            let _ =
+                writeln!(out, "memory        idle {} MiB   most {} MiB", idle >> 20, most >> 20);
         }
         if let Some(start) = self.start_ms {
             let _ = writeln!(out, "start         ready after {}", millis(start));

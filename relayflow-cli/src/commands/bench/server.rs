@@ -20,7 +20,6 @@ const TICKS_PER_SECOND: f64 = 100.0;
 pub(crate) struct Server {
     child: Child,
     pub(crate) ingest: SocketAddr,
-    pub(crate) api: SocketAddr,
     /// From its start to its readiness.
     pub(crate) start_ms: f64,
     log: PathBuf,
@@ -65,10 +64,11 @@ impl Server {
         let started = Instant::now();
         let mut child = command.spawn()?;
         loop {
-            if let Some((ingest, api)) = std::fs::read_to_string(&ready).ok().as_deref().and_then(addresses)
+            if let Some(ingest) =
+                std::fs::read_to_string(&ready).ok().as_deref().and_then(ingest_of)
             {
                 let start_ms = started.elapsed().as_secs_f64() * 1000.0;
-                return Ok(Self { child, ingest, api, start_ms, log });
+                return Ok(Self { child, ingest, start_ms, log });
             }
             if let Some(status) = child.try_wait()? {
                 return Err(failed(&log, &format!("it ended with {status}")));
@@ -104,14 +104,10 @@ fn failed(log: &Path, why: &str) -> Failure {
     Failure::error("the bench's daemon failed").why(format!("{why}\n  {}", last.join("\n  ")))
 }
 
-/// Both listeners, from the readiness line.
-pub(crate) fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
-    let after = |word: &str| {
-        let url = line.split(word).nth(1)?;
-        let addr = url.split("://").nth(1)?.split(['/', ' ', '\n']).next()?;
-        addr.parse().ok()
-    };
-    Some((after("  ingest ")?, after("  api ")?))
+/// Where vendors' requests come in, from the readiness line.
+fn ingest_of(line: &str) -> Option<SocketAddr> {
+    let url = line.split("  ingest ").nth(1)?;
+    url.split("://").nth(1)?.split(['/', ' ', '\n']).next()?.parse().ok()
 }
 
 fn parse_usage(stat: &str, status: &str) -> Option<Usage> {
@@ -136,9 +132,8 @@ mod tests {
     #[test]
     fn the_readiness_line_says_where_it_listens() {
         let line = "relayflow 0.1.0 ready  ingest http://127.0.0.1:4411/in/{source}  api http://127.0.0.1:4412  store sqlite:x.db  sources 1  workflows 1\n";
-        let (ingest, api) = addresses(line).unwrap();
-        assert_eq!((ingest.port(), api.port()), (4411, 4412));
-        assert_eq!(addresses("relayflow 0.1.0 ready"), None);
+        assert_eq!(ingest_of(line).unwrap().port(), 4411);
+        assert_eq!(ingest_of("relayflow 0.1.0 ready"), None);
     }
 
     #[test]
