@@ -83,6 +83,37 @@ fn is_mark(c: char) -> bool {
         | '\u{fe00}'..='\u{fe2f}')
 }
 
+/// The one of `known` that a person probably meant by `given`: at most a third of it is wrong.
+#[must_use]
+pub fn nearest<'k>(given: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    let given: Vec<char> = given.chars().take(64).flat_map(char::to_lowercase).collect();
+    let most = (given.len() / 3).max(1);
+    known
+        .into_iter()
+        .map(|word| (distance(&given, &word.to_lowercase().chars().collect::<Vec<_>>()), word))
+        .filter(|(wrong, word)| *wrong <= most && *wrong < word.chars().count())
+        .min_by_key(|(wrong, _)| *wrong)
+        .map(|(_, word)| word)
+}
+
+/// How many characters to insert, remove, replace or swap with the next to make `b` of `a`.
+fn distance(a: &[char], b: &[char]) -> usize {
+    let mut before_last = vec![0; b.len() + 1];
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i; b.len() + 1];
+        for j in 1..=b.len() {
+            let same = usize::from(a[i - 1] != b[j - 1]);
+            row[j] = (last[j] + 1).min(row[j - 1] + 1).min(last[j - 1] + same);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                row[j] = row[j].min(before_last[j - 2] + 1);
+            }
+        }
+        before_last = std::mem::replace(&mut last, row);
+    }
+    last[b.len()]
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -110,6 +141,22 @@ mod tests {
     fn a_letter_bears_at_most_eight_marks() {
         let tower = format!("a{}b", "\u{301}".repeat(100));
         assert_eq!(line(&tower).chars().count(), 2 + MARKS_MAX);
+    }
+
+    #[test]
+    fn a_slip_of_the_fingers_finds_the_word() {
+        let words = ["source", "status", "step", "type"];
+        for (given, meant) in [
+            ("sorce", Some("source")),
+            ("Source", Some("source")),
+            ("soucre", Some("source")),
+            ("stepp", Some("step")),
+            ("tpye", Some("type")),
+            ("x", None),
+            ("completely", None),
+        ] {
+            assert_eq!(nearest(given, words), meant, "{given}");
+        }
     }
 
     proptest! {

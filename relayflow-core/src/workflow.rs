@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 
 use crate::backoff::Backoff;
+use crate::event::IntegrationEvent;
 use crate::expr::{Expression, Template};
 
 /// Every workflow in force, in the order of their names.
@@ -13,6 +14,10 @@ use crate::expr::{Expression, Template};
 pub struct Workflows {
     pub list: Vec<Arc<Workflow>>,
     by_name: HashMap<String, Arc<Workflow>>,
+    /// Places in `list`, so that an event finds its workflows without asking each.
+    any: Vec<usize>,
+    by_kind: HashMap<String, Vec<usize>>,
+    by_type: HashMap<String, HashMap<String, Vec<usize>>>,
 }
 
 /// A filter and a few steps.
@@ -77,8 +82,24 @@ impl Workflows {
     #[must_use]
     pub fn new(mut list: Vec<Arc<Workflow>>) -> Self {
         list.sort_by(|a, b| a.name.cmp(&b.name));
-        let by_name = list.iter().map(|w| (w.name.to_string(), Arc::clone(w))).collect();
-        Self { list, by_name }
+        let mut workflows = Self { list, ..Self::default() };
+        for (place, workflow) in workflows.list.iter().enumerate() {
+            workflows.by_name.insert(workflow.name.to_string(), Arc::clone(workflow));
+            for on in &workflow.on {
+                let places = match on {
+                    On::Any => &mut workflows.any,
+                    On::Kind(kind) => workflows.by_kind.entry(kind.clone()).or_default(),
+                    On::Type { provider, event_type } => workflows
+                        .by_type
+                        .entry(provider.clone())
+                        .or_default()
+                        .entry(event_type.clone())
+                        .or_default(),
+                };
+                places.push(place);
+            }
+        }
+        workflows
     }
 
     #[must_use]
@@ -92,5 +113,82 @@ impl Workflows {
         let workflow = self.by_name.get(workflow)?;
         let step = workflow.steps.iter().find(|s| &*s.name == step)?;
         Some((workflow, step))
+    }
+
+    /// The workflows whose `on` names the event, in the order of their names, each once. Their
+    /// `when` has not been asked.
+    pub fn on(&self, event: &IntegrationEvent) -> impl Iterator<Item = &Arc<Workflow>> {
+        let of_kind = event.kind.as_deref().and_then(|kind| self.by_kind.get(kind));
+        let of_type =
+            self.by_type.get(&*event.provider).and_then(|types| types.get(&event.event_type));
+        let mut places = self.any.clone();
+        places.extend(of_kind.into_iter().chain(of_type).flatten());
+        places.sort_unstable();
+        places.dedup();
+        places.into_iter().filter_map(|place| self.list.get(place))
+    }
+}
+
+/// The destination of a call to `url`: its host in lower case, and the port where that is not the
+/// scheme's own.
+///
+/// # Errors
+///
+/// What is no absolute `http` or `https` URL with a host, or carries a user name or password.
+pub fn destination_of(url: &str) -> Result<Arc<str>, String> {
+    // The URL is not in the message: it may carry a password.
+    let parsed = url::Url::parse(url).map_err(|e| format!("this is not a URL: {e}"))?;
+    if !matches!(parsed.scheme(), "http" | "https") {
+        return Err(format!("the scheme `{}` is neither http nor https", parsed.scheme()));
+    }
+    if !parsed.username().is_empty() || parsed.password().is_some() {
+        return Err("a URL may not carry a user name or password".to_owned());
+    }
+    // WHATWG's reading passes over missing and superfluous slashes, and would find a host elsewhere.
+    let authority = url.split_once("://").map_or("", |(_, rest)| rest);
+    if authority.is_empty() || authority.starts_with(['/', '\\', '?', '#']) {
+        return Err("the URL has no host".to_owned());
+    }
+    let host = parsed.host_str().filter(|host| !host.is_empty()).ok_or("the URL has no host")?;
+    let host = host.to_ascii_lowercase();
+    Ok(parsed.port().map_or_else(|| host.as_str().into(), |port| format!("{host}:{port}").into()))
+}
+
+/// The destination of a command: `command:` and the program's name without its folder.
+#[must_use]
+pub fn command_destination(program: &str) -> Arc<str> {
+    let name = program.rsplit('/').next().unwrap_or(program);
+    format!("command:{name}").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_destination_is_a_host_and_a_port_that_is_not_the_schemes_own() {
+        for (url, destination) in [
+            ("https://API.Example.com/x?y", "api.example.com"),
+            ("https://api.example.com:443/", "api.example.com"),
+            ("http://api.example.com:443/", "api.example.com:443"),
+            ("http://127.0.0.1:9000/in", "127.0.0.1:9000"),
+            ("http://[::1]:80/", "[::1]"),
+            ("https://bücher.example/", "xn--bcher-kva.example"),
+        ] {
+            assert_eq!(destination_of(url).as_deref(), Ok(destination), "{url}");
+        }
+        for url in [
+            "ftp://x/",
+            "file:///etc/passwd",
+            "/x",
+            "https://",
+            "https://a:b@x/",
+            "x",
+            "https:///x",
+            "https:x",
+        ] {
+            assert!(destination_of(url).is_err(), "{url}");
+        }
+        assert_eq!(&*command_destination("./bin/notify.sh"), "command:notify.sh");
     }
 }

@@ -1,19 +1,34 @@
-//! stub
+//! Providers: vendors' webhook dialects, as data.
+//!
+//! A request goes [`verify::verify`] → [`split::split`] → [`normalize::normalize`], each taking what
+//! only the one before can give. Nothing here waits, reads a clock or touches a disk
+//! ([`catalog::Catalog::with_dir`] apart), and no provider's name stands in the code.
+
+pub mod catalog;
+pub mod definition;
+pub mod keep;
+pub mod normalize;
+pub mod reply;
 pub mod sign;
-use std::path::Path;
-use std::sync::Arc;
-pub struct Catalog(Vec<Arc<Provider>>);
-impl Catalog {
-    pub fn built_in() -> Catalog { Catalog(vec![]) }
-    pub fn with_dir(_: &Path) -> Result<Catalog, Vec<crate::diagnostic::Diagnostic>> { Ok(Catalog(vec![])) }
-    pub fn get(&self, name: &str) -> Option<&Arc<Provider>> { self.0.iter().find(|p| &*p.name == name) }
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Provider>> { self.0.iter() }
-}
-pub struct Sample { pub event_type: String, pub body: String }
-pub struct Provider { pub name: Arc<str>, pub title: String, pub contract: Arc<str>, pub built_in: bool, pub is_confirmed: bool }
-impl Provider {
-    pub fn scheme(&self) -> &str { "" }
-    pub fn kind_of(&self, _: &str) -> Option<&Arc<str>> { None }
-    pub fn types(&self) -> Vec<(String, Option<Arc<str>>)> { vec![] }
-    pub fn samples(&self) -> Vec<Sample> { vec![] }
-}
+pub mod source;
+pub mod split;
+pub mod verify;
+
+mod body;
+mod extract;
+mod key;
+mod rules;
+mod template;
+mod value;
+mod way;
+
+pub use catalog::{Catalog, Provider, Sample};
+pub use keep::{keep_headers, keep_target};
+pub use normalize::{NormalizeError, normalize};
+pub use reply::{Reply, challenge, handshake, reply, takes_method};
+pub use source::{Source, SourceError};
+pub use split::{RawEvent, SplitError, split};
+pub use verify::{Verified, VerifyError, verify, verify_kept};
+
+#[cfg(test)]
+mod fixtures;

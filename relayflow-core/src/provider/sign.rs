@@ -1,10 +1,548 @@
-//! stub
-use http::Method;
+//! Signs as a vendor does: for `send`, `demo` and tests. The same definition is read backwards, so
+//! what this writes is what [`super::verify()`] wants.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use ed25519_dalek::Signer as _;
+use ed25519_dalek::pkcs8::DecodePrivateKey as _;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
-pub struct Signed { pub method: Method, pub url: String, pub headers: Vec<(String, String)>, pub body: Vec<u8> }
-#[derive(Debug, thiserror::Error)]
-#[error("stub")]
-pub struct SignError;
+use serde_json::Value;
+
+use super::body;
+use super::catalog::Provider;
+use super::definition::{Format, Scheme, SignatureForm, Unit};
+use super::extract::{Found, Pointer, Segment};
+use super::key::{self, Key, raw_key, sha256};
+use super::rules::{Place, Rules};
+use super::source::Source;
+use super::template::Piece;
+use super::verify::{Signing, credential};
+use super::way::{MomentPlace, SignaturePlace, SignedPlace, Way};
+use crate::id::RequestId;
+use crate::request::Request;
+use crate::secret::Secret;
+
+/// A request as the vendor would send it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signed {
+    pub method: Method,
+    pub url: String,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+/// Why nothing was signed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SignError {
+    #[error("the key is not one of `{provider}`: {why}")]
+    Key { provider: String, why: String },
+    #[error("the body is not what `{provider}` sends: {why}")]
+    Body { provider: String, why: String },
+    #[error("`{name}` cannot be a header: {value:?}")]
+    Header { name: String, value: String },
+    #[error("`{provider}` signs each element on its own, which is not written yet")]
+    Each { provider: String },
+}
+
+/// What signs, and what the source is given to check it: the same where the secret is shared.
+#[derive(Debug, Clone)]
+pub struct KeyPair {
+    pub signing: Secret,
+    pub verifying: Secret,
+}
+
+/// A key for tests and the demo that follows from `seed`; not one for anything else.
+#[must_use]
+pub fn key_pair(provider: &Provider, seed: [u8; 32]) -> KeyPair {
+    let hex = hex::encode(seed);
+    let way = provider.rules.ways.first();
+    let both =
+        |text: String| KeyPair { signing: Secret::new(text.clone()), verifying: Secret::new(text) };
+    match way.map(|way| way.scheme) {
+        Some(Scheme::Ed25519) => {
+            let key = ed25519_dalek::SigningKey::from_bytes(&seed);
+            let public = hex::encode(key.verifying_key().as_bytes());
+            KeyPair { signing: Secret::new(hex), verifying: Secret::new(public) }
+        }
+        Some(Scheme::EcdsaP256) => {
+            // A digest is a scalar of the curve but for one in 2^32: take the next one then.
+            let key = (0_u8..=255)
+                .find_map(|n| p256::ecdsa::SigningKey::from_slice(&sha256(&[&seed, &[n]])).ok())
+                .expect("256 digests are not all outside of the curve's order");
+            let public = key.verifying_key().to_sec1_bytes();
+            KeyPair {
+                signing: Secret::new(hex::encode(key.to_bytes())),
+                verifying: Secret::new(key::encode(super::definition::Encoding::Base64, &public)),
+            }
+        }
+        Some(Scheme::Basic) => both(format!("relayflow:{hex}")),
+        Some(
+            Scheme::HmacSha1
+            | Scheme::HmacSha256
+            | Scheme::HmacSha384
+            | Scheme::HmacSha512
+            | Scheme::Sha256
+            | Scheme::Token
+            | Scheme::Bearer
+            | Scheme::None,
+        )
+        | None => both(shared_text(way, &seed, hex)),
+    }
+}
+
+fn shared_text(way: Option<&Way>, seed: &[u8; 32], hex: String) -> String {
+    use super::definition::KeyEncoding as K;
+    let base64 = || key::encode(super::definition::Encoding::Base64, seed);
+    match way.map(|way| way.key) {
+        Some(K::Whsec | K::WhsecOrText) => format!("whsec_{}", base64()),
+        Some(K::Base64) => base64(),
+        Some(K::Text | K::Hex | K::Sha1 | K::Sha256) | None => hex,
+    }
+}
+
+/// Signs `body` as an event of `event_type`, with the provider's preferred way for such a body.
+///
+/// Where the vendor puts the signature, a token or a time into the body, the body is changed. Ids
+/// that go into headers follow from the body, so that the same body is the same event again.
+///
+/// # Errors
+///
+/// A key that is not of the scheme, or a body into which no signature can be put.
 pub fn sign(
-    _provider: &super::Provider, _secret: &crate::secret::Secret, _event_type: &str, _body: Vec<u8>, _url: &str, _now: Timestamp,
-) -> Result<Signed, SignError> { Err(SignError) }
+    provider: &Provider,
+    key: &Secret,
+    event_type: &str,
+    body: Vec<u8>,
+    url: &str,
+    now: Timestamp,
+) -> Result<Signed, SignError> {
+    Signer { provider, rules: &provider.rules, key, now }.sign(event_type, body, url)
+}
+
+/// The same with a source's settings.
+///
+/// # Errors
+///
+/// As [`sign`].
+pub fn sign_for(
+    source: &Source,
+    key: &Secret,
+    event_type: &str,
+    body: Vec<u8>,
+    url: &str,
+    now: Timestamp,
+) -> Result<Signed, SignError> {
+    Signer { provider: &source.provider, rules: &source.rules, key, now }
+        .sign(event_type, body, url)
+}
+
+struct Signer<'s> {
+    provider: &'s Provider,
+    rules: &'s Rules,
+    key: &'s Secret,
+    now: Timestamp,
+}
+
+impl Signer<'_> {
+    fn sign(&self, event_type: &str, body: Vec<u8>, url: &str) -> Result<Signed, SignError> {
+        let way = self.way(&body)?;
+        let mut draft =
+            Draft { method: Method::POST, url: url.to_owned(), headers: Vec::new(), body };
+        self.describe(way, event_type, &mut draft);
+        if way.scheme == Scheme::None {
+            return Ok(draft.done());
+        }
+        if way.scheme.is_shared() {
+            self.show_credential(way, &mut draft)?;
+            return Ok(draft.done());
+        }
+        if way.is_each {
+            return Err(SignError::Each { provider: self.provider.name.to_string() });
+        }
+        let timestamp = way.timestamp.as_ref().map(|moment| written(self.now, moment.unit));
+        self.fill_body(way, timestamp.as_deref(), &mut draft)?;
+        if let (Some(moment), Some(text)) = (&way.timestamp, &timestamp)
+            && let MomentPlace::Header(name) = &moment.place
+        {
+            draft.set(name, text);
+        }
+        if let Some(digest) = &way.digest {
+            let separator = if draft.url.contains('?') { '&' } else { '?' };
+            let sum = hex::encode(sha256(&[&draft.body]));
+            draft.url = format!("{}{separator}{}={sum}", draft.url, digest.query);
+        }
+        let signature = self.signature(way, timestamp.as_deref(), &draft)?;
+        self.place_signature(way, &signature, timestamp.as_deref(), &mut draft)?;
+        Ok(draft.done())
+    }
+
+    /// The preferred way that signs such a body with such a key.
+    fn way(&self, body: &[u8]) -> Result<&Way, SignError> {
+        let is_form = self.rules.takes.form && body::looks_like_form(body);
+        let mut why = "there is no way to sign such a body".to_owned();
+        for way in &self.rules.ways {
+            let format = way.when.as_ref().and_then(|w| w.body);
+            if format.is_some_and(|f| (f == Format::Form) != is_form) {
+                continue;
+            }
+            match signs(way, self.key) {
+                Ok(true) => return Ok(way),
+                Ok(false) => {}
+                Err(reason) => why = reason,
+            }
+        }
+        Err(SignError::Key { provider: self.provider.name.to_string(), why })
+    }
+
+    /// What tells what the request is: content type, ids, the event's type.
+    fn describe(&self, way: &Way, event_type: &str, draft: &mut Draft) {
+        let is_form = self.rules.takes.form && body::looks_like_form(&draft.body);
+        let content_type =
+            if is_form { "application/x-www-form-urlencoded" } else { "application/json" };
+        draft.set(&http::header::CONTENT_TYPE, content_type);
+        let id = id_of(&draft.body);
+        if let Some(reading) = self.rules.id.first()
+            && let [Piece::Atom(Place::Header(name))] = reading.as_slice()
+        {
+            draft.set(name, &id);
+        }
+        if let Some(name) = &way.id {
+            draft.set(name, &id);
+        }
+        if let Some(condition) = &way.when
+            && let (Some(name), Some(is)) = (&condition.header, condition.is.first())
+        {
+            draft.set(name, is);
+        }
+        match self.rules.event_type.first().map(Vec::as_slice) {
+            Some([Piece::Atom(Place::Header(name))]) => draft.set(name, event_type),
+            // `push` and `.opened`: what is optional comes from the body.
+            Some([Piece::Atom(Place::Header(name)), Piece::Optional(rest)]) => {
+                let text = match rest.first() {
+                    Some(Piece::Text(dot)) => event_type.split(&**dot).next(),
+                    Some(Piece::Atom(_) | Piece::Present(_) | Piece::Optional(_)) | None => None,
+                };
+                draft.set(name, text.unwrap_or(event_type));
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    fn show_credential(&self, way: &Way, draft: &mut Draft) -> Result<(), SignError> {
+        let shown = credential(way, self.key.expose());
+        let shown = String::from_utf8_lossy(&shown);
+        match &way.place {
+            SignaturePlace::Headers(names) => {
+                if let Some(name) = names.first() {
+                    if HeaderValue::from_str(&shown).is_err() {
+                        let why = "it cannot stand in a header".to_owned();
+                        return Err(SignError::Key {
+                            provider: self.provider.name.to_string(),
+                            why,
+                        });
+                    }
+                    draft.set(name, &shown);
+                }
+            }
+            SignaturePlace::Query(name) => {
+                let separator = if draft.url.contains('?') { '&' } else { '?' };
+                let pair = form_urlencoded::Serializer::new(String::new())
+                    .append_pair(name, &shown)
+                    .finish();
+                draft.url = format!("{}{separator}{pair}", draft.url);
+            }
+            SignaturePlace::Slot(_) | SignaturePlace::Nowhere => {}
+        }
+        Ok(())
+    }
+
+    /// Puts the time, and tokens that are signed, into the body where they belong there.
+    fn fill_body(
+        &self,
+        way: &Way,
+        timestamp: Option<&str>,
+        draft: &mut Draft,
+    ) -> Result<(), SignError> {
+        let signature = match &way.place {
+            SignaturePlace::Slot(slot) => Some(*slot),
+            SignaturePlace::Headers(_) | SignaturePlace::Query(_) | SignaturePlace::Nowhere => None,
+        };
+        let moment = way.timestamp.as_ref().and_then(|m| match m.place {
+            MomentPlace::Slot(slot) => Some(slot),
+            MomentPlace::Header(_) | MomentPlace::Shape => None,
+        });
+        let token = hex::encode(&sha256(&[&draft.body])[..25]);
+        for (slot, pointer) in way.reads.pointers() {
+            if Some(slot) == signature {
+                continue;
+            }
+            if Some(slot) == moment {
+                self.put(draft, &pointer, timestamp.unwrap_or_default(), true)?;
+            } else if way.signed.contains(&Piece::Atom(SignedPlace::Slot(slot))) {
+                self.put(draft, &pointer, &token, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn signature(
+        &self,
+        way: &Way,
+        timestamp: Option<&str>,
+        draft: &Draft,
+    ) -> Result<String, SignError> {
+        let request = draft.request(self.now)?;
+        let opened = body::open(&self.rules.takes, &request.body);
+        let text = opened.as_ref().map_or("null", |o| o.text());
+        let found = match way.reads.is_empty() {
+            true => Found::default(),
+            false => way.reads.read(text).map_err(|e| self.bad_body(e.to_string()))?,
+        };
+        let signing =
+            Signing { way, request: &request, found: &found, text, timestamp, url: &draft.url };
+        // Only a plain hash takes the key into the message; for the others any will do.
+        let stand_in = Key::Hashed(self.key.clone());
+        let message = signing.message(&stand_in);
+        let message: Vec<&[u8]> = message.iter().map(|part: &Cow<'_, [u8]>| &**part).collect();
+        let bytes = self.sum(way, &message)?;
+        Ok(key::encode(way.encoding, &bytes))
+    }
+
+    fn sum(&self, way: &Way, message: &[&[u8]]) -> Result<Vec<u8>, SignError> {
+        let bad = |why: &str| SignError::Key {
+            provider: self.provider.name.to_string(),
+            why: why.to_owned(),
+        };
+        match way.scheme {
+            Scheme::Ed25519 => {
+                let key = ed25519(self.key).ok_or_else(|| bad(ED25519_WANTED))?;
+                Ok(key.sign(&message.concat()).to_bytes().to_vec())
+            }
+            Scheme::EcdsaP256 => {
+                let key = p256(self.key).ok_or_else(|| bad(P256_WANTED))?;
+                let signature: p256::ecdsa::Signature = key.sign(&message.concat());
+                Ok(match way.form {
+                    SignatureForm::Der => signature.to_der().as_bytes().to_vec(),
+                    SignatureForm::Raw => signature.to_bytes().to_vec(),
+                })
+            }
+            Scheme::HmacSha1
+            | Scheme::HmacSha256
+            | Scheme::HmacSha384
+            | Scheme::HmacSha512
+            | Scheme::Sha256
+            | Scheme::Token
+            | Scheme::Bearer
+            | Scheme::Basic
+            | Scheme::None => match Key::new(way.scheme, way.key, self.key) {
+                Ok(Some(Key::Mac(key))) => Ok(key.sum(message)),
+                Ok(Some(Key::Hashed(_))) => Ok(sha256(message).to_vec()),
+                Ok(Some(Key::Ed25519(_) | Key::P256(_) | Key::Shared(_)) | None) => {
+                    Err(bad("it is of another scheme"))
+                }
+                Err(why) => Err(bad(&why)),
+            },
+        }
+    }
+
+    fn place_signature(
+        &self,
+        way: &Way,
+        signature: &str,
+        timestamp: Option<&str>,
+        draft: &mut Draft,
+    ) -> Result<(), SignError> {
+        let shape = &way.shape;
+        let prefix = shape.prefixes.first().map_or("", String::as_str);
+        let mut value = format!("{prefix}{signature}");
+        if let Some(name) = shape.signature_parts.first() {
+            value = format!("{name}{}{value}", shape.assign);
+        }
+        if let (Some(name), Some(text)) = (&shape.timestamp_part, timestamp) {
+            let separator = shape.separator.as_deref().unwrap_or(",");
+            value = format!("{name}{}{text}{separator}{value}", shape.assign);
+        } else if let (Some(_), Some(text)) = (shape.timestamp_item, timestamp) {
+            value = format!("{text}{}{value}", shape.separator.as_deref().unwrap_or(","));
+        }
+        match &way.place {
+            SignaturePlace::Headers(names) => {
+                if let Some(name) = names.first() {
+                    draft.set(name, &value);
+                }
+            }
+            SignaturePlace::Slot(slot) => {
+                for (other, pointer) in way.reads.pointers() {
+                    if other == *slot {
+                        self.put(draft, &pointer, &value, true)?;
+                    }
+                }
+            }
+            SignaturePlace::Query(_) | SignaturePlace::Nowhere => {}
+        }
+        Ok(())
+    }
+
+    /// Puts a text at a place of the body: a member of a JSON object, or a form's field.
+    fn put(
+        &self,
+        draft: &mut Draft,
+        pointer: &Pointer,
+        text: &str,
+        replaces: bool,
+    ) -> Result<(), SignError> {
+        let names: Vec<&str> = pointer
+            .0
+            .iter()
+            .filter_map(|segment| match segment {
+                Segment::Name(name) => Some(&**name),
+                Segment::First | Segment::FirstKey => None,
+            })
+            .collect();
+        if self.rules.takes.form && body::looks_like_form(&draft.body) {
+            put_field(&mut draft.body, &names.join("/"), text, replaces);
+            return Ok(());
+        }
+        let mut value: Value =
+            serde_json::from_slice(&draft.body).map_err(|e| self.bad_body(e.to_string()))?;
+        let mut at = &mut value;
+        for name in names {
+            if at.is_null() {
+                *at = Value::Object(serde_json::Map::new());
+            }
+            let Value::Object(members) = at else {
+                return Err(
+                    self.bad_body("a signature belongs where there is no object".to_owned())
+                );
+            };
+            at = members.entry(name).or_insert(Value::Null);
+        }
+        if replaces || at.is_null() {
+            *at = Value::String(text.to_owned());
+        }
+        draft.body = value.to_string().into_bytes();
+        Ok(())
+    }
+
+    fn bad_body(&self, why: String) -> SignError {
+        SignError::Body { provider: self.provider.name.to_string(), why }
+    }
+}
+
+fn put_field(body: &mut Vec<u8>, name: &str, text: &str, replaces: bool) {
+    let there = form_urlencoded::parse(body).any(|(n, _)| n == name);
+    if there && !replaces {
+        return;
+    }
+    let mut out = form_urlencoded::Serializer::new(String::new());
+    out.extend_pairs(form_urlencoded::parse(body).filter(|(n, _)| n != name));
+    out.append_pair(name, text);
+    *body = out.finish().into_bytes();
+}
+
+/// Whether `key` can sign in this way.
+fn signs(way: &Way, key: &Secret) -> Result<bool, String> {
+    match way.scheme {
+        Scheme::Ed25519 => {
+            // A shared secret beside it in the same definition shows what it is.
+            Ok(!key.expose().starts_with(b"whsec_") && ed25519(key).is_some())
+        }
+        Scheme::EcdsaP256 => p256(key).map(|_| true).ok_or_else(|| P256_WANTED.to_owned()),
+        Scheme::None => Ok(true),
+        Scheme::HmacSha1
+        | Scheme::HmacSha256
+        | Scheme::HmacSha384
+        | Scheme::HmacSha512
+        | Scheme::Sha256
+        | Scheme::Token
+        | Scheme::Bearer
+        | Scheme::Basic => Ok(Key::new(way.scheme, way.key, key)?.is_some()),
+    }
+}
+
+const ED25519_WANTED: &str = "wanted an Ed25519 private key: PEM, base 64 or 64 hexadecimal digits";
+const P256_WANTED: &str = "wanted a P-256 private key: PEM or 64 hexadecimal digits";
+
+fn ed25519(key: &Secret) -> Option<ed25519_dalek::SigningKey> {
+    let text = std::str::from_utf8(key.expose()).ok()?.trim();
+    if text.contains("-----BEGIN") {
+        return ed25519_dalek::SigningKey::from_pkcs8_pem(text).ok();
+    }
+    let raw = raw_key(text.strip_prefix("whsk_").unwrap_or(text), 32)?;
+    let seed: [u8; 32] = raw.get(..32)?.try_into().ok()?;
+    Some(ed25519_dalek::SigningKey::from_bytes(&seed))
+}
+
+fn p256(key: &Secret) -> Option<p256::ecdsa::SigningKey> {
+    let text = std::str::from_utf8(key.expose()).ok()?.trim();
+    if text.contains("-----BEGIN") {
+        return p256::ecdsa::SigningKey::from_pkcs8_pem(text).ok();
+    }
+    p256::ecdsa::SigningKey::from_slice(&raw_key(text, 32)?).ok()
+}
+
+/// A moment as a vendor writes it.
+fn written(at: Timestamp, unit: Unit) -> String {
+    match unit {
+        Unit::Seconds | Unit::SecondsOrMilliseconds => at.as_second().to_string(),
+        Unit::Milliseconds => at.as_millisecond().to_string(),
+        Unit::Rfc3339 => format!("{at:.3}"),
+    }
+}
+
+/// An id that follows from the body, in the form of a UUID.
+fn id_of(body: &[u8]) -> String {
+    let hex = hex::encode(sha256(&[body]));
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..32])
+}
+
+struct Draft {
+    method: Method,
+    url: String,
+    headers: Vec<(HeaderName, String)>,
+    body: Vec<u8>,
+}
+
+impl Draft {
+    fn set(&mut self, name: &HeaderName, value: &str) {
+        self.headers.retain(|(n, _)| n != name);
+        self.headers.push((name.clone(), value.to_owned()));
+    }
+
+    fn request(&self, now: Timestamp) -> Result<Request, SignError> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.headers {
+            let bad = |_| SignError::Header { name: name.to_string(), value: value.clone() };
+            headers.insert(name, HeaderValue::from_str(value).map_err(bad)?);
+        }
+        Ok(Request {
+            id: RequestId::next(),
+            method: self.method.clone(),
+            target: target(&self.url),
+            url: self.url.clone(),
+            headers,
+            body: Bytes::from(self.body.clone()),
+            received_at: now,
+        })
+    }
+
+    fn done(self) -> Signed {
+        Signed {
+            method: self.method,
+            url: self.url,
+            headers: self.headers.into_iter().map(|(n, v)| (n.to_string(), v)).collect(),
+            body: self.body,
+        }
+    }
+}
+
+/// Path and query of a URL.
+fn target(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    match rest.find(['/', '?']) {
+        Some(at) => rest.get(at..).unwrap_or("/").to_owned(),
+        None => "/".to_owned(),
+    }
+}

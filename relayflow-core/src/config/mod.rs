@@ -1,4 +1,14 @@
 //! `relayflow.toml` as meant: checked, with defaults, environment and units resolved.
+//!
+//! A file is read whole, and every mistake in it is told with its place. Defaults are the example
+//! file, which is compiled in. Secrets are fetched here; no diagnostic shows one.
+
+mod load;
+mod reader;
+mod secrets;
+mod settings;
+mod units;
+mod workflows;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,6 +21,13 @@ use crate::backoff::Backoff;
 use crate::secret::Secret;
 use crate::workflow::Workflows;
 
+pub use load::{CONFIG_VARIABLE, Overrides};
+pub use reader::{Explained, ExplainedFrom, env_name};
+
+/// Every setting with its default and a comment: the defaults themselves, the reference page, and
+/// what `relayflow init` starts from.
+pub const EXAMPLE: &str = include_str!("../../relayflow.example.toml");
+
 /// The whole configuration, as meant.
 #[derive(Debug)]
 pub struct Config {
@@ -18,6 +35,8 @@ pub struct Config {
     pub path: Option<PathBuf>,
     /// What relative paths in it are relative to.
     pub dir: PathBuf,
+    /// The CLI's context in this folder.
+    pub context: Option<String>,
     pub store: StoreConfig,
     pub ingest: IngestConfig,
     pub api: ApiConfig,
@@ -27,6 +46,8 @@ pub struct Config {
     pub providers_dir: Option<PathBuf>,
     pub sources: Vec<SourceConfig>,
     pub workflows: Arc<Workflows>,
+    /// Every setting in force and where it was found, by key; no secret is among them.
+    pub explained: Vec<Explained>,
 }
 
 #[derive(Debug, Clone)]
@@ -115,19 +136,5 @@ pub enum Tolerance {
     Within(SignedDuration),
 }
 
-#[derive(Debug, Clone, Default)]
-pub struct Overrides {
-    pub listen: Option<String>,
-    pub api: Option<String>,
-    pub db: Option<String>,
-}
-use crate::diagnostic::Diagnostic;
-impl Config {
-    pub fn load(
-        _explicit: Option<&std::path::Path>,
-        _overrides: &Overrides,
-        _env: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
-        Err(vec![])
-    }
-}
+#[cfg(test)]
+mod tests;

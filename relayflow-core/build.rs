@@ -1,0 +1,34 @@
+//! Lists the provider files for `provider/catalog.rs`, so that adding a provider is adding files.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::{env, fs, io};
+
+fn main() -> io::Result<()> {
+    println!("cargo:rerun-if-changed=providers");
+    let root = env::var_os("CARGO_MANIFEST_DIR").ok_or(io::ErrorKind::NotFound)?;
+    let folder = Path::new(&root).join("providers");
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "toml") {
+            names.extend(path.file_stem().and_then(|n| n.to_str()).map(str::to_owned));
+        }
+    }
+    names.sort();
+    let mut list = String::from("&[\n");
+    for name in &names {
+        let include = |path: &Path| format!("include_str!({:?})", path.display().to_string());
+        let samples = folder.join(name).join("samples.toml");
+        let samples = if samples.exists() { include(&samples) } else { "\"\"".to_owned() };
+        let definition = include(&folder.join(format!("{name}.toml")));
+        writeln!(
+            list,
+            "    BuiltIn {{ name: {name:?}, definition: {definition}, samples: {samples} }},"
+        )
+        .map_err(io::Error::other)?;
+    }
+    list.push_str("]\n");
+    let out = env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?;
+    fs::write(Path::new(&out).join("providers.rs"), list)
+}

@@ -1,0 +1,166 @@
+//! A body as the JSON text that definitions point into. What it is shows in its bytes: a content
+//! type is not signed, and changes nothing.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use super::extract::is_too_deep;
+use super::rules::Takes;
+use crate::event::push_json;
+
+/// A body, opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Opened<'r> {
+    /// The body's own text without byte order mark and outer white space; it begins at `from`.
+    Json { text: &'r str, from: usize },
+    /// JSON that stands for something else.
+    Converted(String),
+}
+
+impl Opened<'_> {
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Self::Json { text, .. } => text,
+            Self::Converted(text) => text,
+        }
+    }
+}
+
+/// Why a body cannot be read at all.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    #[error("the body is not UTF-8 from byte {at} on")]
+    NotUtf8 { at: usize },
+    #[error("the body nests deeper than {} levels", super::extract::DEPTH_MAX)]
+    TooDeep,
+    #[error("the body is not JSON: {0}")]
+    NotJson(String),
+}
+
+impl From<serde_json::Error> for BodyError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::NotJson(error.to_string())
+    }
+}
+
+/// Whether a body is a form, where a definition takes JSON and forms.
+pub(super) fn looks_like_form(body: &[u8]) -> bool {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    !matches!(body.trim_ascii_start().first(), Some(b'{' | b'['))
+}
+
+/// Opens a body. JSON is not parsed here, only told apart and measured.
+pub(super) fn open<'r>(takes: &Takes, body: &'r [u8]) -> Result<Opened<'r>, BodyError> {
+    let whole =
+        std::str::from_utf8(body).map_err(|e| BodyError::NotUtf8 { at: e.valid_up_to() })?;
+    if takes.form && (!takes.json || looks_like_form(body)) {
+        return open_form(takes, whole);
+    }
+    let text = whole.strip_prefix('\u{feff}').unwrap_or(whole);
+    let text = text.trim_matches([' ', '\t', '\r', '\n']);
+    if is_too_deep(text) {
+        return Err(BodyError::TooDeep);
+    }
+    Ok(Opened::Json { text, from: offset(whole, text) })
+}
+
+fn open_form<'r>(takes: &Takes, text: &str) -> Result<Opened<'r>, BodyError> {
+    let text = text.trim_end_matches(['\r', '\n']);
+    let fields = || form_urlencoded::parse(text.as_bytes());
+    let json = takes.form_json.as_ref().and_then(|name| fields().find(|(n, _)| n == name));
+    let Some((_, json)) = json else { return Ok(Opened::Converted(as_object(fields()))) };
+    if is_too_deep(&json) {
+        return Err(BodyError::TooDeep);
+    }
+    Ok(Opened::Converted(json.trim().to_owned()))
+}
+
+/// A form's fields as a JSON object, in the order of their first appearance. Keys stay flat
+/// (`contact[email]`); a field that is there several times is an array.
+fn as_object<'f>(fields: impl Iterator<Item = (Cow<'f, str>, Cow<'f, str>)>) -> String {
+    let mut places: HashMap<Cow<'f, str>, usize> = HashMap::new();
+    let mut members: Vec<(Cow<'f, str>, Vec<Cow<'f, str>>)> = Vec::new();
+    for (name, value) in fields {
+        match places.get(&name) {
+            Some(place) => members[*place].1.push(value),
+            None => {
+                places.insert(name.clone(), members.len());
+                members.push((name, vec![value]));
+            }
+        }
+    }
+    let mut out = String::from("{");
+    for (number, (name, values)) in members.iter().enumerate() {
+        if 0 < number {
+            out.push(',');
+        }
+        push_json(&mut out, name);
+        out.push(':');
+        match values.as_slice() {
+            [only] => push_json(&mut out, only),
+            several => {
+                for (number, value) in several.iter().enumerate() {
+                    out.push(if number == 0 { '[' } else { ',' });
+                    push_json(&mut out, value);
+                }
+                out.push(']');
+            }
+        }
+    }
+    out.push('}');
+    out
+}
+
+/// Where `part`, which was cut out of `whole`, begins in it.
+pub(super) fn offset(whole: &str, part: &str) -> usize {
+    part.as_ptr().addr().saturating_sub(whole.as_ptr().addr())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn takes(json: bool, form: bool, form_json: Option<&str>) -> Takes {
+        Takes { json, ndjson: false, form, form_json: form_json.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_byte_order_mark_and_a_line_end_are_not_part_of_the_event() {
+        let opened = open(&takes(true, false, None), b"\xef\xbb\xbf{\"a\":1}\r\n");
+        assert_eq!(opened, Ok(Opened::Json { text: "{\"a\":1}", from: 3 }));
+    }
+
+    #[test]
+    fn a_form_is_an_object_of_its_fields() {
+        let opened =
+            open(&takes(true, true, Some("payload")), b"a=1&b%5Bc%5D=%C3%A9+x&a=2").unwrap();
+        assert_eq!(opened.text(), r#"{"a":["1","2"],"b[c]":"\u00e9 x"}"#);
+        let opened =
+            open(&takes(true, true, Some("payload")), b"payload=%7B%22a%22%3A1%7D").unwrap();
+        assert_eq!(opened.text(), r#"{"a":1}"#);
+        let opened = open(&takes(true, true, Some("payload")), b"{\"payload\":1}").unwrap();
+        assert!(matches!(opened, Opened::Json { .. }));
+    }
+
+    #[test]
+    fn what_is_no_text_is_refused() {
+        let both = takes(true, true, None);
+        assert_eq!(open(&both, b"{\"a\":\"\xff\"}"), Err(BodyError::NotUtf8 { at: 6 }));
+        assert_eq!(open(&both, "[".repeat(200).as_bytes()), Err(BodyError::TooDeep));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(body: Vec<u8>, form: bool) {
+            let _ = open(&takes(true, form, Some("payload")), &body);
+        }
+
+        #[test]
+        fn every_form_becomes_json(body in "[a-z&=%+]{0,40}") {
+            let opened = open(&takes(false, true, None), body.as_bytes()).unwrap();
+            prop_assert!(serde_json::from_str::<serde_json::Value>(opened.text()).is_ok());
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! The list of all providers: the built-in ones, and a folder of the user's own.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::definition::{self, Definition, Scheme, Status};
+use super::rules::{Place, Rules};
+use super::template::{Piece, atoms};
+use crate::diagnostic::Diagnostic;
+
+struct BuiltIn {
+    name: &'static str,
+    definition: &'static str,
+    samples: &'static str,
+}
+
+const BUILT_IN: &[BuiltIn] = include!(concat!(env!("OUT_DIR"), "/providers.rs"));
+
+/// Every provider, by name.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    providers: BTreeMap<Arc<str>, Arc<Provider>>,
+    kept: HashSet<String>,
+}
+
+impl Catalog {
+    /// The providers that are compiled in.
+    #[must_use]
+    pub fn built_in() -> Self {
+        let providers = BUILT_IN.iter().map(|file| {
+            let provider = Provider::new(file.name, file.definition, file.samples, true);
+            provider.expect("what is compiled in was checked by a test")
+        });
+        Self::of(providers)
+    }
+
+    /// The built-in ones and those of a folder's `*.toml`, which replace a built-in one of the same
+    /// name. A file's samples are in `<name>/samples.toml` beside it.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake in every file.
+    pub fn with_dir(dir: &Path) -> Result<Self, Vec<Diagnostic>> {
+        let mut mistakes = Vec::new();
+        let mut providers: Vec<_> = Self::built_in().providers.into_values().collect();
+        match files(dir) {
+            Err(error) => mistakes.push(unreadable(dir, &error)),
+            Ok(paths) => {
+                for path in paths {
+                    match read(&path) {
+                        Ok(provider) => providers.push(Arc::new(provider)),
+                        Err(more) => mistakes.extend(more),
+                    }
+                }
+            }
+        }
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
+        Ok(Self::of_shared(providers))
+    }
+
+    fn of(providers: impl IntoIterator<Item = Provider>) -> Self {
+        Self::of_shared(providers.into_iter().map(Arc::new))
+    }
+
+    fn of_shared(providers: impl IntoIterator<Item = Arc<Provider>>) -> Self {
+        let providers: BTreeMap<_, _> =
+            providers.into_iter().map(|p| (Arc::clone(&p.name), p)).collect();
+        let kept = providers.values().flat_map(|p| p.header_names()).collect();
+        Self { providers, kept }
+    }
+
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Arc<Provider>> {
+        self.providers.get(name)
+    }
+
+    /// By name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Provider>> {
+        self.providers.values()
+    }
+
+    /// Every header that any definition reads, in lower case.
+    #[must_use]
+    pub fn kept_header_names(&self) -> &HashSet<String> {
+        &self.kept
+    }
+}
+
+fn files(dir: &Path) -> std::io::Result<Vec<std::path::PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "toml") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Diagnostic {
+    Diagnostic {
+        file: path.display().to_string(),
+        text: String::new(),
+        span: 0..0,
+        message: format!("cannot be read: {error}"),
+        fix: None,
+        is_warning: false,
+    }
+}
+
+fn read(path: &Path) -> Result<Provider, Vec<Diagnostic>> {
+    let text = std::fs::read_to_string(path).map_err(|e| vec![unreadable(path, &e)])?;
+    let name = path.file_stem().and_then(|n| n.to_str()).unwrap_or_default();
+    let samples = path.with_extension("").join("samples.toml");
+    let samples = std::fs::read_to_string(samples).unwrap_or_default();
+    Provider::new(name, &text, &samples, false).map_err(|mut mistakes| {
+        for mistake in &mut mistakes {
+            mistake.file = path.display().to_string();
+        }
+        mistakes
+    })
+}
+
+/// A vendor's webhook dialect.
+#[derive(Debug)]
+pub struct Provider {
+    /// As sources name it: one word.
+    pub name: Arc<str>,
+    /// As people write it.
+    pub title: String,
+    pub category: String,
+    /// The definition's name and version: `stripe@1`.
+    pub contract: Arc<str>,
+    /// What the definition was written from, and when it was last held against that.
+    pub source: String,
+    pub checked: String,
+    pub built_in: bool,
+    /// Whether the way to sign was read in the vendor's own words or code.
+    pub is_confirmed: bool,
+    /// The largest body that the vendor sends, in bytes, where that is more than the general limit.
+    pub body_bytes_max: Option<usize>,
+    /// The names of what a source may set, and what each is about.
+    pub settings: BTreeMap<String, String>,
+    pub(super) text: String,
+    pub(super) rules: Arc<Rules>,
+    samples: Vec<Sample>,
+}
+
+/// One payload of the project's own, for `send` and `demo`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sample {
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// Headers beyond those that signing adds.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    body: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Samples {
+    #[serde(default)]
+    sample: Vec<Sample>,
+}
+
+impl Sample {
+    /// The body for the `serial`-th event: `<n>` in it becomes twelve digits, `<now>`, `<now_ms>`
+    /// and `<now_iso>` the time.
+    #[must_use]
+    pub fn body(&self, serial: u64, now: Timestamp) -> Vec<u8> {
+        self.body
+            .replace("<n>", &format!("{serial:012}"))
+            .replace("<now>", &now.as_second().to_string())
+            .replace("<now_ms>", &now.as_millisecond().to_string())
+            .replace("<now_iso>", &format!("{now:.3}"))
+            .into_bytes()
+    }
+}
+
+impl Provider {
+    /// Reads and checks a definition. `name` is the file's, without its ending.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake, with its place.
+    pub fn new(
+        name: &str,
+        text: &str,
+        samples: &str,
+        built_in: bool,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let diagnostic = |text: &str, flaw: definition::Flaw| Diagnostic {
+            file: if built_in { "<built-in>".to_owned() } else { format!("{name}.toml") },
+            text: text.to_owned(),
+            span: flaw.span,
+            message: flaw.message,
+            fix: None,
+            is_warning: false,
+        };
+        let whole = |message| definition::Flaw { span: 0..0, message };
+        let filled =
+            definition::fill_in(text, None).map_err(|m| vec![diagnostic(text, whole(m))])?;
+        let file: Definition =
+            definition::read(&filled).map_err(|flaw| vec![diagnostic(&filled, flaw)])?;
+        let rules = Rules::new(&file).map_err(|flaws| {
+            flaws.into_iter().map(|flaw| diagnostic(&filled, flaw)).collect::<Vec<_>>()
+        })?;
+        let samples: Samples = toml::from_str(samples)
+            .map_err(|e| vec![diagnostic(samples, whole(format!("samples: {}", e.message())))])?;
+        Ok(Self {
+            name: name.into(),
+            title: file.title,
+            category: file.category,
+            contract: format!("{name}@{}", file.version).into(),
+            source: file.source,
+            checked: file.checked,
+            built_in,
+            is_confirmed: file.status == Status::Confirmed,
+            body_bytes_max: file.body_bytes_max,
+            settings: file.settings.into_iter().map(|(name, s)| (name, s.about)).collect(),
+            text: text.to_owned(),
+            rules: Arc::new(rules),
+            samples: samples.sample,
+        })
+    }
+
+    /// The scheme of the preferred way: `hmac-sha256`, `ed25519`, `basic` …
+    #[must_use]
+    pub fn scheme(&self) -> &str {
+        self.rules.ways.first().map_or("none", |way| way.scheme.name())
+    }
+
+    /// Whether a source needs no secret: anyone may send.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.rules.ways.iter().any(|way| way.scheme == Scheme::None)
+    }
+
+    /// The kind of a type; of one whose kind follows from the payload, that of the plain case.
+    #[must_use]
+    pub fn kind_of(&self, event_type: &str) -> Option<&Arc<str>> {
+        self.rules.kinds.get(event_type)?.last().map(|k| &k.kind)
+    }
+
+    /// Every type that the definition or a sample names, with its kind; by name.
+    #[must_use]
+    pub fn types(&self) -> Vec<(String, Option<Arc<str>>)> {
+        let mut names: Vec<&String> = self.rules.kinds.keys().filter(|name| *name != "*").collect();
+        names.extend(self.samples.iter().map(|s| &s.event_type));
+        names.sort();
+        names.dedup();
+        names.into_iter().map(|name| (name.clone(), self.kind_of(name).cloned())).collect()
+    }
+
+    /// The project's own payloads, each of another type; the plainest first.
+    #[must_use]
+    pub fn samples(&self) -> &[Sample] {
+        &self.samples
+    }
+
+    /// Every header that the definition reads, in lower case.
+    fn header_names(&self) -> Vec<String> {
+        header_names(&self.rules)
+    }
+}
+
+/// Every header that these rules read, in lower case.
+pub(super) fn header_names(rules: &Rules) -> Vec<String> {
+    let mut names: Vec<String> = rules
+        .ways
+        .iter()
+        .flat_map(|way| way.headers().into_iter().map(ToString::to_string))
+        .collect();
+    let readings: Vec<&Vec<Piece<Place>>> = rules
+        .id
+        .iter()
+        .chain(&rules.event_type)
+        .chain(&rules.subject)
+        .chain(rules.at.iter().map(|(reading, _)| reading))
+        .chain(
+            rules
+                .kinds
+                .values()
+                .flatten()
+                .flat_map(|kind| kind.attributes.iter().flat_map(|a| &a.from)),
+        )
+        .collect();
+    for reading in readings {
+        for place in atoms(reading) {
+            if let Place::Header(name) = place {
+                names.push(name.to_string());
+            }
+        }
+    }
+    names.extend(rules.handshakes.iter().filter_map(|s| Some(s.when.header.as_ref()?.to_string())));
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_compiled_in_is_whole() {
+        for file in BUILT_IN {
+            if let Err(mistakes) = Provider::new(file.name, file.definition, file.samples, true) {
+                let shown: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
+                panic!("{}:\n{}", file.name, shown.join("\n"));
+            }
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! Real payloads, which are not the project's: read only where `RELAYFLOW_FIXTURES` names them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::sign::{Signed, key_pair, sign_for};
+use super::source::Source;
+use super::{Catalog, challenge, normalize, split, verify};
+use crate::config::SourceConfig;
+use crate::event::{IntegrationEvent, micros};
+use crate::id::{EventId, RequestId};
+use crate::request::Request;
+use crate::secret::Secret;
+
+/// The moment at which what has no time of its own was made.
+const MADE_AT: i64 = 1_700_000_000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fixture {
+    provider: String,
+    form: Form,
+    /// When it was signed, where the signature is in the body.
+    now: Option<String>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    events: Vec<Expected>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Form {
+    Body,
+    Form,
+    Envelope,
+    Handshake,
+    /// What stands in an event's `data`.
+    Data,
+    /// What stands in an event's `data.object`.
+    Resource,
+}
+
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Expected {
+    #[serde(rename = "type")]
+    event_type: String,
+    id: String,
+    subject: Option<String>,
+    time: Option<String>,
+    kind: Option<String>,
+}
+
+/// The folder of real payloads, or a loud word that it is missing.
+fn folder(test: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("RELAYFLOW_FIXTURES").map(PathBuf::from);
+    if folder.is_none() {
+        eprintln!("LEFT OUT: {test} needs RELAYFLOW_FIXTURES, the folder of real payloads");
+    }
+    folder
+}
+
+pub(super) fn source(catalog: &Catalog, provider: &str, secrets: Vec<Secret>) -> Source {
+    source_with(catalog, provider, secrets, &[])
+}
+
+pub(super) fn source_with(
+    catalog: &Catalog,
+    provider: &str,
+    secrets: Vec<Secret>,
+    settings: &[(&str, &str)],
+) -> Source {
+    let config = SourceConfig {
+        name: "test".to_owned(),
+        provider: provider.to_owned(),
+        secrets,
+        tolerance: None,
+        public_url: Some("https://hooks.example.com/in/test".to_owned()),
+        settings: settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        accept_identical: false,
+        derived_window: SignedDuration::from_hours(24),
+    };
+    Source::new(&config, None, catalog).unwrap()
+}
+
+pub(super) fn request(signed: Signed, now: Timestamp) -> Request {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &signed.headers {
+        headers.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap());
+    }
+    let target = signed.url.splitn(4, '/').nth(3).map_or("/".to_owned(), |rest| format!("/{rest}"));
+    Request {
+        id: RequestId::next(),
+        method: signed.method,
+        target,
+        url: signed.url,
+        headers,
+        body: Bytes::from(signed.body),
+        received_at: now,
+    }
+}
+
+/// A moment in seconds since 1970.
+pub(super) fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).unwrap()
+}
+
+fn shown(event: &IntegrationEvent, received_at: Timestamp) -> Expected {
+    let id = if event.id_is_derived { "sha256:".to_owned() } else { event.external_id.clone() };
+    let time = (event.occurred_at != received_at).then(|| micros(event.occurred_at));
+    Expected {
+        event_type: event.event_type.clone(),
+        id,
+        subject: event.subject.clone(),
+        time,
+        kind: event.kind.as_deref().map(str::to_owned),
+    }
+}
+
+/// Body and headers of a fixture, as the vendor sent them.
+fn body_of(root: &Path, name: &str, fixture: &Fixture) -> (Vec<u8>, BTreeMap<String, String>) {
+    let path = name.split('#').next().unwrap();
+    let bytes = std::fs::read(root.join(path)).unwrap();
+    let json = || serde_json::from_slice::<Value>(&bytes).unwrap();
+    let mut headers = fixture.headers.clone();
+    let event = |id: &str, data: Value| {
+        serde_json::json!({
+            "id": id, "type": fixture.events[0].event_type, "created": MADE_AT, "data": data,
+        })
+        .to_string()
+        .into_bytes()
+    };
+    let body = match fixture.form {
+        Form::Body | Form::Form | Form::Handshake => bytes,
+        Form::Envelope => {
+            let envelope = json();
+            for (name, value) in envelope["headers"].as_object().unwrap() {
+                headers.insert(name.to_lowercase(), value.as_str().unwrap_or_default().to_owned());
+            }
+            envelope["body"].to_string().into_bytes()
+        }
+        Form::Data => event("evt_fixture", json()),
+        Form::Resource => {
+            let resource = name.split('#').nth(1).unwrap();
+            let data = serde_json::json!({ "object": json()["resources"][resource] });
+            event(&format!("evt_{}", resource.replace('.', "_")), data)
+        }
+    };
+    (body, headers)
+}
+
+#[test]
+fn every_fixture_becomes_the_event_that_it_is() {
+    let Some(root) = folder("every_fixture_becomes_the_event_that_it_is") else { return };
+    let fixtures: BTreeMap<String, Fixture> =
+        toml::from_str(include_str!("fixtures.toml")).unwrap();
+    let catalog = Catalog::built_in();
+    let mut wrong = Vec::new();
+    for (name, fixture) in &fixtures {
+        let provider = catalog.get(&fixture.provider).unwrap();
+        let keys = key_pair(provider, [7; 32]);
+        let source = source(&catalog, &fixture.provider, vec![keys.verifying]);
+        let now = fixture.now.as_ref().map_or(at(MADE_AT + 9), |text| text.parse().unwrap());
+        let (body, captured) = body_of(&root, name, fixture);
+        let url = source.public_url.clone().unwrap();
+        let event_type = fixture.events.first().map_or("", |e| &e.event_type);
+        let mut signed = sign_for(&source, &keys.signing, event_type, body, &url, now).unwrap();
+        // The ids and types are the vendor's own; the signatures ours, since nobody has its secrets.
+        let ways = signed.headers.iter().map(|(n, _)| n.clone());
+        let ours: Vec<_> = ways
+            .filter(|n| n.contains("sign") || n.contains("hmac") || n.contains("timestamp"))
+            .collect();
+        let is_captured = fixture.form == Form::Envelope;
+        signed.headers.retain(|(name, _)| {
+            ours.contains(name) || !(is_captured || captured.contains_key(name))
+        });
+        let is_kept = |n: &str| !n.contains("hub-signature") && !n.contains("content-length");
+        signed
+            .headers
+            .extend(captured.into_iter().filter(|(name, _)| !ours.contains(name) && is_kept(name)));
+        // An id that is part of what is signed must be there when it is signed.
+        if let Some((id, value)) = fixture.headers.iter().find(|(n, _)| n.ends_with("-id")) {
+            resign(&source, &keys.signing, &mut signed, id, value, now);
+        }
+
+        let request = request(signed, now + SignedDuration::from_secs(1));
+        let verified = match verify(&source, &request, now) {
+            Ok(verified) => verified,
+            Err(error) => {
+                wrong.push(format!("{name}: {error}"));
+                continue;
+            }
+        };
+        if fixture.form == Form::Handshake {
+            assert!(challenge(&source, &verified).is_some(), "{name} is a handshake");
+            continue;
+        }
+        let events: Result<Vec<_>, String> =
+            split(&source, &verified).map_err(|e| e.to_string()).and_then(|events| {
+                let each = events.into_iter().map(|raw| {
+                    let event = normalize(&source, &verified, raw, EventId::next());
+                    event.map_err(|e| e.to_string())
+                });
+                each.collect()
+            });
+        match events {
+            Err(error) => wrong.push(format!("{name}: {error}")),
+            Ok(events) => {
+                for event in &events {
+                    check_whole(event);
+                }
+                let shown: Vec<_> = events.iter().map(|e| shown(e, request.received_at)).collect();
+                if shown != fixture.events {
+                    wrong.push(format!(
+                        "{name}:\n  got    {shown:?}\n  wanted {:?}",
+                        fixture.events
+                    ));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), fixtures.len(), wrong.join("\n"));
+}
+
+/// Signs once more, with another id.
+fn resign(
+    source: &Source,
+    key: &Secret,
+    signed: &mut Signed,
+    name: &str,
+    value: &str,
+    now: Timestamp,
+) {
+    let way = &source.rules.ways[0];
+    if way.id.as_ref().is_none_or(|id| id.as_str() != name) {
+        return;
+    }
+    let message =
+        [value.as_bytes(), b".", now.as_second().to_string().as_bytes(), b".", &signed.body]
+            .concat();
+    let super::key::Key::Mac(mac) =
+        super::key::Key::new(way.scheme, way.key, key).unwrap().unwrap()
+    else {
+        panic!("an HMAC")
+    };
+    let signature = super::key::encode(way.encoding, &mac.sum(&[&message]));
+    for (header, text) in &mut signed.headers {
+        if header.ends_with("-signature") {
+            *text = format!("v1,{signature}");
+        }
+        if header == name {
+            *text = value.to_owned();
+        }
+    }
+}
+
+/// What holds for every event: JSON where JSON is promised, and attributes of the kind's schema.
+pub(super) fn check_whole(event: &IntegrationEvent) {
+    let payload: Value = serde_json::from_str(event.payload.json()).unwrap();
+    assert!(!payload.is_null());
+    let attributes: Value = serde_json::from_str(&event.attributes).unwrap();
+    let attributes = attributes.as_object().unwrap();
+    let Some(kind) = &event.kind else {
+        assert!(attributes.is_empty());
+        return;
+    };
+    let kinds = crate::kind::kinds();
+    let schema = kinds.schema(kinds.get(kind).unwrap());
+    for (name, value) in attributes {
+        let property = &schema["properties"][name];
+        let is_right = match property["type"].as_str().unwrap() {
+            "string" => value.is_string(),
+            "integer" => value.is_i64() || value.is_u64(),
+            "boolean" => value.is_boolean(),
+            other => panic!("{other}"),
+        };
+        assert!(is_right, "{name} = {value}");
+    }
+    serde_json::from_str::<Value>(&event.to_cloudevent()).unwrap();
+}
+
+#[test]
+fn every_fixture_of_these_providers_is_expected() {
+    let Some(root) = folder("every_fixture_of_these_providers_is_expected") else { return };
+    let fixtures: BTreeMap<String, Fixture> =
+        toml::from_str(include_str!("fixtures.toml")).unwrap();
+    let known: Vec<&str> = fixtures.keys().map(|n| n.split('#').next().unwrap()).collect();
+    let folders: std::collections::BTreeSet<&str> =
+        known.iter().map(|n| n.split('/').next().unwrap()).collect();
+    for folder in folders {
+        for entry in std::fs::read_dir(root.join(folder)).unwrap() {
+            let name = format!("{folder}/{}", entry.unwrap().file_name().to_string_lossy());
+            assert!(known.contains(&name.as_str()), "{name} is expected to become nothing");
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Vector {
+    id: String,
+    provider: String,
+    key: String,
+    expected: String,
+    method: Option<String>,
+    url: Option<String>,
+    timestamp: Option<String>,
+    body: Option<String>,
+    body_file: Option<String>,
+    version: Option<String>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+}
+
+#[test]
+fn every_published_vector_of_these_providers_verifies() {
+    let Some(root) = folder("every_published_vector_of_these_providers_verifies") else { return };
+    let root = root.join("../providers");
+    let vectors: Vec<Vector> =
+        serde_json::from_slice(&std::fs::read(root.join("vectors.json")).unwrap()).unwrap();
+    let catalog = Catalog::built_in();
+    let mut count = 0;
+    for vector in vectors.into_iter().filter(|v| catalog.get(&v.provider).is_some()) {
+        if vector.key == "-" {
+            // The digest of a body that a URL carries, and no signature.
+            let digest = super::key::sha256(&[vector.body.unwrap().as_bytes()]);
+            assert_eq!(hex::encode(digest), vector.expected);
+            continue;
+        }
+        count += 1;
+        let mut headers: BTreeMap<String, String> =
+            vector.headers.iter().map(|(n, v)| (n.to_lowercase(), v.clone())).collect();
+        let mut set = |name: &str, value: &str| headers.insert(name.to_owned(), value.to_owned());
+        match (vector.provider.as_str(), vector.version.as_deref()) {
+            ("hubspot", Some(version)) => {
+                set("x-hubspot-signature", &vector.expected);
+                set("x-hubspot-signature-version", version);
+            }
+            ("twilio", _) => {
+                set("x-twilio-signature", &vector.expected);
+            }
+            ("sendgrid", _) => {
+                set("x-twilio-email-event-webhook-signature", &vector.expected);
+                let timestamp = vector.timestamp.as_deref().unwrap();
+                set("x-twilio-email-event-webhook-timestamp", timestamp);
+            }
+            _ => {}
+        }
+        let body = match (&vector.body, &vector.body_file) {
+            (Some(text), _) => text.clone().into_bytes(),
+            (None, Some(file)) => std::fs::read(root.join(file)).unwrap(),
+            (None, None) => panic!("{} has no body", vector.id),
+        };
+        let now = vector.timestamp.as_ref().map_or(at(MADE_AT), |t| at(t.parse().unwrap()));
+        let mut request = request(
+            Signed {
+                method: vector.method.as_deref().unwrap_or("POST").parse::<Method>().unwrap(),
+                url: vector.url.clone().unwrap_or("https://hooks.example.com/in/test".to_owned()),
+                headers: headers.into_iter().collect(),
+                body,
+            },
+            now,
+        );
+        let source = source(&catalog, &vector.provider, vec![Secret::new(vector.key)]);
+        assert!(
+            verify(&source, &request, now).is_ok_and(|v| v.skew().is_none_or(|s| s.is_zero())),
+            "{}",
+            vector.id
+        );
+
+        let mut body = request.body.to_vec();
+        body.push(b'x');
+        request.body = Bytes::from(body);
+        assert!(verify(&source, &request, now).is_err(), "{}: one byte more", vector.id);
+    }
+    assert!(10 <= count, "only {count} vectors were tried");
+}

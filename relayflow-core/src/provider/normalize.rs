@@ -1,0 +1,288 @@
+//! One raw event → one [`IntegrationEvent`], in one pass over its bytes.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use super::body::{self, Opened};
+use super::extract::{Found, Scalar};
+use super::key::sha256;
+use super::rules::{AttributeOf, KindOf, Place};
+use super::source::Source;
+use super::split::{Holder, RawEvent};
+use super::template::Piece;
+use super::value;
+use super::verify::{Verified, parameter};
+use crate::event::{
+    EXTERNAL_ID_BYTES_MAX, IntegrationEvent, Payload, SUBJECT_BYTES_MAX, TYPE_BYTES_MAX, push_json,
+};
+use crate::id::EventId;
+use crate::kind::AttributeType;
+use crate::request::Request;
+
+/// Why a verified event cannot be read. It is a dead letter, never lost.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NormalizeError {
+    #[error("the event cannot be read: {0}")]
+    Json(String),
+    #[error("the event has no {what} where its provider puts one")]
+    Missing { what: &'static str },
+    #[error("the event's {what} is not a text or a number")]
+    NotScalar { what: &'static str },
+    #[error("the event's {what} has {bytes} bytes; at most {bytes_max} are taken")]
+    TooLong { what: &'static str, bytes: usize, bytes_max: usize },
+    #[error("the event's {what} has a control character")]
+    Control { what: &'static str },
+}
+
+/// Turns one raw event into the canonical one, which gets the id `id`.
+///
+/// # Errors
+///
+/// What of the event its provider's definition does not find, or may not take.
+pub fn normalize(
+    source: &Source,
+    verified: &Verified<'_>,
+    raw: RawEvent<'_>,
+    id: EventId,
+) -> Result<IntegrationEvent, NormalizeError> {
+    let text = raw.element.text;
+    let rules = &source.rules;
+    let found = rules.reads[0].read(text).map_err(|e| NormalizeError::Json(e.to_string()))?;
+    let request = verified.request();
+    let view = View { request, found, holder: raw.element.holder.as_deref() };
+
+    let event_type = view
+        .named("type", &rules.event_type, TYPE_BYTES_MAX)?
+        .ok_or(NormalizeError::Missing { what: "type" })?
+        .into_owned();
+    let given = view.named("id", &rules.id, EXTERNAL_ID_BYTES_MAX)?.map(Cow::into_owned);
+    let id_is_derived = given.is_none();
+    let external_id = match given {
+        Some(external_id) => external_id,
+        None if rules.id_may_be_derived => derived_id(source, request, &raw),
+        None => return Err(NormalizeError::Missing { what: "id" }),
+    };
+    let subject = view.named("subject", &rules.subject, SUBJECT_BYTES_MAX)?.map(Cow::into_owned);
+    let kind = view.kind(source, &event_type);
+    let mut attributes = String::from("{");
+    if let Some(kind) = kind {
+        view.push_attributes(&mut attributes, &kind.attributes);
+    }
+    attributes.push('}');
+
+    Ok(IntegrationEvent {
+        id,
+        request_id: request.id,
+        source: source.name.clone(),
+        provider: source.provider.name.clone(),
+        kind: kind.map(|k| k.kind.clone()),
+        event_type,
+        external_id,
+        id_is_derived,
+        signed_digest: signed_digest(source, verified, raw.number),
+        subject,
+        occurred_at: view.occurred_at(source).unwrap_or(request.received_at),
+        received_at: request.received_at,
+        correlation_id: request.correlation_id(),
+        attributes,
+        payload: payload(source, verified, text),
+        contract: source.provider.contract.clone(),
+    })
+}
+
+/// The digest of the event's exact bytes. Where equal bytes are separate events, the request's id
+/// makes it one of its own.
+fn derived_id(source: &Source, request: &Request, raw: &RawEvent<'_>) -> String {
+    let digest = hex::encode(sha256(&[raw.element.text.as_bytes()]));
+    if !source.accept_identical {
+        return format!("sha256:{digest}");
+    }
+    match raw.number {
+        None => format!("sha256:{digest}:{}", request.id),
+        Some(number) => format!("sha256:{digest}:{}:{number}", request.id),
+    }
+}
+
+/// The digest of what was signed; in a batch, together with the element's number.
+fn signed_digest(
+    source: &Source,
+    verified: &Verified<'_>,
+    number: Option<usize>,
+) -> Option<[u8; 32]> {
+    let digest = verified.digest().filter(|_| !source.accept_identical)?;
+    Some(match number {
+        None => digest,
+        Some(number) => sha256(&[&digest, number.to_string().as_bytes()]),
+    })
+}
+
+fn payload(source: &Source, verified: &Verified<'_>, text: &str) -> Payload {
+    match verified.opened(source) {
+        Ok(Opened::Json { text: whole, from }) => {
+            let from = from + body::offset(whole, text);
+            let body: Bytes = verified.request().body.clone();
+            Payload::Slice { body, from, to: from + text.len() }
+        }
+        Ok(Opened::Converted(_)) | Err(_) => Payload::Converted(text.to_owned()),
+    }
+}
+
+/// Everything that a reading may read.
+struct View<'v> {
+    request: &'v Request,
+    found: Found<'v>,
+    holder: Option<&'v Holder<'v>>,
+}
+
+impl<'v> View<'v> {
+    /// The first reading that gives something, held to what may be stored and shown.
+    fn named(
+        &self,
+        what: &'static str,
+        readings: &[Vec<Piece<Place>>],
+        bytes_max: usize,
+    ) -> Result<Option<Cow<'v, str>>, NormalizeError> {
+        let mut was_other = false;
+        for reading in readings {
+            let Some(text) = self.compose(reading, &mut was_other) else { continue };
+            if text.is_empty() {
+                continue;
+            }
+            if bytes_max < text.len() {
+                return Err(NormalizeError::TooLong { what, bytes: text.len(), bytes_max });
+            }
+            if text.chars().any(char::is_control) {
+                return Err(NormalizeError::Control { what });
+            }
+            return Ok(Some(text));
+        }
+        // A subject that moved is no reason to hold an event back; its identity is.
+        if was_other && what != "subject" {
+            return Err(NormalizeError::NotScalar { what });
+        }
+        Ok(None)
+    }
+
+    /// The reading's text, if all of it is there that must be.
+    fn compose(&self, reading: &[Piece<Place>], was_other: &mut bool) -> Option<Cow<'v, str>> {
+        if let [Piece::Atom(place)] = reading {
+            return self.place(place, was_other);
+        }
+        let mut out = String::new();
+        for piece in reading {
+            match piece {
+                Piece::Text(text) => out.push_str(text),
+                Piece::Atom(place) => out.push_str(&self.place(place, was_other)?),
+                Piece::Present(place) => {
+                    if !self.is_there(place) {
+                        return None;
+                    }
+                }
+                Piece::Optional(inner) => {
+                    if let Some(text) = self.compose(inner, was_other) {
+                        out.push_str(&text);
+                    }
+                }
+            }
+        }
+        Some(Cow::Owned(out))
+    }
+
+    /// What was read of the event (`up` 0), of what holds it (1), of what holds that …
+    fn level(&self, up: usize) -> Option<&Found<'v>> {
+        if up == 0 {
+            return Some(&self.found);
+        }
+        let mut holder = self.holder?;
+        for _ in 1..up {
+            holder = holder.outer.as_deref()?;
+        }
+        Some(&holder.found)
+    }
+
+    fn is_there(&self, place: &Place) -> bool {
+        match place {
+            Place::Header(name) => self.request.headers.contains_key(name),
+            Place::Query(name) => parameter(self.request, name).is_some(),
+            Place::Slot { up, slot } => self.level(*up).is_some_and(|found| found.is_there(*slot)),
+        }
+    }
+
+    fn place(&self, place: &Place, was_other: &mut bool) -> Option<Cow<'v, str>> {
+        let scalar = match place {
+            Place::Header(name) => return self.request.header(name.as_str()).map(Cow::Borrowed),
+            Place::Query(name) => return parameter(self.request, name),
+            Place::Slot { up, slot } => self.level(*up)?.scalar(*slot),
+        };
+        match scalar {
+            Scalar::Text(text) => Some(text),
+            Scalar::Missing => None,
+            Scalar::Other => {
+                *was_other = true;
+                None
+            }
+        }
+    }
+
+    /// The first rule for the type whose condition holds; else the first of those for any type.
+    fn kind<'s>(&self, source: &'s Source, event_type: &str) -> Option<&'s KindOf> {
+        let kinds = &source.rules.kinds;
+        let of = |name: &str| kinds.get(name).into_iter().flatten().map(|kind| &**kind);
+        of(event_type).chain(of("*")).find(|kind| match &kind.when {
+            None => true,
+            Some((slots, wanted)) => self.first_is(slots, wanted),
+        })
+    }
+
+    /// Whether the first slot that is there has one of the texts (any, if there are none).
+    fn first_is(&self, slots: &[usize], wanted: &[String]) -> bool {
+        let Some(slot) = slots.iter().find(|slot| self.found.is_there(**slot)) else {
+            return false;
+        };
+        match self.found.scalar(*slot) {
+            _ if wanted.is_empty() => true,
+            Scalar::Text(text) => wanted.iter().any(|w| *w == text),
+            Scalar::Missing | Scalar::Other => false,
+        }
+    }
+
+    fn occurred_at(&self, source: &Source) -> Option<Timestamp> {
+        source
+            .rules
+            .at
+            .iter()
+            .find_map(|(reading, unit)| value::moment(&self.compose(reading, &mut false)?, *unit))
+    }
+
+    /// Appends the attributes that are there, and of their type.
+    fn push_attributes(&self, out: &mut String, attributes: &[AttributeOf]) {
+        let mut currency = None;
+        for attribute in attributes {
+            let text = attribute.from.iter().find_map(|reading| {
+                let text = self.compose(reading, &mut false)?;
+                let text = match &attribute.strip {
+                    None => text,
+                    Some(prefix) => Cow::Owned(text.strip_prefix(&**prefix)?.to_owned()),
+                };
+                (!text.trim().is_empty()).then_some(text)
+            });
+            let Some(text) = text else { continue };
+            let text = attribute.words.get(&*text).map_or(text, |w| Cow::Owned(w.clone()));
+            if attribute.value == AttributeType::Currency {
+                currency = value::currency(&text);
+            }
+            let major = attribute.is_major.then(|| currency.as_deref().unwrap_or_default());
+            let before = out.len();
+            if 1 < before {
+                out.push(',');
+            }
+            push_json(out, &attribute.name);
+            out.push(':');
+            if !value::push(out, &text, attribute.value, attribute.unit, major) {
+                out.truncate(before);
+            }
+        }
+    }
+}

@@ -1,0 +1,556 @@
+//! What a definition means: compiled for speed, and checked so that nothing about it can fail later.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::sync::Arc;
+
+use http::{HeaderName, Method};
+use jiff::SignedDuration;
+use toml::Spanned;
+
+use super::definition::{
+    AttributeTable, Definition, Flaw, Format, Handshake, KindRule, Otherwise, Reply, Scheme, Texts,
+    Unit, When,
+};
+use super::extract::{Pointer, Trie};
+use super::template::{self, Atom, Piece, Reading};
+use super::way::Way;
+use crate::kind::{AttributeType, Kind, kinds};
+
+/// A definition, compiled.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) ways: Vec<Way>,
+    pub(super) takes: Takes,
+    pub(super) paths: Vec<Path>,
+    pub(super) otherwise: Otherwise,
+    /// The slot that an element must have to be an event.
+    pub(super) only_with: Option<usize>,
+    /// What is read: of the event itself, of what holds it, of what holds that …
+    pub(super) reads: Vec<Trie>,
+    pub(super) id: Vec<Vec<Piece<Place>>>,
+    /// Whether an event without an id gets one from its bytes.
+    pub(super) id_may_be_derived: bool,
+    pub(super) event_type: Vec<Vec<Piece<Place>>>,
+    pub(super) subject: Vec<Vec<Piece<Place>>>,
+    pub(super) at: Vec<(Vec<Piece<Place>>, Unit)>,
+    pub(super) kinds: HashMap<String, Vec<Arc<KindOf>>>,
+    pub(super) handshakes: Vec<Shake>,
+    pub(super) reply: Reply,
+}
+
+/// What bodies are taken.
+#[derive(Debug)]
+pub(super) struct Takes {
+    pub(super) json: bool,
+    pub(super) ndjson: bool,
+    pub(super) form: bool,
+    pub(super) form_json: Option<String>,
+}
+
+/// Where a value is, once compiled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    Slot { up: usize, slot: usize },
+    Header(HeaderName),
+    Query(String),
+}
+
+/// The way to the elements of a batch: through one array for each `*`.
+#[derive(Debug)]
+pub(super) struct Path {
+    pub(super) levels: Vec<Level>,
+    /// What of an element is the event, if not all of it.
+    pub(super) tail: Option<(Trie, usize)>,
+}
+
+/// What is read of one level: what events want of it, and the array.
+#[derive(Debug)]
+pub(super) struct Level {
+    pub(super) reads: Trie,
+    pub(super) array: usize,
+}
+
+/// That a type is of a kind.
+#[derive(Debug)]
+pub(super) struct KindOf {
+    pub(super) kind: Arc<str>,
+    /// Slots of which the first that is there must be one of the texts (any, if there are none).
+    pub(super) when: Option<(Vec<usize>, Vec<String>)>,
+    pub(super) attributes: Vec<AttributeOf>,
+}
+
+/// Where one attribute is.
+#[derive(Debug)]
+pub(super) struct AttributeOf {
+    pub(super) name: Arc<str>,
+    pub(super) value: AttributeType,
+    pub(super) from: Vec<Vec<Piece<Place>>>,
+    pub(super) unit: Option<Unit>,
+    pub(super) is_major: bool,
+    pub(super) strip: Option<String>,
+    pub(super) words: BTreeMap<String, String>,
+}
+
+/// A handshake.
+#[derive(Debug)]
+pub(super) struct Shake {
+    pub(super) when: Condition,
+    pub(super) is_signed: bool,
+    pub(super) reads: Trie,
+    pub(super) when_slot: Option<usize>,
+    pub(super) check: Vec<(Vec<Piece<ShakePlace>>, String)>,
+    pub(super) status: u16,
+    pub(super) content_type: Option<String>,
+    pub(super) headers: Vec<(String, Vec<Piece<ShakePlace>>)>,
+    pub(super) answer: Answer,
+}
+
+/// What a handshake's text is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum ShakePlace {
+    Plain(Place),
+    /// The place's HMAC under the source's first secret.
+    Hmac(Place),
+}
+
+#[derive(Debug)]
+pub(super) enum Answer {
+    Empty,
+    Text(Vec<Piece<ShakePlace>>),
+    Json(Vec<(String, Vec<Piece<ShakePlace>>)>),
+}
+
+/// A condition on a request.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Condition {
+    pub(super) method: Option<Method>,
+    pub(super) header: Option<HeaderName>,
+    pub(super) query: Option<String>,
+    pub(super) pointer: Option<Pointer>,
+    pub(super) body: Option<Format>,
+    pub(super) is: Vec<String>,
+}
+
+/// Collects every mistake of a file, so that a person sees them at once.
+#[derive(Default)]
+pub(super) struct Flaws(pub(super) Vec<Flaw>);
+
+impl Flaws {
+    pub(super) fn add(&mut self, span: Range<usize>, message: impl Into<String>) {
+        self.0.push(Flaw { span, message: message.into() });
+    }
+
+    /// The value, or its mistake on record.
+    pub(super) fn note<T>(&mut self, span: Range<usize>, result: Result<T, String>) -> Option<T> {
+        result.map_err(|message| self.add(span, message)).ok()
+    }
+}
+
+/// Gathers what is read of an event and of what holds it.
+#[derive(Default)]
+struct Reads(Vec<Trie>);
+
+impl Reads {
+    fn place(&mut self, atom: Atom) -> Place {
+        match atom {
+            Atom::Header(name) => Place::Header(name),
+            Atom::Query(name) => Place::Query(name),
+            Atom::Pointer { up, pointer } => {
+                while self.0.len() <= up {
+                    self.0.push(Trie::default());
+                }
+                Place::Slot { up, slot: self.0[up].want(&pointer) }
+            }
+        }
+    }
+
+    fn slot(&mut self, pointer: &Pointer) -> usize {
+        if self.0.is_empty() {
+            self.0.push(Trie::default());
+        }
+        self.0[0].want(pointer)
+    }
+
+    fn readings(&mut self, texts: &Spanned<Texts>, flaws: &mut Flaws) -> Vec<Vec<Piece<Place>>> {
+        let parsed: Vec<_> = texts
+            .get_ref()
+            .0
+            .iter()
+            .filter_map(|text| flaws.note(texts.span(), Reading::parse(text)))
+            .collect();
+        parsed.into_iter().map(|reading| map(reading.0, &mut |atom| self.place(atom))).collect()
+    }
+}
+
+/// Replaces every atom.
+pub(super) fn map<A, B>(pieces: Vec<Piece<A>>, to: &mut impl FnMut(A) -> B) -> Vec<Piece<B>> {
+    let mut out = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        out.push(match piece {
+            Piece::Text(text) => Piece::Text(text),
+            Piece::Atom(atom) => Piece::Atom(to(atom)),
+            Piece::Present(atom) => Piece::Present(to(atom)),
+            Piece::Optional(inner) => Piece::Optional(map(inner, to)),
+        });
+    }
+    out
+}
+
+impl Rules {
+    /// Compiles and checks a whole definition.
+    pub(super) fn new(file: &Definition) -> Result<Self, Vec<Flaw>> {
+        let mut flaws = Flaws::default();
+        let mut reads = Reads::default();
+
+        let mut id_texts = file.event.id.clone();
+        let id_may_be_derived = match id_texts.get_ref().0.iter().position(|t| t == "derived") {
+            None => false,
+            Some(at) => {
+                if at + 1 != id_texts.get_ref().0.len() {
+                    flaws.add(id_texts.span(), "`derived` must be the last: it is always there");
+                }
+                id_texts.as_mut().0.truncate(at);
+                true
+            }
+        };
+        let id = reads.readings(&id_texts, &mut flaws);
+        if id.is_empty() && !id_may_be_derived {
+            flaws.add(id_texts.span(), "`id` names no place; `derived` takes the event's bytes");
+        }
+        let event_type = reads.readings(&file.event.event_type, &mut flaws);
+        if event_type.is_empty() {
+            flaws.add(file.event.event_type.span(), "`type` names no place");
+        }
+        let subject = match &file.event.subject {
+            Some(texts) => reads.readings(texts, &mut flaws),
+            None => Vec::new(),
+        };
+        let at = times(file, &mut reads, &mut flaws);
+        let kinds = kinds_of(file, &mut reads, &mut flaws);
+        let only_with = file.split.only_with.as_ref().and_then(|text| {
+            let pointer = flaws.note(file.split.at.0.span(), Pointer::parse(text))?;
+            Some(reads.slot(&pointer))
+        });
+
+        let mut reads = reads.0;
+        if reads.is_empty() {
+            reads.push(Trie::default());
+        }
+        let paths: Vec<_> = file
+            .split
+            .at
+            .0
+            .get_ref()
+            .0
+            .iter()
+            .filter_map(|text| flaws.note(file.split.at.0.span(), path(text, &reads)))
+            .collect();
+        let depth = paths.iter().map(|p| p.levels.len()).max().unwrap_or(0);
+        if depth + 1 < reads.len() {
+            flaws.add(
+                file.event.id.span(),
+                format!("`^` reaches over {depth} levels of `split.at`"),
+            );
+        }
+
+        let used: Vec<_> = file.verify.0.iter().filter(|way| way.is_used()).collect();
+        let ways: Vec<_> = used.iter().filter_map(|way| Way::new(way, &id, &mut flaws)).collect();
+        if used.is_empty() {
+            flaws.add(0..0, "`verify` lists no way; `scheme = \"none\"` takes anything");
+        }
+        let handshakes =
+            file.handshake.iter().filter_map(|shake| Shake::new(shake, &mut flaws)).collect();
+        if !flaws.0.is_empty() {
+            return Err(flaws.0);
+        }
+
+        let formats = &file.body.formats;
+        Ok(Self {
+            ways,
+            takes: Takes {
+                json: formats.is_empty() || formats.contains(&Format::Json),
+                ndjson: formats.contains(&Format::Ndjson),
+                form: formats.contains(&Format::Form),
+                form_json: file.body.form_json.clone(),
+            },
+            paths,
+            otherwise: file.split.otherwise,
+            only_with,
+            reads,
+            id,
+            id_may_be_derived,
+            event_type,
+            subject,
+            at,
+            kinds,
+            handshakes,
+            reply: file.reply.clone(),
+        })
+    }
+
+    /// Whether this provider's requests show who sends by bearing the secret.
+    pub(super) fn is_open(&self) -> bool {
+        self.ways.iter().any(|way| way.scheme == Scheme::None)
+    }
+}
+
+fn times(
+    file: &Definition,
+    reads: &mut Reads,
+    flaws: &mut Flaws,
+) -> Vec<(Vec<Piece<Place>>, Unit)> {
+    let mut times = Vec::new();
+    for at in &file.event.at.0 {
+        if let Some(texts) = &at.pointer {
+            times.extend(reads.readings(texts, flaws).into_iter().map(|r| (r, at.unit)));
+        }
+        if let Some(name) = &at.header
+            && let Some(header) = flaws.note(name.span(), template::header(name.get_ref()))
+        {
+            times.push((vec![Piece::Atom(Place::Header(header))], at.unit));
+        }
+    }
+    times
+}
+
+fn kinds_of(
+    file: &Definition,
+    reads: &mut Reads,
+    flaws: &mut Flaws,
+) -> HashMap<String, Vec<Arc<KindOf>>> {
+    let mut by_type: HashMap<String, Vec<Arc<KindOf>>> = HashMap::new();
+    for (name, rules) in &file.kind {
+        let Some(kind) = kinds().get(name.get_ref()) else {
+            flaws.add(name.span(), unknown_kind(name.get_ref()));
+            continue;
+        };
+        for rule in &rules.0 {
+            let kind_of = Arc::new(kind_of(kind, rule, reads, flaws));
+            if rule.types.get_ref().0.is_empty() {
+                flaws.add(rule.types.span(), "`types` names no type");
+            }
+            for event_type in &rule.types.get_ref().0 {
+                let list = by_type.entry(event_type.clone()).or_default();
+                if rule.when.is_none() && list.iter().any(|k| k.when.is_none()) {
+                    flaws.add(rule.types.span(), format!("`{event_type}` has two kinds"));
+                }
+                list.push(Arc::clone(&kind_of));
+            }
+        }
+    }
+    for list in by_type.values_mut() {
+        // One with a condition is asked first.
+        list.sort_by_key(|k| k.when.is_none());
+    }
+    by_type
+}
+
+fn unknown_kind(name: &str) -> String {
+    let object = name.split('.').next().unwrap_or_default();
+    let near: Vec<_> = kinds()
+        .iter()
+        .map(|k| &*k.name)
+        .filter(|k| k.strip_prefix(object).is_some_and(|rest| rest.starts_with('.')))
+        .collect();
+    match near.as_slice() {
+        [] => format!("`{name}` is no kind that RelayFlow knows"),
+        near => format!(
+            "`{name}` is no kind that RelayFlow knows: of `{object}` there are {}",
+            near.join(", ")
+        ),
+    }
+}
+
+fn kind_of(kind: &Kind, rule: &KindRule, reads: &mut Reads, flaws: &mut Flaws) -> KindOf {
+    let when = rule.when.as_ref().map(|when| {
+        let slots = when
+            .pointer
+            .get_ref()
+            .0
+            .iter()
+            .filter_map(|text| flaws.note(when.pointer.span(), Pointer::parse(text)))
+            .map(|pointer| reads.slot(&pointer))
+            .collect();
+        (slots, when.is.clone().unwrap_or_default().0)
+    });
+    let mut attributes: Vec<_> = rule
+        .attributes
+        .iter()
+        .filter_map(|(name, source)| {
+            let table = &source.get_ref().0;
+            attribute_of(kind, name, table, source.span(), reads, flaws)
+        })
+        .collect();
+    // A currency comes before the amounts whose smallest unit it names.
+    attributes.sort_by_key(|a| a.value != AttributeType::Currency);
+    KindOf { kind: Arc::clone(&kind.name), when, attributes }
+}
+
+fn attribute_of(
+    kind: &Kind,
+    name: &Spanned<String>,
+    table: &AttributeTable,
+    span: Range<usize>,
+    reads: &mut Reads,
+    flaws: &mut Flaws,
+) -> Option<AttributeOf> {
+    let Some(known) = kind.attributes.iter().find(|a| ***a == **name.get_ref()) else {
+        let wanted: Vec<_> = kind.attributes.iter().map(|a| &**a).collect();
+        let message = format!(
+            "`{}` is no attribute of `{}`: wanted {}",
+            name.get_ref(),
+            kind.name,
+            wanted.join(", ")
+        );
+        flaws.add(name.span(), message);
+        return None;
+    };
+    let value = kinds().attribute(known)?.value;
+    if table.is_major && value != AttributeType::Integer {
+        flaws.add(span.clone(), "only an amount can be `is_major`");
+    }
+    if table.unit.is_some() != (value == AttributeType::Time) {
+        flaws.add(span.clone(), "a time, and nothing else, has a `unit`");
+    }
+    let from = reads.readings(&Spanned::new(span, table.from.clone()), flaws);
+    Some(AttributeOf {
+        name: Arc::clone(known),
+        value,
+        from,
+        unit: table.unit,
+        is_major: table.is_major,
+        strip: table.strip.clone(),
+        words: table.words.clone(),
+    })
+}
+
+fn path(text: &str, reads: &[Trie]) -> Result<Path, String> {
+    let mut arrays: Vec<&str> = text.split("/*").collect();
+    let tail = arrays.pop().unwrap_or_default();
+    if arrays.is_empty() {
+        return Err(format!("`{text}` has no `*`: wanted a pointer such as `/events/*`"));
+    }
+    let count = arrays.len();
+    let mut levels = Vec::new();
+    for (number, array) in arrays.into_iter().enumerate() {
+        let mut trie = reads.get(count - number).cloned().unwrap_or_default();
+        let array = trie.want(&Pointer::parse(array)?);
+        levels.push(Level { reads: trie, array });
+    }
+    let tail = match tail {
+        "" => None,
+        tail => {
+            let mut trie = Trie::default();
+            let slot = trie.want(&Pointer::parse(tail)?);
+            Some((trie, slot))
+        }
+    };
+    Ok(Path { levels, tail })
+}
+
+impl Condition {
+    pub(super) fn new(when: &When) -> Result<Self, String> {
+        let method =
+            when.method.as_ref().map(|m| m.parse().map_err(|_| format!("`{m}` is no method")));
+        if when.is.is_some()
+            && when.header.is_none()
+            && when.query.is_none()
+            && when.pointer.is_none()
+        {
+            return Err("`is` says what a header, parameter or pointer must be".to_owned());
+        }
+        Ok(Self {
+            method: method.transpose()?,
+            header: when.header.as_deref().map(template::header).transpose()?,
+            query: when.query.clone(),
+            pointer: when.pointer.as_deref().map(Pointer::parse).transpose()?,
+            body: when.body,
+            is: when.is.clone().unwrap_or_default().0,
+        })
+    }
+}
+
+impl Shake {
+    fn new(file: &Handshake, flaws: &mut Flaws) -> Option<Self> {
+        let when = flaws.note(0..0, Condition::new(&file.when))?;
+        let mut reads = Reads(vec![Trie::default()]);
+        let when_slot = when.pointer.as_ref().map(|pointer| reads.slot(pointer));
+        let check = file
+            .check
+            .iter()
+            .filter_map(|(place, value)| {
+                Some((shake_text(place, &mut reads, flaws)?, value.clone()))
+            })
+            .collect();
+        let headers = file
+            .headers
+            .iter()
+            .filter_map(|(name, text)| {
+                flaws.note(name.span(), template::header(name.get_ref()))?;
+                Some((name.get_ref().clone(), shake_text(text, &mut reads, flaws)?))
+            })
+            .collect();
+        let answer = match (&file.text, &file.json) {
+            (None, None) => Answer::Empty,
+            (Some(text), _) => Answer::Text(shake_text(text, &mut reads, flaws)?),
+            (None, Some(members)) => Answer::Json(
+                members
+                    .iter()
+                    .filter_map(|(name, text)| {
+                        Some((name.clone(), shake_text(text, &mut reads, flaws)?))
+                    })
+                    .collect(),
+            ),
+        };
+        if http::StatusCode::from_u16(file.status).is_err() {
+            flaws.add(0..0, format!("{} is no status", file.status));
+        }
+        Some(Self {
+            when,
+            is_signed: file.signed,
+            reads: reads.0.swap_remove(0),
+            when_slot,
+            check,
+            status: file.status,
+            content_type: file.content_type.clone(),
+            headers,
+            answer,
+        })
+    }
+}
+
+fn shake_text(
+    text: &Spanned<String>,
+    reads: &mut Reads,
+    flaws: &mut Flaws,
+) -> Option<Vec<Piece<ShakePlace>>> {
+    let pieces = template::pieces(text.get_ref(), |atom| {
+        let (is_hmac, place) = match atom.strip_prefix("hmac:") {
+            Some(place) => (true, place),
+            None => (false, atom),
+        };
+        match Atom::parse(place)? {
+            Atom::Pointer { up, .. } if 0 < up => {
+                Err(format!("`{place}`: nothing holds a request"))
+            }
+            atom => Ok((is_hmac, atom)),
+        }
+    });
+    let pieces = flaws.note(text.span(), pieces)?;
+    Some(map(pieces, &mut |(is_hmac, atom)| {
+        let place = reads.place(atom);
+        if is_hmac { ShakePlace::Hmac(place) } else { ShakePlace::Plain(place) }
+    }))
+}
+
+/// `5m`, or `off`.
+pub(super) fn tolerance(text: &str) -> Result<Option<SignedDuration>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    match text.parse::<SignedDuration>() {
+        Ok(duration) if duration.is_positive() => Ok(Some(duration)),
+        Ok(_) | Err(_) => Err(format!("`{text}` is no tolerance: wanted `5m`, or `off`")),
+    }
+}

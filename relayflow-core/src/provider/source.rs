@@ -1,0 +1,241 @@
+//! A configured endpoint: a definition, its secrets and settings, prepared once.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+
+use super::catalog::{Catalog, Provider};
+use super::definition::{self, Scheme};
+use super::key::{Key, sha256};
+use super::rules::Rules;
+use crate::config::{SourceConfig, Tolerance};
+
+/// The most secrets that are tried on one request.
+const SECRETS_MAX: usize = 4;
+/// A secret shorter than this, in bytes, can be guessed.
+const SECRET_BYTES_MIN: usize = 16;
+
+/// A configured endpoint of a provider.
+pub struct Source {
+    pub name: Arc<str>,
+    pub provider: Arc<Provider>,
+    /// The scheme, for lists of requests.
+    pub scheme_label: Arc<str>,
+    /// Equal bytes are separate events.
+    pub accept_identical: bool,
+    /// How long an equal body without an id is a duplicate.
+    pub derived_window: SignedDuration,
+    /// The whole URL that the vendor calls.
+    pub public_url: Option<String>,
+    /// What an operator should know, such as a secret that is too short.
+    pub warnings: Vec<String>,
+    /// `None`: as the definition has it; `Some(None)`: not checked.
+    pub(super) tolerance: Option<Option<SignedDuration>>,
+    pub(super) rules: Arc<Rules>,
+    /// For each way of the rules, the keys that fit it.
+    pub(super) keys: Vec<Vec<Key>>,
+    fingerprints: Vec<String>,
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Source")
+            .field("name", &self.name)
+            .field("provider", &self.provider.name)
+            .field("secrets", &self.fingerprints)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a source cannot be set up.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    #[error("there is no provider `{given}`{}", suggestion(.near))]
+    UnknownProvider { given: String, near: Vec<String> },
+    #[error("`{provider}` needs a secret: {wanted}")]
+    NoSecret { provider: String, wanted: &'static str },
+    #[error("a secret is empty")]
+    EmptySecret,
+    #[error("there are {count} secrets; at most {SECRETS_MAX} are tried")]
+    TooManySecrets { count: usize },
+    #[error("secret {number} is not one of `{provider}`: {why}")]
+    BadSecret { provider: String, number: usize, why: String },
+    #[error("`{provider}` does not check who sends; it takes no secret")]
+    NeedsNoSecret { provider: String },
+    #[error("{0}")]
+    Setting(String),
+    #[error("`{provider}` signs the URL that it calls: set `public_url` here or under `[ingest]`")]
+    NoPublicUrl { provider: String },
+}
+
+fn suggestion(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        names => format!("; did you mean {}?", names.join(" or ")),
+    }
+}
+
+impl Source {
+    /// Prepares a source. `ingest_public_url` is what stands before `/in/{source}` where the source
+    /// has no URL of its own.
+    ///
+    /// # Errors
+    ///
+    /// What in the source's section must be mended.
+    pub fn new(
+        config: &SourceConfig,
+        ingest_public_url: Option<&str>,
+        catalog: &Catalog,
+    ) -> Result<Self, SourceError> {
+        let provider = catalog.get(&config.provider).ok_or_else(|| unknown(config, catalog))?;
+        let rules = rules(provider, config)?;
+        let name = || provider.name.to_string();
+        if SECRETS_MAX < config.secrets.len() {
+            return Err(SourceError::TooManySecrets { count: config.secrets.len() });
+        }
+        if config.secrets.iter().any(crate::secret::Secret::is_empty) {
+            return Err(SourceError::EmptySecret);
+        }
+        let keys = keys(&rules, provider, config)?;
+        let has_key = keys.iter().any(|keys| !keys.is_empty());
+        if !has_key && !rules.is_open() {
+            return Err(SourceError::NoSecret { provider: name(), wanted: wanted(&rules) });
+        }
+        let public_url = config.public_url.clone().or_else(|| {
+            let base = ingest_public_url?.trim_end_matches('/');
+            Some(format!("{base}/in/{}", config.name))
+        });
+        if public_url.is_none() && rules.ways.iter().any(super::way::Way::signs_url) {
+            return Err(SourceError::NoPublicUrl { provider: name() });
+        }
+        let scheme = rules.ways.iter().zip(&keys).find(|(_, keys)| !keys.is_empty());
+        let scheme = scheme.map_or(Scheme::None, |(way, _)| way.scheme);
+        Ok(Self {
+            name: config.name.as_str().into(),
+            provider: Arc::clone(provider),
+            scheme_label: scheme.name().into(),
+            accept_identical: config.accept_identical,
+            derived_window: config.derived_window,
+            public_url,
+            warnings: warnings(config),
+            tolerance: config.tolerance.map(|tolerance| match tolerance {
+                Tolerance::Off => None,
+                Tolerance::Within(duration) => Some(duration),
+            }),
+            rules,
+            keys,
+            fingerprints: config
+                .secrets
+                .iter()
+                .map(|s| format!("sha256:{}", hex::encode(&sha256(&[s.expose()])[..4])))
+                .collect(),
+        })
+    }
+
+    /// The beginning of each secret's digest, to tell secrets apart without showing them:
+    /// `sha256:9c1f03ab`.
+    #[must_use]
+    pub fn secret_fingerprints(&self) -> Vec<String> {
+        self.fingerprints.clone()
+    }
+
+    /// How far a signed time may lie from ours: `5m`, `off` where it is not checked, `none` where
+    /// the provider signs none.
+    #[must_use]
+    pub fn tolerance_label(&self) -> String {
+        let way =
+            self.rules.ways.iter().find(|w| w.timestamp.as_ref().is_some_and(|t| t.is_signed));
+        let Some(way) = way else { return "none".to_owned() };
+        match self.tolerance.unwrap_or(way.tolerance) {
+            Some(duration) => format!("{duration:#}"),
+            None => "off".to_owned(),
+        }
+    }
+}
+
+fn unknown(config: &SourceConfig, catalog: &Catalog) -> SourceError {
+    let given = config.provider.clone();
+    let is_near = |name: &str| {
+        let same = name.bytes().zip(given.bytes()).take_while(|(a, b)| a == b).count();
+        3 <= same && same * 2 >= given.len()
+    };
+    let near = catalog.iter().map(|p| p.name.to_string()).filter(|n| is_near(n)).take(3).collect();
+    SourceError::UnknownProvider { given, near }
+}
+
+fn rules(provider: &Provider, config: &SourceConfig) -> Result<Arc<Rules>, SourceError> {
+    if provider.settings.is_empty() && config.settings.is_empty() {
+        return Ok(Arc::clone(&provider.rules));
+    }
+    let text = definition::fill_in(&provider.text, Some(&config.settings))
+        .map_err(SourceError::Setting)?;
+    let file = definition::read(&text).map_err(|flaw| SourceError::Setting(flaw.message))?;
+    let rules = Rules::new(&file).map_err(|flaws| {
+        let messages: Vec<_> = flaws.into_iter().map(|f| f.message).collect();
+        SourceError::Setting(messages.join("; "))
+    })?;
+    Ok(Arc::new(rules))
+}
+
+/// The keys for each way. A secret that fits no way is a mistake.
+fn keys(
+    rules: &Rules,
+    provider: &Provider,
+    config: &SourceConfig,
+) -> Result<Vec<Vec<Key>>, SourceError> {
+    let mut keys: Vec<Vec<Key>> = rules.ways.iter().map(|_| Vec::new()).collect();
+    for (number, secret) in config.secrets.iter().enumerate() {
+        if rules.ways.iter().all(|way| way.scheme == Scheme::None) {
+            return Err(SourceError::NeedsNoSecret { provider: provider.name.to_string() });
+        }
+        let mut fits = false;
+        let mut why = String::new();
+        for (way, keys) in rules.ways.iter().zip(&mut keys) {
+            match Key::new(way.scheme, way.key, secret) {
+                Ok(Some(key)) => {
+                    keys.push(key);
+                    fits = true;
+                }
+                Ok(None) => {}
+                Err(reason) => why = reason,
+            }
+        }
+        if !fits {
+            let provider = provider.name.to_string();
+            return Err(SourceError::BadSecret { provider, number: number + 1, why });
+        }
+    }
+    Ok(keys)
+}
+
+fn wanted(rules: &Rules) -> &'static str {
+    match rules.ways.first().map(|way| way.scheme) {
+        Some(Scheme::Basic) => "`user:password`",
+        Some(Scheme::Ed25519 | Scheme::EcdsaP256) => "the vendor's public key",
+        Some(Scheme::Token | Scheme::Bearer) => "the token that the vendor sends",
+        Some(
+            Scheme::HmacSha1
+            | Scheme::HmacSha256
+            | Scheme::HmacSha384
+            | Scheme::HmacSha512
+            | Scheme::Sha256
+            | Scheme::None,
+        )
+        | None => "the signing secret that the vendor shows",
+    }
+}
+
+fn warnings(config: &SourceConfig) -> Vec<String> {
+    config
+        .secrets
+        .iter()
+        .enumerate()
+        .filter(|(_, secret)| secret.len() < SECRET_BYTES_MIN)
+        .map(|(number, _)| {
+            format!(
+                "secret {} has fewer than {SECRET_BYTES_MIN} bytes: it can be guessed",
+                number + 1
+            )
+        })
+        .collect()
+}

@@ -1,0 +1,348 @@
+//! One way to sign, compiled.
+
+use http::HeaderName;
+use jiff::SignedDuration;
+use toml::Spanned;
+
+use super::definition::{
+    Digest, Encoding, KeyEncoding, Scheme, SignatureForm, TimestampPlace, Unit, UrlForm, Verify,
+};
+use super::extract::{Pointer, Trie};
+use super::rules::{Condition, Flaws, Place, tolerance};
+use super::template::{self, Piece, Signed, SignedAtom};
+
+/// How far a signed time may lie from ours where a definition does not say.
+const TOLERANCE: SignedDuration = SignedDuration::from_secs(300);
+
+/// One way to sign.
+#[derive(Debug)]
+pub(super) struct Way {
+    pub(super) scheme: Scheme,
+    pub(super) when: Option<Condition>,
+    pub(super) place: SignaturePlace,
+    /// Every element of a batch is signed on its own.
+    pub(super) is_each: bool,
+    pub(super) shape: Shape,
+    pub(super) signed: Vec<Piece<SignedPlace>>,
+    /// What of the body is read before it is verified.
+    pub(super) reads: Trie,
+    pub(super) encoding: Encoding,
+    pub(super) form: SignatureForm,
+    pub(super) key: KeyEncoding,
+    pub(super) id: Option<HeaderName>,
+    pub(super) timestamp: Option<Moment>,
+    /// `None`: the time is not checked.
+    pub(super) tolerance: Option<SignedDuration>,
+    pub(super) urls: Vec<UrlForm>,
+    pub(super) digest: Option<Digest>,
+    /// Whether an event's id is outside of what is signed, so that the signed bytes must be
+    /// remembered too.
+    pub(super) id_is_open: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum SignaturePlace {
+    Nowhere,
+    /// Any of these headers, each at most once.
+    Headers(Vec<HeaderName>),
+    Slot(usize),
+    Query(String),
+}
+
+/// How signatures stand in their place.
+#[derive(Debug, Default)]
+pub(super) struct Shape {
+    pub(super) separator: Option<String>,
+    /// Empty: nothing stands before a signature.
+    pub(super) prefixes: Vec<String>,
+    /// The names of the parts that are signatures; empty: there are no parts.
+    pub(super) signature_parts: Vec<String>,
+    pub(super) timestamp_part: Option<String>,
+    pub(super) timestamp_item: Option<usize>,
+    pub(super) assign: String,
+}
+
+#[derive(Debug)]
+pub(super) struct Moment {
+    pub(super) place: MomentPlace,
+    pub(super) unit: Unit,
+    /// Only a signed time proves anything.
+    pub(super) is_signed: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum MomentPlace {
+    /// In the signature's own header.
+    Shape,
+    Header(HeaderName),
+    Slot(usize),
+}
+
+/// A [`SignedAtom`] whose pointer is a slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum SignedPlace {
+    Slot(usize),
+    Other(SignedAtom),
+}
+
+impl Way {
+    /// Compiles and checks one way; `ids` are the event's, to know which of them it does not sign.
+    pub(super) fn new(file: &Verify, ids: &[Vec<Piece<Place>>], flaws: &mut Flaws) -> Option<Self> {
+        let before = flaws.0.len();
+        let scheme = *file.scheme.get_ref();
+        check_fields(file, scheme, flaws);
+
+        let mut reads = Trie::default();
+        let signed = match &file.signed {
+            Some(text) => flaws.note(text.span(), template::signed(text.get_ref()))?,
+            None if scheme.is_shared() || scheme == Scheme::None => Vec::new(),
+            None => vec![Piece::Atom(SignedAtom::Body)],
+        };
+        let timestamp = moment(file, &signed, &mut reads, flaws);
+        check_signed(file, scheme, &signed, timestamp.as_ref(), flaws);
+        let id = header(file.id.as_ref(), flaws);
+        let place = signature_place(file, scheme, &mut reads, flaws)?;
+        let id_is_open = !scheme.is_shared()
+            && scheme != Scheme::None
+            && ids.iter().any(|reading| {
+                let body_is_signed = file.digest.is_some();
+                !covers(&signed, body_is_signed, id.as_ref(), timestamp.as_ref(), reading)
+            });
+        let signed = super::rules::map(signed, &mut |atom| match atom {
+            SignedAtom::Pointer(pointer) => SignedPlace::Slot(reads.want(&pointer)),
+            other => SignedPlace::Other(other),
+        });
+        let given = file.tolerance.as_ref().map(|t| flaws.note(t.span(), tolerance(t.get_ref())));
+        let when = match &file.when {
+            Some(when) if when.pointer.is_some() || when.method.is_some() => {
+                flaws.add(
+                    file.scheme.span(),
+                    "`when` of `verify` reads headers, parameters and the body's format: nothing \
+                     else is read of what is not verified",
+                );
+                None
+            }
+            Some(when) => Some(flaws.note(file.scheme.span(), Condition::new(when))?),
+            None => None,
+        };
+        if before < flaws.0.len() {
+            return None;
+        }
+        Some(Self {
+            scheme,
+            when,
+            place,
+            is_each: file.each,
+            shape: shape(file),
+            signed,
+            reads,
+            encoding: file.encoding,
+            form: file.form,
+            key: file.key,
+            id,
+            timestamp,
+            tolerance: given.map_or(Some(TOLERANCE), Option::flatten),
+            urls: if file.url.is_empty() { vec![UrlForm::Received] } else { file.url.clone() },
+            digest: file.digest.clone(),
+            id_is_open,
+        })
+    }
+
+    /// Whether the URL is part of what is signed.
+    pub(super) fn signs_url(&self) -> bool {
+        template::atoms(&self.signed).contains(&&SignedPlace::Other(SignedAtom::Url))
+    }
+
+    /// Every header that this way reads.
+    pub(super) fn headers(&self) -> Vec<&HeaderName> {
+        let mut headers: Vec<&HeaderName> = Vec::new();
+        if let SignaturePlace::Headers(names) = &self.place {
+            headers.extend(names);
+        }
+        headers.extend(&self.id);
+        headers.extend(self.when.iter().filter_map(|w| w.header.as_ref()));
+        if let Some(Moment { place: MomentPlace::Header(name), .. }) = &self.timestamp {
+            headers.push(name);
+        }
+        for place in template::atoms(&self.signed) {
+            if let SignedPlace::Other(SignedAtom::Header(name)) = place {
+                headers.push(name);
+            }
+        }
+        headers
+    }
+}
+
+/// Refuses fields that a scheme has no use for, and asks for those that it needs.
+fn check_fields(file: &Verify, scheme: Scheme, flaws: &mut Flaws) {
+    let span = file.scheme.span();
+    let places = [file.header.is_some(), file.pointer.is_some(), file.query.is_some()]
+        .iter()
+        .filter(|p| **p)
+        .count();
+    let name = scheme.name();
+    match scheme {
+        Scheme::None | Scheme::Basic | Scheme::Bearer if 0 < places => {
+            flaws.add(span.clone(), format!("`{name}` needs no `header`, `pointer` or `query`"));
+        }
+        Scheme::None | Scheme::Basic | Scheme::Bearer => {}
+        _ if places != 1 => flaws.add(
+            span.clone(),
+            format!(
+                "`{name}` needs one of `header`, `pointer` and `query`: where the signature is"
+            ),
+        ),
+        Scheme::Token => {}
+        _ if file.query.is_some() => {
+            flaws.add(span.clone(), format!("`{name}`: only a token can be in a `query`"));
+        }
+        _ => {}
+    }
+    if (scheme.is_shared() || scheme == Scheme::None)
+        && (file.signed.is_some() || file.timestamp.is_some() || file.parts.is_some())
+    {
+        flaws.add(
+            span.clone(),
+            format!("`{name}` signs nothing: `signed`, `timestamp` and `parts` have no use"),
+        );
+    }
+    if file.each && file.pointer.is_none() {
+        flaws.add(span, "`each` needs a `pointer`: where an element's signature is");
+    }
+}
+
+fn check_signed(
+    file: &Verify,
+    scheme: Scheme,
+    signed: &Signed,
+    timestamp: Option<&Moment>,
+    flaws: &mut Flaws,
+) {
+    let span = file.signed.as_ref().map_or(file.scheme.span(), Spanned::span);
+    let atoms = template::atoms(signed);
+    let has = |wanted: &SignedAtom| atoms.contains(&wanted);
+    if has(&SignedAtom::Timestamp) && timestamp.is_none() {
+        flaws.add(span.clone(), "`{timestamp}` is signed, but nothing says where it is");
+    }
+    if has(&SignedAtom::Id) && file.id.is_none() {
+        flaws.add(span.clone(), "`{id}` is signed, but `id` names no header");
+    }
+    if has(&SignedAtom::Secret) != (scheme == Scheme::Sha256) {
+        flaws.add(span.clone(), "`{secret}` stands in what is hashed by `sha256`, and only there");
+    }
+    if file.tolerance.is_some() && !timestamp.is_some_and(|t| t.is_signed) {
+        flaws.add(span, "there is a `tolerance`, but no time is signed");
+    }
+}
+
+fn moment(file: &Verify, signed: &Signed, reads: &mut Trie, flaws: &mut Flaws) -> Option<Moment> {
+    let atoms = template::atoms(signed);
+    let has = |wanted: &SignedAtom| atoms.contains(&wanted);
+    let in_parts = file.parts.as_ref().is_some_and(|p| p.get_ref().timestamp.is_some());
+    let Some(spanned) = &file.timestamp else {
+        return in_parts.then(|| Moment {
+            place: MomentPlace::Shape,
+            unit: Unit::default(),
+            is_signed: has(&SignedAtom::Timestamp),
+        });
+    };
+    let TimestampPlace { header, pointer, item, unit } = spanned.get_ref();
+    let (place, is_signed) = match (header, pointer, item) {
+        (Some(name), None, None) => {
+            let name = flaws.note(spanned.span(), template::header(name))?;
+            let is_signed = has(&SignedAtom::Header(name.clone()));
+            (MomentPlace::Header(name), is_signed)
+        }
+        (None, Some(text), None) => {
+            let pointer = flaws.note(spanned.span(), Pointer::parse(text))?;
+            let is_signed = has(&SignedAtom::Body) || has(&SignedAtom::Pointer(pointer.clone()));
+            (MomentPlace::Slot(reads.want(&pointer)), is_signed)
+        }
+        (None, None, Some(_)) => (MomentPlace::Shape, false),
+        (None, None, None) if in_parts => (MomentPlace::Shape, false),
+        _ => {
+            flaws.add(spanned.span(), "a timestamp is in one of `header`, `pointer`, `item`");
+            return None;
+        }
+    };
+    Some(Moment { place, unit: *unit, is_signed: is_signed || has(&SignedAtom::Timestamp) })
+}
+
+fn signature_place(
+    file: &Verify,
+    scheme: Scheme,
+    reads: &mut Trie,
+    flaws: &mut Flaws,
+) -> Option<SignaturePlace> {
+    if matches!(scheme, Scheme::Basic | Scheme::Bearer) {
+        return Some(SignaturePlace::Headers(vec![http::header::AUTHORIZATION]));
+    }
+    if let Some(names) = &file.header {
+        let names: Vec<_> = names
+            .get_ref()
+            .0
+            .iter()
+            .filter_map(|name| flaws.note(names.span(), template::header(name)))
+            .collect();
+        return Some(SignaturePlace::Headers(names));
+    }
+    if let Some(pointer) = &file.pointer {
+        let parsed = flaws.note(pointer.span(), Pointer::parse(pointer.get_ref()))?;
+        return Some(SignaturePlace::Slot(reads.want(&parsed)));
+    }
+    Some(match &file.query {
+        Some(name) => SignaturePlace::Query(name.get_ref().clone()),
+        None => SignaturePlace::Nowhere,
+    })
+}
+
+fn shape(file: &Verify) -> Shape {
+    let filled = |text: &Option<String>| text.clone().filter(|t| !t.is_empty());
+    let prefixes = file.prefix.clone().unwrap_or_default().0;
+    let timestamp_item = file.timestamp.as_ref().and_then(|t| t.get_ref().item);
+    match file.parts.as_ref().map(Spanned::get_ref) {
+        None => Shape {
+            separator: filled(&file.separator),
+            prefixes,
+            timestamp_item,
+            ..Shape::default()
+        },
+        Some(parts) => Shape {
+            separator: Some(parts.separator.clone()),
+            prefixes,
+            signature_parts: parts.signature.0.clone(),
+            timestamp_part: parts.timestamp.clone(),
+            timestamp_item,
+            assign: parts.assign.clone(),
+        },
+    }
+}
+
+fn header(name: Option<&Spanned<String>>, flaws: &mut Flaws) -> Option<HeaderName> {
+    let name = name.filter(|n| !n.get_ref().is_empty())?;
+    flaws.note(name.span(), template::header(name.get_ref()))
+}
+
+/// Whether all of `reading` is within what is signed.
+fn covers(
+    signed: &Signed,
+    body_is_signed: bool,
+    id: Option<&HeaderName>,
+    timestamp: Option<&Moment>,
+    reading: &[Piece<Place>],
+) -> bool {
+    let atoms = template::atoms(signed);
+    let has = |wanted: &SignedAtom| atoms.contains(&wanted);
+    template::atoms(reading).into_iter().all(|place| match place {
+        Place::Slot { .. } => {
+            body_is_signed || has(&SignedAtom::Body) || has(&SignedAtom::Form)
+        }
+        Place::Query(_) => has(&SignedAtom::Url),
+        Place::Header(name) => {
+            has(&SignedAtom::Header(name.clone()))
+                || (has(&SignedAtom::Id) && id == Some(name))
+                || (has(&SignedAtom::Timestamp)
+                    && matches!(timestamp, Some(Moment { place: MomentPlace::Header(n), .. }) if n == name))
+        }
+    })
+}
