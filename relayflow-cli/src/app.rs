@@ -53,6 +53,9 @@ impl App {
     pub(crate) fn select(&self, select: &Select, base: Option<&str>) -> Result<Selection, Failure> {
         let at = self.at();
         let selection = selection::read(select, base, &at)?;
+        if selection.is_window_assumed {
+            self.out.notice("contents are searched within a window: since:24h is applied");
+        }
         if let Some(window) = &selection.window {
             self.out.notice(&window.show(&at));
         }

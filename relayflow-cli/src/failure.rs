@@ -157,6 +157,15 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     line
 }
 
+/// What is at the bottom of an error: of a failed call, what the system said.
+pub(crate) fn root(error: &dyn std::error::Error) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -31,9 +31,10 @@ fn main() -> ExitCode {
         return execute::guard_main(&args[2..]);
     }
     let around = Surroundings::look();
+    let wants_json = wants_json(&args);
     let cli = match parse(args, &around) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(&error, wants_json),
     };
     let out = Out::new(&cli.global, &around, TimeZone::system());
     let code = match run(cli, &out) {
@@ -55,12 +56,30 @@ fn parse(args: Vec<OsString>, around: &Surroundings) -> Result<Cli, clap::Error>
 }
 
 /// Help and version go to stdout and are no error; the rest is 2.
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage(error: &clap::Error, wants_json: bool) -> ExitCode {
     // A closed stdout or stderr cannot be told to anybody.
     let _ = error.print();
     let is_asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     let code = if is_asked_for { Exit::Ok } else { Exit::Usage };
+    if wants_json && !is_asked_for {
+        let text = error.to_string();
+        let first = text.lines().next().unwrap_or_default();
+        let message = first.strip_prefix("error: ").unwrap_or(first);
+        output::complain_json(&Failure::usage(message));
+    }
     ExitCode::from(code.code())
+}
+
+/// Whether a command line that may not parse asks for JSON.
+fn wants_json(args: &[OsString]) -> bool {
+    let args: Vec<_> = args.iter().filter_map(|arg| arg.to_str()).collect();
+    let is_json = |value: &str| matches!(value, "json" | "ndjson");
+    args.contains(&"--json")
+        || args.windows(2).any(|pair| matches!(pair[0], "-o" | "--output") && is_json(pair[1]))
+        || args.iter().any(|arg| {
+            let value = arg.strip_prefix("--output=").or_else(|| arg.strip_prefix("-o"));
+            value.is_some_and(|value| is_json(value.trim_start_matches('=')))
+        })
 }
 
 fn run(cli: Cli, out: &Out) -> Done {
@@ -81,4 +100,24 @@ fn run(cli: Cli, out: &Out) -> Done {
     // A blocked read of stdin must not hold up the end.
     runtime.shutdown_background();
     done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_does_not_parse_still_says_whether_it_wants_json() {
+        let wants = |line: &str| {
+            let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            wants_json(&args)
+        };
+        for line in ["x -o json", "x --output ndjson y", "x --output=json", "x -ojson", "x --json"]
+        {
+            assert!(wants(line), "{line}");
+        }
+        for line in ["x", "x -o yaml", "x json", "x --output csv"] {
+            assert!(!wants(line), "{line}");
+        }
+    }
 }

@@ -2,8 +2,8 @@
 
 use std::io::BufRead as _;
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use relayflow_core::clock::from_micros;
 use relayflow_core::event::micros;
 use relayflow_core::filter::{Field, Filter, Now, Term, Test, parse_time};
@@ -20,6 +20,15 @@ pub(crate) struct Selection {
     pub(crate) ids: Option<Vec<String>>,
     /// The time of arrival that it is bounded to.
     pub(crate) window: Option<Window>,
+    /// Whether the window is only there because contents are searched nowhere without one.
+    pub(crate) is_window_assumed: bool,
+}
+
+impl Selection {
+    /// Whether the person bounded it: by exact ids or in time.
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.ids.is_some() || (self.window.is_some() && !self.is_window_assumed)
+    }
 }
 
 /// From when to when, both as they were meant.
@@ -46,7 +55,7 @@ pub(crate) fn read(select: &Select, base: Option<&str>, at: &Now) -> Result<Sele
         sugar(select).next().is_some() || select.since.is_some() || select.until.is_some();
     if !terms.is_empty() && !has_flags && terms.iter().all(is_exact) {
         let q = Some(format!("id:{}", terms.join(",")));
-        return Ok(Selection { q, ids: Some(terms), window: None });
+        return Ok(Selection { q, ids: Some(terms), ..Selection::default() });
     }
     let mut parts = Vec::new();
     for (field, value) in sugar(select) {
@@ -70,17 +79,35 @@ pub(crate) fn read(select: &Select, base: Option<&str>, at: &Now) -> Result<Sele
             parts.insert(0, base);
         }
     }
-    Ok(of_parts(parts))
+    parts.retain(|part| *part != Filter::All);
+    let is_window_assumed = parts.iter().any(searches_contents)
+        && parts.iter().filter_map(window).all(|window| window.from.is_none());
+    if is_window_assumed {
+        let from = at.now - CONTENTS_WINDOW;
+        parts.push(parse(&format!("since:{}", micros(from)), at)?);
+        // An expression reaches to the end of the line.
+        parts.rotate_right(1);
+    }
+    Ok(Selection { is_window_assumed, ..of_parts(parts) })
+}
+
+/// How far back contents are searched where nothing is said.
+const CONTENTS_WINDOW: SignedDuration = SignedDuration::from_hours(24);
+
+/// Whether a filter looks into what was received, which no index helps with.
+fn searches_contents(filter: &Filter) -> bool {
+    fields_of(filter)
+        .iter()
+        .any(|field| matches!(field, Field::Payload(_) | Field::Header(_) | Field::Where))
 }
 
 fn of_parts(mut parts: Vec<Filter>) -> Selection {
-    parts.retain(|part| *part != Filter::All);
     let filter = match parts.len() {
         0 => return Selection::default(),
         1 => parts.remove(0),
         _ => Filter::And(parts),
     };
-    Selection { q: Some(filter.to_string()), ids: None, window: window(&filter) }
+    Selection { q: Some(filter.to_string()), window: window(&filter), ..Selection::default() }
 }
 
 fn parse(text: &str, at: &Now) -> Result<Filter, Failure> {
@@ -259,6 +286,18 @@ mod tests {
         let given = Select { source: Some("a".into()), ..select(&["type:x", "or", "type:y"]) };
         let selection = read(&given, None, &at()).unwrap();
         assert_eq!(selection.q.as_deref(), Some("source:a (type:x or type:y)"));
+    }
+
+    #[test]
+    fn contents_are_searched_within_a_window_only() {
+        let selection = read(&select(&["payload.data.id:x"]), None, &at()).unwrap();
+        assert!(selection.is_window_assumed);
+        assert_eq!(
+            selection.q.as_deref(),
+            Some("since:2026-11-22T14:03:11.000000Z payload.data.id:x")
+        );
+        let selection = read(&select(&["header.x:y", "since:2h"]), None, &at()).unwrap();
+        assert!(!selection.is_window_assumed && selection.window.is_some());
     }
 
     #[test]

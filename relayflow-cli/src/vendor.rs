@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::failure::{Failure, chain};
+use crate::failure::{Failure, chain, root};
 
 /// The definitions: built in, and those of a folder of the user's own.
 pub(crate) fn catalog(dir: Option<&std::path::Path>) -> Result<Catalog, Failure> {
@@ -90,7 +90,7 @@ pub(crate) async fn post(
     let started = Instant::now();
     let lost = |e: reqwest::Error| {
         Failure::new("unreachable.ingest", format!("{url} does not answer"))
-            .why(chain(&e))
+            .why(root(&e))
             .hint("relayflow up")
     };
     let response = request.send().await.map_err(lost)?;

@@ -27,7 +27,6 @@ pub(crate) use tail::TailArgs;
 #[command(
     name = "relayflow",
     version,
-    disable_help_subcommand = true,
     max_term_width = 100,
     infer_long_args = false,
     arg_required_else_help = true
@@ -46,12 +45,25 @@ pub(crate) enum Command {
     /// The whole job on a store of its own, checked number by number.
     Demo,
     /// How much this machine takes.
+    #[command(before_long_help = "\
+relayflow bench --count 100000
+relayflow bench --rate 200/s --duration 20s
+relayflow bench --duplicates 5% --fail 10% -o json
+relayflow bench --target http://127.0.0.1:8787/in/stripe --secret-env STRIPE_WEBHOOK_SECRET")]
     Bench(Box<BenchArgs>),
     /// Is the config right?
     Config(ConfigCmd),
     /// Make a signed provider event and deliver it.
+    #[command(before_long_help = "\
+relayflow send stripe invoice.payment_failed --set data.object.amount_due=4200 --follow
+relayflow send github push --tamper signature
+relayflow send stripe charge.failed --print
+relayflow send --list stripe")]
     Send(Box<SendArgs>),
     /// Follow the timeline live.
+    #[command(before_long_help = "\
+relayflow tail source:stripe status:failed
+relayflow tail corr:7c1e --stop-on status:ok --timeout 60s")]
     Tail(TailArgs),
     /// What arrived.
     #[command(alias = "event")]

@@ -36,7 +36,13 @@ pub(crate) struct EventsCmd {
 #[derive(Debug, Subcommand)]
 pub(crate) enum EventsVerb {
     /// The newest, or those that match.
-    #[command(alias = "list")]
+    #[command(
+        alias = "list",
+        before_long_help = "\
+relayflow events ls
+relayflow events ls source:stripe status:failed type:invoice --since 2h
+relayflow events ls --all --since 1d -o ndjson | jq -c 'select(.attempts > 3)'"
+    )]
     Ls(Box<Ls>),
     /// One: its envelope, attributes, tasks and payload.
     #[command(aliases = ["get", "describe"])]
@@ -105,6 +111,10 @@ pub(crate) enum DlqVerb {
     #[command(aliases = ["get", "describe"])]
     Show(Id),
     /// Bring them back to execution: a plan, a question, a job.
+    #[command(before_long_help = "\
+relayflow dlq replay error:e_41c9 --since 3h --dry-run
+relayflow dlq replay --since 1h --yes --reason \"deploy 81\" --wait=15m
+relayflow dlq ls error:timeout -o name | relayflow dlq replay - --dry-run")]
     Replay(Box<DlqReplay>),
     /// Take them out of the queue; they stay in the store.
     #[command(alias = "rm")]

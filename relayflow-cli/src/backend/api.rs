@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use crate::failure::{Failure, chain};
+use crate::failure::{Failure, chain, root};
 use crate::output::Out;
 
 /// How often a read is tried again where the daemon answers 5xx or drops the connection.
@@ -194,7 +194,7 @@ impl Api {
         let what = if error.is_timeout() { "does not answer in time" } else { "does not answer" };
         let failure =
             Failure::new("unreachable.daemon", format!("the daemon at {} {what}", self.endpoint()))
-                .why(chain(error));
+                .why(root(error));
         if error.is_connect() && is_loopback(&self.base) {
             failure.hint("relayflow up")
         } else {

@@ -105,7 +105,7 @@ async fn discard(app: &App, args: &DiscardArgs) -> Done {
         let done = backend.discard(&what).await?;
         return finish(app, &done, 1);
     }
-    needs_window(selection.ids.is_some() || selection.window.is_some(), &args.act)?;
+    needs_window(selection.is_bounded(), &args.act)?;
     let new = NewPlan {
         action: "discard".to_owned(),
         q: if selection.ids.is_some() { None } else { selection.q },

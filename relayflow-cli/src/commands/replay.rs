@@ -80,7 +80,7 @@ pub(crate) struct Ask<'a> {
 /// Plans, shows, asks, and has it carried out.
 pub(crate) async fn plan_and_run(app: &App, ask: Ask<'_>) -> Done {
     let is_single = ask.selection.ids.as_ref().is_some_and(|ids| ids.len() == 1);
-    let is_bounded = ask.selection.ids.is_some() || ask.selection.window.is_some();
+    let is_bounded = ask.selection.is_bounded();
     let names_one = ask.selection.q.as_deref().is_some_and(|q| q.contains("_") && is_id_term(q));
     needs_window(is_bounded || names_one || ask.act.dry_run, ask.act)?;
     if ask.how.mode.as_deref() == Some("restart") && ask.act.reason.is_none() && !ask.act.dry_run {

@@ -191,11 +191,16 @@ impl Out {
             return;
         }
         self.complain(&failure.lines(self.err_style.red()));
-        if matches!(self.format, Format::Json | Format::Ndjson)
-            && let Ok(line) = document::compact(&failure.document())
-        {
-            self.complain(&line);
+        if matches!(self.format, Format::Json | Format::Ndjson) {
+            complain_json(failure);
         }
+    }
+}
+
+/// An error as the last line of stderr, for programs.
+pub(crate) fn complain_json(failure: &Failure) {
+    if let Ok(line) = document::compact(&failure.document()) {
+        let _ = writeln!(io::stderr().lock(), "{line}");
     }
 }
 

@@ -332,6 +332,29 @@ mod tests {
         );
     }
 
+    #[tokio::test]
+    async fn either_loop_sends_everything_once() {
+        use crate::commands::destination::{Answer, Destination};
+
+        for rate in [None, Some(20_000.0)] {
+            let server = Destination::start(Arc::new(|_| Answer::OK)).await.unwrap();
+            let plan = Plan {
+                addr: server.addr,
+                count: 500,
+                connections: 4,
+                rate,
+                duration: None,
+                duplicates: 0.1,
+            };
+            let events = Events::new("x", "/in/stripe", b"secret", "run").unwrap();
+            let outcome = run(plan, events).await.unwrap();
+            assert_eq!((outcome.acknowledged, outcome.refused, outcome.failed), (500, 0, 0));
+            assert!((400..500).contains(&outcome.distinct), "{}", outcome.distinct);
+            assert_eq!(outcome.latency.len(), 500);
+            assert_eq!(server.record().calls, 500);
+        }
+    }
+
     #[test]
     fn an_answer_is_read_when_all_of_it_is_there() {
         let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";

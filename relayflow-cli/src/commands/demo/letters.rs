@@ -161,3 +161,36 @@ fn as_received(vendor: &Vendor, signed: &Signed, now: Timestamp) -> Result<Reque
         received_at: now,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use relayflow_core::clock::from_micros;
+    use relayflow_core::provider::Catalog;
+
+    use super::super::setting::vendor_of;
+    use super::*;
+
+    #[test]
+    fn every_letter_is_what_it_says() {
+        let catalog = Catalog::built_in();
+        let now = from_micros(1_790_000_000_000_000);
+        let mut serial = 1;
+        let (mut stale, mut unreadable_count) = (0, 0);
+        for provider in catalog.iter().filter(|provider| !provider.samples().is_empty()) {
+            let vendor = vendor_of(provider, &catalog, [7; 32]).unwrap();
+            let letters = letters(&vendor, &mut serial, now, true).unwrap();
+            for letter in &letters {
+                let events = verifies(&vendor, &letter.request, now);
+                let is_right = match letter.sort {
+                    Sort::Good(n) | Sort::Repeated(n) => events == Ok(n) && 0 < n,
+                    Sort::Forged | Sort::Stale | Sort::Unsigned => events.is_err(),
+                    Sort::Unreadable => events == Ok(0),
+                };
+                assert!(is_right, "{}: {:?} is {events:?}", provider.name, letter.sort);
+            }
+            stale += letters.iter().filter(|l| l.sort == Sort::Stale).count();
+            unreadable_count += letters.iter().filter(|l| l.sort == Sort::Unreadable).count();
+        }
+        assert!(3 <= stale && 3 <= unreadable_count, "{stale} {unreadable_count}");
+    }
+}

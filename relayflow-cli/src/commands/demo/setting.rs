@@ -110,9 +110,9 @@ impl Setting {
         let mut vendors = Vec::new();
         let mut sources = String::new();
         for provider in catalog.iter().filter(|provider| !provider.samples().is_empty()) {
-            let keys = key_pair(provider, seed()?);
-            write_source(&mut sources, provider, &keys);
-            vendors.push(vendor(provider, &catalog, &keys)?);
+            let seed = seed()?;
+            write_source(&mut sources, provider, &key_pair(provider, seed));
+            vendors.push(vendor_of(provider, &catalog, seed)?);
         }
         let is_mended = Arc::new(AtomicBool::new(false));
         let mut destinations = Vec::new();
@@ -154,11 +154,21 @@ public_url = "https://hooks.example.com"   # what vendors call; some of them sig
 allow = ["127.0.0.0/8"]                    # the demo's destinations are on this machine
 "#;
 
-fn vendor(provider: &Arc<Provider>, catalog: &Catalog, keys: &KeyPair) -> Result<Vendor, Failure> {
+/// The vendor of a provider, with keys that follow from `seed`.
+///
+/// # Errors
+///
+/// The provider's definition does not fit its own keys.
+pub(crate) fn vendor_of(
+    provider: &Arc<Provider>,
+    catalog: &Catalog,
+    seed: [u8; 32],
+) -> Result<Vendor, Failure> {
+    let keys = key_pair(provider, seed);
     let config = SourceConfig {
         name: provider.name.to_string(),
         provider: provider.name.to_string(),
-        secrets: vec![keys.verifying.clone()],
+        secrets: vec![keys.verifying],
         tolerance: None,
         public_url: None,
         settings: std::collections::BTreeMap::new(),
@@ -167,8 +177,8 @@ fn vendor(provider: &Arc<Provider>, catalog: &Catalog, keys: &KeyPair) -> Result
     };
     let source = Source::new(&config, Some(PUBLIC_URL), catalog)
         .map_err(|e| Failure::error(format!("{}: {}", provider.name, chain(&e))))?;
-    let wrong_key = key_pair(provider, seed()?).signing;
-    Ok(Vendor { source, key: keys.signing.clone(), wrong_key })
+    let wrong_key = key_pair(provider, seed.map(|byte| !byte)).signing;
+    Ok(Vendor { source, key: keys.signing, wrong_key })
 }
 
 fn seed() -> Result<[u8; 32], Failure> {
