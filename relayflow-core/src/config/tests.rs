@@ -389,6 +389,16 @@ fn a_header_may_be_a_secret_and_braces_in_it_are_itself() {
 }
 
 #[test]
+fn a_tree_without_end_is_refused() {
+    for text in
+        ["a = ".to_owned() + &"[".repeat(100_000), "a = ".to_owned() + &"{a=".repeat(100_000)]
+    {
+        assert!(parse(&text, NO_ENV).is_err());
+    }
+    assert!(parse(&format!("{} = 1", vec!["a"; 50_000].join(".")), NO_ENV).is_err());
+}
+
+#[test]
 fn a_later_key_is_refused_and_not_recommended() {
     let told = bad("[workflows.w]\non = ['*']\norder_by = 'event.subject'\nordr_by = 1");
     assert!(

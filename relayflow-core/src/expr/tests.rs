@@ -157,6 +157,26 @@ fn a_text_that_nests_or_chains_without_end_is_refused() {
 }
 
 #[test]
+fn what_just_fits_does_not_overflow_the_stack() {
+    for link in ["+1", "|d", " if 1 else 1", "[1]", "()", " or 1", "**1", " is d", ".a", "~1"] {
+        for length in [60, 120, 160, 200, 240, 330, 490] {
+            let nested = "(".repeat(60) + "1" + &link.repeat(length) + &")".repeat(60);
+            let lists = "[1,".repeat(60) + "1" + &link.repeat(length) + &"]".repeat(60);
+            for text in [format!("1{}", link.repeat(length)), nested, lists] {
+                let _ = eval(&text);
+                let _ = render(&format!("{{{{ {text} }}}}"), Escape::Plain);
+            }
+        }
+    }
+    for opener in ["not ", "-", "(", "[", "{'a':", "{% if 1 %}", "{% for x in [1] %}"] {
+        for length in [30, 60, 63, 127, 490] {
+            let _ = eval(&(opener.repeat(length) + "1"));
+            let _ = render(&(opener.repeat(length) + "1"), Escape::Plain);
+        }
+    }
+}
+
+#[test]
 fn nothing_outside_is_reachable() {
     for text in ["{% include 'x' %}", "{% import 'x' as y %}", "{% extends 'x' %}", "{{ debug() }}"]
     {

@@ -31,4 +31,6 @@ pub use split::{RawEvent, SplitError, split};
 pub use verify::{Verified, VerifyError, verify, verify_kept};
 
 #[cfg(test)]
+mod cases;
+#[cfg(test)]
 mod fixtures;
