@@ -126,6 +126,7 @@ async fn own(app: &App, args: &BenchArgs) -> Result<Report, Failure> {
     if let (Some(before), Some(after)) = (before, server.usage()) {
         report.set_usage(before, after, outcome.acknowledged);
     }
+    server.stop().await;
     Ok(report)
 }
 

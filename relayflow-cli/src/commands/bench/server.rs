@@ -88,6 +88,12 @@ impl Server {
         parse_usage(&stat, &status)
     }
 
+    /// Ends it, and waits until it is gone: its store is about to be removed.
+    pub(crate) async fn stop(mut self) {
+        // An error says that it was gone already.
+        let _ = self.child.kill().await;
+    }
+
     /// Says why, if it is there no more.
     pub(crate) fn check(&mut self) -> Result<(), Failure> {
         match self.child.try_wait()? {
