@@ -18,7 +18,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _};
 use jiff::tz::TimeZone;
 use relayflow_core::api::codes::Exit;
-use relayflow_core::execute;
+use relayflow_core::execute::action::command::run_guard_if_asked;
 
 use crate::app::App;
 use crate::args::{Cli, Command};
@@ -26,10 +26,9 @@ use crate::failure::{Done, Failure};
 use crate::output::{Out, Surroundings};
 
 fn main() -> ExitCode {
+    // This binary, started again to keep watch over a command of a step, is nothing else.
+    run_guard_if_asked();
     let args: Vec<OsString> = std::env::args_os().collect();
-    if args.get(1).is_some_and(|first| first == execute::GUARD_ARGUMENT) {
-        return execute::guard_main(&args[2..]);
-    }
     let around = Surroundings::look();
     let wants_json = wants_json(&args);
     let cli = match parse(args, &around) {

@@ -5,8 +5,9 @@ mod sse;
 
 use relayflow_core::api::view::{self, Page, ViewError};
 use relayflow_core::api::{
-    DeadLetter, DeadLetterGroup, Event, List, NewPlan, NewReplay, Plan, Provider, Queue,
-    Readmitted, Replay, Request, Source, Stats, Task, TimelineEntry, Trace, Workflow,
+    DeadLetter, DeadLetterGroup, Discard, Discarded, Event, List, NewPlan, NewReplay, Plan,
+    Provider, Queue, Readmitted, Replay, Request, Source, Stats, Task, TimelineEntry, Trace,
+    Workflow,
 };
 use relayflow_core::store::Store;
 
@@ -160,10 +161,7 @@ impl Backend {
         self.api("a replay")?.post(&["replays", id, verb], &serde_json::json!({})).await
     }
 
-    pub(crate) async fn discard(
-        &self,
-        what: &relayflow_core::api::Discard,
-    ) -> Result<serde_json::Value, Failure> {
+    pub(crate) async fn discard(&self, what: &Discard) -> Result<Discarded, Failure> {
         self.api("a discard")?.post(&["dead-letters", "discard"], what).await
     }
 

@@ -1,7 +1,7 @@
 //! `relayflow dlq`.
 
 use relayflow_core::api::codes::Exit;
-use relayflow_core::api::{Discard, NewPlan};
+use relayflow_core::api::{Discard, Discarded, NewPlan};
 use relayflow_core::text;
 
 use super::events::describe_task;
@@ -103,7 +103,7 @@ async fn discard(app: &App, args: &DiscardArgs) -> Done {
         confirm(&app.out, &target, &args.act, &deed)?;
         let what = Discard { ids: Some(vec![id.clone()]), reason, ..Discard::default() };
         let done = backend.discard(&what).await?;
-        return finish(app, &done, 1);
+        return finish(app, &done);
     }
     needs_window(selection.is_bounded(), &args.act)?;
     let new = NewPlan {
@@ -129,12 +129,16 @@ async fn discard(app: &App, args: &DiscardArgs) -> Done {
     confirm(&app.out, &target, &args.act, &deed)?;
     let what = Discard { ids: None, plan: Some(planned.id), hash: Some(planned.hash), reason };
     let done = backend.discard(&what).await?;
-    finish(app, &done, planned.items.total)
+    finish(app, &done)
 }
 
-fn finish(app: &App, done: &serde_json::Value, count: u64) -> Result<Exit, Failure> {
-    if !show_document(&app.out, done, done["id"].as_str().unwrap_or("discarded"))? {
-        app.out.line(&format!("{} discarded", time::things(count, "item")))?;
+fn finish(app: &App, done: &Discarded) -> Result<Exit, Failure> {
+    if !show_document(&app.out, done, "discarded")? {
+        let mut line = format!("{} discarded", time::things(done.discarded, "item"));
+        if 0 < done.skipped {
+            line.push_str(&format!(", {} had moved on", time::count(done.skipped)));
+        }
+        app.out.line(&line)?;
     }
     Ok(Exit::Ok)
 }
