@@ -538,6 +538,17 @@ pub struct Discard {
     pub reason: String,
 }
 
+/// What became of a discard.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Discarded {
+    pub v: u32,
+    /// `discarded`.
+    pub object: String,
+    pub discarded: u64,
+    /// Items that had moved on.
+    pub skipped: u64,
+}
+
 /// What became of a readmitted request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Readmitted {
