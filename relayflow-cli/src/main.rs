@@ -1,1 +1,122 @@
-fn main() {}
+//! `relayflow`: the operator's command line. Parse, run, print, exit.
+
+mod app;
+mod args;
+mod backend;
+mod commands;
+mod confirm;
+mod context;
+mod failure;
+mod output;
+mod selection;
+mod vendor;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, FromArgMatches as _};
+use jiff::tz::TimeZone;
+use relayflow_core::api::codes::Exit;
+use relayflow_core::execute::action::command::run_guard_if_asked;
+
+use crate::app::App;
+use crate::args::{Cli, Command};
+use crate::failure::{Done, Failure};
+use crate::output::{Out, Surroundings};
+
+fn main() -> ExitCode {
+    // This binary, started again to keep watch over a command of a step, is nothing else.
+    run_guard_if_asked();
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let around = Surroundings::look();
+    let wants_json = wants_json(&args);
+    let cli = match parse(args, &around) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error, wants_json),
+    };
+    let out = Out::new(&cli.global, &around, TimeZone::system());
+    let code = match run(cli, &out) {
+        Ok(exit) => exit.code(),
+        Err(failure) => {
+            out.fail(&failure);
+            failure.exit_code()
+        }
+    };
+    ExitCode::from(code)
+}
+
+fn parse(args: Vec<OsString>, around: &Surroundings) -> Result<Cli, clap::Error> {
+    let mut command = Cli::command();
+    if let Some(width) = around.stdout_width {
+        command = command.term_width(width.min(100));
+    }
+    Cli::from_arg_matches(&command.try_get_matches_from(args)?)
+}
+
+/// Help and version go to stdout and are no error; the rest is 2.
+fn usage(error: &clap::Error, wants_json: bool) -> ExitCode {
+    // A closed stdout or stderr cannot be told to anybody.
+    let _ = error.print();
+    let is_asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    let code = if is_asked_for { Exit::Ok } else { Exit::Usage };
+    if wants_json && !is_asked_for {
+        let text = error.to_string();
+        let first = text.lines().next().unwrap_or_default();
+        let message = first.strip_prefix("error: ").unwrap_or(first);
+        output::complain_json(&Failure::usage(message));
+    }
+    ExitCode::from(code.code())
+}
+
+/// Whether a command line that may not parse asks for JSON.
+fn wants_json(args: &[OsString]) -> bool {
+    let args: Vec<_> = args.iter().filter_map(|arg| arg.to_str()).collect();
+    let is_json = |value: &str| matches!(value, "json" | "ndjson");
+    args.contains(&"--json")
+        || args.windows(2).any(|pair| matches!(pair[0], "-o" | "--output") && is_json(pair[1]))
+        || args.iter().any(|arg| {
+            let value = arg.strip_prefix("--output=").or_else(|| arg.strip_prefix("-o"));
+            value.is_some_and(|value| is_json(value.trim_start_matches('=')))
+        })
+}
+
+fn run(cli: Cli, out: &Out) -> Done {
+    let dir = std::env::current_dir().unwrap_or_default();
+    let app = App { out: out.clone(), global: cli.global, dir };
+    let is_server = matches!(
+        cli.command,
+        Command::Up(_) | Command::Daemon(_) | Command::Demo | Command::Bench(_)
+    );
+    let mut builder = if is_server {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    let runtime = builder.enable_all().build();
+    let runtime = runtime.map_err(|e| Failure::error(format!("no threads to run on: {e}")))?;
+    let done = runtime.block_on(commands::run(&app, cli.command));
+    // A blocked read of stdin must not hold up the end.
+    runtime.shutdown_background();
+    done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_does_not_parse_still_says_whether_it_wants_json() {
+        let wants = |line: &str| {
+            let args: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            wants_json(&args)
+        };
+        for line in ["x -o json", "x --output ndjson y", "x --output=json", "x -ojson", "x --json"]
+        {
+            assert!(wants(line), "{line}");
+        }
+        for line in ["x", "x -o yaml", "x json", "x --output csv"] {
+            assert!(!wants(line), "{line}");
+        }
+    }
+}

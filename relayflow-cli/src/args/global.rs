@@ -1,0 +1,102 @@
+//! The flags that every command has.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use jiff::SignedDuration;
+
+use super::values;
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Which context.
+    #[arg(short, long, global = true, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// A store to open directly, without a daemon; reads only.
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) db: Option<String>,
+    /// The CLI's own config file.
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        env = "RELAYFLOW_CONFIG",
+        hide_env_values = true
+    )]
+    pub(crate) user_config: Option<PathBuf>,
+    /// How to print.
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FMT",
+        env = "RELAYFLOW_OUTPUT",
+        hide_env_values = true,
+        hide_possible_values = false
+    )]
+    pub(crate) output: Option<Format>,
+    /// Short for `-o ndjson`.
+    #[arg(long, global = true, conflicts_with = "output", hide = true)]
+    pub(crate) json: bool,
+    /// Columns or members to keep, in order.
+    #[arg(long, global = true, value_name = "A,B", value_delimiter = ',')]
+    pub(crate) fields: Vec<String>,
+    /// When to colour.
+    #[arg(long, global = true, value_name = "WHEN")]
+    pub(crate) color: Option<ColorWhen>,
+    /// How to show times; `rel` on a terminal, else `utc`.
+    #[arg(
+        long,
+        global = true,
+        value_name = "KIND",
+        env = "RELAYFLOW_TIME",
+        hide_env_values = true
+    )]
+    pub(crate) time: Option<TimeKind>,
+    /// How long one call to the daemon may take.
+    #[arg(long, global = true, value_name = "DUR", default_value = "30s",
+          value_parser = values::duration)]
+    pub(crate) request_timeout: SignedDuration,
+    /// Never ask.
+    #[arg(long, global = true, env = "RELAYFLOW_NO_INPUT", hide_env_values = true,
+          value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) no_input: bool,
+    /// Only errors on stderr.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// More on stderr; `-vv` shows HTTP.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Print without a pager.
+    #[arg(long, global = true)]
+    pub(crate) no_pager: bool,
+}
+
+/// `-o`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Table,
+    Wide,
+    Json,
+    Ndjson,
+    Yaml,
+    Csv,
+    Name,
+}
+
+/// `--color`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorWhen {
+    Auto,
+    Always,
+    Never,
+}
+
+/// `--time`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TimeKind {
+    Rel,
+    Local,
+    Utc,
+}

@@ -1,0 +1,168 @@
+//! The command line as typed: clap types and nothing else.
+
+mod bench;
+mod global;
+mod groups;
+mod nouns;
+mod send;
+mod tail;
+pub(crate) mod values;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+pub(crate) use bench::BenchArgs;
+pub(crate) use global::{ColorWhen, Format, Global, TimeKind};
+pub(crate) use groups::{Act, Job, ListArgs, Select};
+pub(crate) use nouns::{
+    DiscardArgs, DlqCmd, DlqVerb, EventsCmd, EventsVerb, How, Id, RawArgs, ReplayCmd, ReplayVerb,
+    RequestsCmd, RequestsVerb, ShowLs, ShowLsVerb,
+};
+pub(crate) use send::{SendArgs, Tamper};
+pub(crate) use tail::TailArgs;
+
+/// Durable webhook work: what arrived, what it caused, and what to do about what died.
+#[derive(Debug, Parser)]
+#[command(
+    name = "relayflow",
+    version,
+    max_term_width = 100,
+    infer_long_args = false,
+    arg_required_else_help = true
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) global: Global,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the daemon in this process.
+    Up(Box<relayflow_daemon::args::UpArgs>),
+    /// The whole job on a store of its own, checked number by number.
+    Demo,
+    /// How much this machine takes.
+    #[command(before_long_help = "\
+relayflow bench --count 100000
+relayflow bench --rate 200/s --duration 20s
+relayflow bench --duplicates 5% --fail 10% -o json
+relayflow bench --target http://127.0.0.1:8787/in/stripe --secret-env STRIPE_WEBHOOK_SECRET")]
+    Bench(Box<BenchArgs>),
+    /// Is the config right?
+    Config(ConfigCmd),
+    /// Make a signed provider event and deliver it.
+    #[command(before_long_help = "\
+relayflow send stripe invoice.payment_failed --set data.object.amount_due=4200 --follow
+relayflow send github push --tamper signature
+relayflow send stripe charge.failed --print
+relayflow send --list stripe")]
+    Send(Box<SendArgs>),
+    /// Follow the timeline live.
+    #[command(before_long_help = "\
+relayflow tail source:stripe status:failed
+relayflow tail corr:7c1e --stop-on status:ok --timeout 60s")]
+    Tail(TailArgs),
+    /// What arrived.
+    #[command(alias = "event")]
+    Events(EventsCmd),
+    /// Inbound HTTP requests, rejected ones included.
+    #[command(alias = "request")]
+    Requests(RequestsCmd),
+    /// Every step of one event.
+    Timeline(TimelineArgs),
+    /// Everything under one correlation id, as a tree.
+    Trace(Id),
+    /// The dead letters.
+    Dlq(DlqCmd),
+    /// Bulk re-execution, as a recorded job.
+    #[command(alias = "replays")]
+    Replay(ReplayCmd),
+    /// Depth, age and state of each destination's queue.
+    #[command(alias = "queues")]
+    Queue(QueueCmd),
+    /// Provider definitions.
+    #[command(alias = "provider")]
+    Providers(ShowLs),
+    /// Configured endpoints.
+    #[command(alias = "source")]
+    Sources(ShowLs),
+    /// Workflows in force.
+    #[command(alias = "workflow")]
+    Workflows(ShowLs),
+    /// The numbers.
+    Stats(StatsArgs),
+    /// Completions for a shell.
+    Completions { shell: clap_complete::Shell },
+    /// Versions of this program and of the daemon.
+    Version,
+    #[command(hide = true)]
+    Daemon(DaemonCmd),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DaemonCmd {
+    #[command(subcommand)]
+    pub(crate) verb: DaemonVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DaemonVerb {
+    /// The same as `up`.
+    Run(Box<relayflow_daemon::args::UpArgs>),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigCmd {
+    #[command(subcommand)]
+    pub(crate) verb: ConfigVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigVerb {
+    /// Read it as the daemon would: 0, or 10 with what is wrong and where.
+    Check {
+        /// Files to check; else the one that the daemon would find.
+        #[arg(value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TimelineArgs {
+    /// `evt_…`, `tsk_…`, `req_…` or `rpl_…`, or the beginning of one.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Go on until its tasks have ended.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct QueueCmd {
+    #[command(subcommand)]
+    pub(crate) verb: Option<QueueVerb>,
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QueueVerb {
+    /// All of them.
+    #[command(aliases = ["list", "stats"])]
+    Ls(ListArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatsArgs {
+    /// Again every so often.
+    #[arg(short, long, value_name = "DUR", num_args = 0..=1, require_equals = true,
+          default_missing_value = "2s", value_parser = values::duration)]
+    pub(crate) watch: Option<jiff::SignedDuration>,
+}
+
+#[cfg(test)]
+mod tests;

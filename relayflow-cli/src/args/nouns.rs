@@ -1,0 +1,247 @@
+//! The nouns with several verbs.
+
+use clap::{Args, Subcommand};
+
+use super::groups::{Act, Job, ListArgs, Select};
+use super::values;
+
+/// One object.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Id {
+    /// An id, or the beginning of one.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+}
+
+/// The bytes of one request.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RawArgs {
+    /// An id, or the beginning of one.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Method, target and kept headers first.
+    #[arg(long)]
+    pub(crate) headers: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct EventsCmd {
+    #[command(subcommand)]
+    pub(crate) verb: Option<EventsVerb>,
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EventsVerb {
+    /// The newest, or those that match.
+    #[command(
+        alias = "list",
+        before_long_help = "\
+relayflow events ls
+relayflow events ls source:stripe status:failed type:invoice --since 2h
+relayflow events ls --all --since 1d -o ndjson | jq -c 'select(.attempts > 3)'"
+    )]
+    Ls(Box<Ls>),
+    /// One: its envelope, attributes, tasks and payload.
+    #[command(aliases = ["get", "describe"])]
+    Show(Id),
+    /// The exact bytes of its request.
+    Raw(RawArgs),
+}
+
+/// `ls` with a selection.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Ls {
+    #[command(flatten)]
+    pub(crate) select: Select,
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct RequestsCmd {
+    #[command(subcommand)]
+    pub(crate) verb: Option<RequestsVerb>,
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RequestsVerb {
+    /// The newest, or those that match.
+    #[command(alias = "list")]
+    Ls(Box<Ls>),
+    /// One: what came in, and what became of it.
+    #[command(aliases = ["get", "describe"])]
+    Show(Id),
+    /// Its exact bytes.
+    Raw(RawArgs),
+    /// Verify a rejected one again, as of its arrival, and take it in.
+    Replay(ReadmitArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReadmitArgs {
+    /// `req_…`
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Why, for the record.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct DlqCmd {
+    #[command(subcommand)]
+    pub(crate) verb: Option<DlqVerb>,
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DlqVerb {
+    /// The newest, or those that match.
+    #[command(alias = "list")]
+    Ls(Box<DlqLs>),
+    /// One: the task with its attempts, or the unreadable request.
+    #[command(aliases = ["get", "describe"])]
+    Show(Id),
+    /// Bring them back to execution: a plan, a question, a job.
+    #[command(before_long_help = "\
+relayflow dlq replay error:e_41c9 --since 3h --dry-run
+relayflow dlq replay --since 1h --yes --reason \"deploy 81\" --wait=15m
+relayflow dlq ls error:timeout -o name | relayflow dlq replay - --dry-run")]
+    Replay(Box<DlqReplay>),
+    /// Take them out of the queue; they stay in the store.
+    #[command(alias = "rm")]
+    Discard(Box<DiscardArgs>),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DlqLs {
+    /// Group by a field, such as `error`, `source`, `type` or `dest`.
+    #[arg(long, value_name = "FIELD")]
+    pub(crate) by: Option<String>,
+    #[command(flatten)]
+    pub(crate) select: Select,
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DlqReplay {
+    #[command(flatten)]
+    pub(crate) how: How,
+    #[command(flatten)]
+    pub(crate) select: Select,
+    #[command(flatten)]
+    pub(crate) act: Act,
+    #[command(flatten)]
+    pub(crate) job: Job,
+}
+
+/// What a replay does with each item.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct How {
+    /// `resume`, `restart` or `reroute`.
+    #[arg(long, value_name = "MODE", value_parser = ["resume", "restart", "reroute"])]
+    pub(crate) mode: Option<String>,
+    /// `none` or `received`.
+    #[arg(long, value_name = "ORDER", value_parser = ["none", "received"])]
+    pub(crate) order: Option<String>,
+    /// Items with a later event already done.
+    #[arg(long, value_name = "WHAT", value_parser = ["ask", "apply", "skip"])]
+    pub(crate) late: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiscardArgs {
+    #[command(flatten)]
+    pub(crate) select: Select,
+    #[command(flatten)]
+    pub(crate) act: Act,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct ReplayCmd {
+    #[command(subcommand)]
+    pub(crate) verb: Option<ReplayVerb>,
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReplayVerb {
+    /// The newest, or those that match.
+    #[command(alias = "list")]
+    Ls(Box<Ls>),
+    /// One: its report.
+    #[command(aliases = ["get", "describe"])]
+    Show(Id),
+    /// Stay with one until it has ended.
+    Watch(Watch),
+    /// Plan, ask, run.
+    Create(Box<Create>),
+    /// Start no further item.
+    Pause(Id),
+    /// Go on.
+    Resume(Id),
+    /// Start no further item, for good; an attempt under way is finished.
+    Cancel(Id),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// `rpl_…`
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Give up (8) after so long; the job goes on.
+    #[arg(long, value_name = "DUR", value_parser = values::duration)]
+    pub(crate) timeout: Option<jiff::SignedDuration>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// Run this plan, exactly.
+    #[arg(long, value_name = "PLAN", conflicts_with_all = ["terms", "dry_run", "mode", "order"])]
+    pub(crate) plan: Option<String>,
+    #[command(flatten)]
+    pub(crate) how: How,
+    /// Plan with this candidate config; only with `--dry-run`.
+    #[arg(long, value_name = "FILE", requires = "dry_run")]
+    pub(crate) config: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    pub(crate) select: Select,
+    #[command(flatten)]
+    pub(crate) act: Act,
+    #[command(flatten)]
+    pub(crate) job: Job,
+}
+
+/// A noun with only `ls` and `show`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct ShowLs {
+    #[command(subcommand)]
+    pub(crate) verb: Option<ShowLsVerb>,
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ShowLsVerb {
+    /// All of them.
+    #[command(alias = "list")]
+    Ls(ListArgs),
+    /// One.
+    #[command(aliases = ["get", "describe"])]
+    Show {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+}

@@ -1,0 +1,196 @@
+//! Where answers come from: a daemon's API, or a store opened directly. Both give the same documents.
+
+mod api;
+mod sse;
+
+use relayflow_core::api::view::{self, Page, ViewError};
+use relayflow_core::api::{
+    DeadLetter, DeadLetterGroup, Discard, Discarded, Event, List, NewPlan, NewReplay, Plan,
+    Provider, Queue, Readmitted, Replay, Request, Source, Stats, Task, TimelineEntry, Trace,
+    Workflow,
+};
+use relayflow_core::store::Store;
+
+use crate::context::{Target, Way};
+use crate::failure::{Failure, chain};
+use crate::output::Out;
+pub(crate) use api::Api;
+pub(crate) use sse::{Message, Parser};
+
+/// One RelayFlow.
+pub(crate) enum Backend {
+    Api(Api),
+    Store(Store),
+}
+
+/// Asks either side for the same document.
+macro_rules! ask {
+    ($self:ident, $api:ident => $from_api:expr, $store:ident => $from_store:expr) => {
+        match $self {
+            Self::Api($api) => $from_api.await,
+            Self::Store($store) => $from_store.await.map_err(|e| failure(&e)),
+        }
+    };
+}
+
+impl Backend {
+    /// # Errors
+    ///
+    /// The store does not open.
+    pub(crate) async fn connect(
+        target: &Target,
+        timeout: std::time::Duration,
+        out: &Out,
+    ) -> Result<Self, Failure> {
+        match &target.way {
+            Way::Api { endpoint, token } => {
+                Ok(Self::Api(Api::new(endpoint, token.clone(), timeout, out.clone())?))
+            }
+            Way::Store { url } => match Store::open_read_only(url).await {
+                Ok(store) => Ok(Self::Store(store)),
+                Err(e) => Err(Failure::new("unreachable.store", format!("{url} does not open"))
+                    .why(chain(&e))),
+            },
+        }
+    }
+
+    pub(crate) async fn events(&self, page: &Page) -> Result<List<Event>, Failure> {
+        ask!(self, api => api.list("events", page), store => view::events(store, page))
+    }
+
+    pub(crate) async fn event(&self, id: &str) -> Result<Event, Failure> {
+        ask!(self, api => api.get(&["events", id]), store => view::event(store, id))
+    }
+
+    /// The exact bytes of the request `req_…`, or of that of the event `evt_…`.
+    pub(crate) async fn raw(&self, id: &str) -> Result<Vec<u8>, Failure> {
+        let noun = if id.starts_with("req_") { "requests" } else { "events" };
+        match self {
+            Self::Api(api) => api.bytes(&[noun, id, "raw"]).await,
+            Self::Store(store) => {
+                view::raw(store, id).await.map(|raw| raw.body.to_vec()).map_err(|e| failure(&e))
+            }
+        }
+    }
+
+    pub(crate) async fn timeline(&self, id: &str) -> Result<List<TimelineEntry>, Failure> {
+        let noun = match id.split('_').next() {
+            Some("req") => "requests",
+            Some("tsk") => "tasks",
+            Some("rpl") => "replays",
+            _ => "events",
+        };
+        ask!(self, api => api.get(&[noun, id, "timeline"]), store => view::timeline(store, id))
+    }
+
+    pub(crate) async fn requests(&self, page: &Page) -> Result<List<Request>, Failure> {
+        ask!(self, api => api.list("requests", page), store => view::requests(store, page))
+    }
+
+    pub(crate) async fn request(&self, id: &str) -> Result<Request, Failure> {
+        ask!(self, api => api.get(&["requests", id]), store => view::request(store, id))
+    }
+
+    pub(crate) async fn tasks(&self, page: &Page) -> Result<List<Task>, Failure> {
+        ask!(self, api => api.list("tasks", page), store => view::tasks(store, page))
+    }
+
+    pub(crate) async fn task(&self, id: &str) -> Result<Task, Failure> {
+        ask!(self, api => api.get(&["tasks", id]), store => view::task(store, id))
+    }
+
+    pub(crate) async fn dead_letters(&self, page: &Page) -> Result<List<DeadLetter>, Failure> {
+        ask!(self, api => api.list("dead-letters", page), store => view::dead_letters(store, page))
+    }
+
+    pub(crate) async fn dead_letter_groups(
+        &self,
+        page: &Page,
+        by: &str,
+    ) -> Result<List<DeadLetterGroup>, Failure> {
+        ask!(self, api => api.list_by("dead-letters", page, Some(by)),
+             store => view::dead_letter_groups(store, page, by))
+    }
+
+    pub(crate) async fn trace(&self, key: &str) -> Result<Trace, Failure> {
+        ask!(self, api => api.get(&["trace", key]), store => view::trace(store, key))
+    }
+
+    pub(crate) async fn stats(&self) -> Result<Stats, Failure> {
+        ask!(self, api => api.get(&["stats"]), store => view::stats(store))
+    }
+
+    pub(crate) async fn queues(&self) -> Result<List<Queue>, Failure> {
+        ask!(self, api => api.get(&["queues"]), store => view::queues(store))
+    }
+
+    pub(crate) async fn plan(&self, id: &str) -> Result<Plan, Failure> {
+        ask!(self, api => api.get(&["plans", id]), store => view::plan(store, id))
+    }
+
+    pub(crate) async fn replays(&self, page: &Page) -> Result<List<Replay>, Failure> {
+        ask!(self, api => api.list("replays", page), store => view::replays(store, page))
+    }
+
+    pub(crate) async fn replay(&self, id: &str) -> Result<Replay, Failure> {
+        ask!(self, api => api.get(&["replays", id]), store => view::replay(store, id))
+    }
+
+    pub(crate) async fn sources(&self) -> Result<List<Source>, Failure> {
+        self.api("the sources in force")?.get(&["sources"]).await
+    }
+
+    pub(crate) async fn workflows(&self) -> Result<List<Workflow>, Failure> {
+        self.api("the workflows in force")?.get(&["workflows"]).await
+    }
+
+    pub(crate) async fn providers(&self) -> Result<List<Provider>, Failure> {
+        self.api("the providers in force")?.get(&["providers"]).await
+    }
+
+    pub(crate) async fn create_plan(&self, new: &NewPlan) -> Result<Plan, Failure> {
+        self.api("a plan")?.post(&["plans"], new).await
+    }
+
+    pub(crate) async fn create_replay(&self, new: &NewReplay) -> Result<Replay, Failure> {
+        self.api("a replay")?.post(&["replays"], new).await
+    }
+
+    /// `pause`, `resume` or `cancel`.
+    pub(crate) async fn control(&self, id: &str, verb: &str) -> Result<Replay, Failure> {
+        self.api("a replay")?.post(&["replays", id, verb], &serde_json::json!({})).await
+    }
+
+    pub(crate) async fn discard(&self, what: &Discard) -> Result<Discarded, Failure> {
+        self.api("a discard")?.post(&["dead-letters", "discard"], what).await
+    }
+
+    pub(crate) async fn readmit(
+        &self,
+        id: &str,
+        reason: Option<&str>,
+    ) -> Result<Readmitted, Failure> {
+        let body = match reason {
+            Some(reason) => serde_json::json!({ "reason": reason }),
+            None => serde_json::json!({}),
+        };
+        self.api("a readmission")?.post(&["requests", id, "readmit"], &body).await
+    }
+
+    /// The daemon, for what a store alone cannot give.
+    pub(crate) fn api(&self, what: &str) -> Result<&Api, Failure> {
+        match self {
+            Self::Api(api) => Ok(api),
+            Self::Store(_) => {
+                Err(Failure::new("refused.read_only", format!("{what} needs a running daemon"))
+                    .why("--db opens a store for reading; nothing was changed")
+                    .hint("relayflow up, and this command without --db"))
+            }
+        }
+    }
+}
+
+fn failure(error: &ViewError) -> Failure {
+    let text = chain(error);
+    Failure::new(error.code().as_str(), text.strip_prefix("error: ").unwrap_or(&text))
+}

@@ -1,0 +1,222 @@
+//! What each list shows: one column a line, in order. The last figure is its rank: what is dropped
+//! first where there is no room (0: never).
+
+use relayflow_core::api::{
+    DeadLetter, DeadLetterGroup, Event, Provider, Queue, Replay, Request, Source, Workflow,
+};
+
+use super::list::Listed;
+use crate::output::table::{Column, Datum};
+
+/// A column in every table.
+const fn col<T>(
+    field: &'static str,
+    name: &'static str,
+    rank: u8,
+    get: fn(&T) -> Datum,
+) -> Column<T> {
+    Column { field, name, rank, wide: false, get }
+}
+
+/// A column only in `wide`, csv, and where asked for.
+const fn wide<T>(field: &'static str, name: &'static str, get: fn(&T) -> Datum) -> Column<T> {
+    Column { field, name, rank: 9, wide: true, get }
+}
+
+fn text(text: &str) -> Datum {
+    Datum::Text(text.to_owned())
+}
+
+fn id(text: &str) -> Datum {
+    Datum::Id(text.to_owned())
+}
+
+impl Listed for Event {
+    const COLUMNS: &'static [Column<Self>] = &[
+        col("id", "ID", 0, |e| id(&e.id)),
+        col("received_at", "RECEIVED", 1, |e| Datum::Moment(e.received_at.clone())),
+        col("source", "SOURCE", 2, |e| text(&e.source)),
+        wide("provider", "PROVIDER", |e| text(&e.provider)),
+        col("type", "TYPE", 0, |e| text(&e.event_type)),
+        wide("kind", "KIND", |e| Datum::text(&e.kind)),
+        wide("external_id", "EXTERNAL", |e| text(&e.external_id)),
+        wide("subject", "SUBJECT", |e| Datum::text(&e.subject)),
+        col("status", "STATUS", 0, |e| Datum::Status(e.status.clone())),
+        col("tasks", "TASKS", 4, |e| {
+            let t = &e.tasks;
+            let all = [t.queued, t.running, t.retrying, t.ok, t.dead, t.discarded, t.skipped];
+            Datum::Share(t.ok, all.iter().sum())
+        }),
+        col("attempts", "ATT", 5, |e| Datum::Count(e.attempts)),
+        wide("duplicates", "DUP", |e| Datum::Count(e.duplicates)),
+        wide("correlation_id", "CORR", |e| id(&e.correlation_id)),
+        wide("request_id", "REQUEST", |e| id(&e.request_id)),
+        wide("occurred_at", "OCCURRED", |e| Datum::Moment(e.occurred_at.clone())),
+        wide("contract", "CONTRACT", |e| text(&e.contract)),
+        col("error", "ERROR", 3, |e| Datum::text(&e.error)),
+    ];
+
+    fn name(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Listed for Request {
+    const COLUMNS: &'static [Column<Self>] = &[
+        col("id", "ID", 0, |r| id(&r.id)),
+        col("received_at", "RECEIVED", 1, |r| Datum::Moment(r.received_at.clone())),
+        col("source", "SOURCE", 2, |r| text(&r.source)),
+        wide("provider", "PROVIDER", |r| text(&r.provider)),
+        wide("method", "METHOD", |r| text(&r.method)),
+        wide("target", "TARGET", |r| text(&r.target)),
+        col("status", "STATUS", 0, |r| Datum::Status(r.status.clone())),
+        col("events", "EVENTS", 4, |r| Datum::Count(r.events)),
+        col("body_bytes", "BYTES", 5, |r| Datum::Count(r.body_bytes)),
+        wide("correlation_id", "CORR", |r| id(&r.correlation_id)),
+        col("reason", "REASON", 0, |r| Datum::text(&r.reason)),
+        col("detail", "DETAIL", 3, |r| Datum::text(&r.detail)),
+    ];
+
+    fn name(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Listed for DeadLetter {
+    const COLUMNS: &'static [Column<Self>] = &[
+        col("id", "ID", 0, |d| id(&d.id)),
+        col("died_at", "DIED", 1, |d| Datum::Moment(d.died_at.clone())),
+        wide("received_at", "RECEIVED", |d| Datum::Moment(d.received_at.clone())),
+        col("source", "SOURCE", 5, |d| text(&d.source)),
+        wide("provider", "PROVIDER", |d| text(&d.provider)),
+        col("type", "TYPE", 4, |d| Datum::text(&d.event_type)),
+        col("workflow", "WORKFLOW", 3, |d| Datum::text(&d.workflow)),
+        col("step", "STEP", 3, |d| Datum::text(&d.step)),
+        wide("destination", "DESTINATION", |d| Datum::text(&d.destination)),
+        wide("status", "STATUS", |d| Datum::Status(d.status.clone())),
+        col("reason", "REASON", 0, |d| text(&d.reason)),
+        col("attempts", "ATT", 6, |d| Datum::Count(d.attempts)),
+        wide("http_status", "HTTP", |d| d.http_status.map_or(Datum::Nothing, Datum::Count)),
+        wide("event_id", "EVENT", |d| Datum::id(&d.event_id)),
+        wide("request_id", "REQUEST", |d| id(&d.request_id)),
+        wide("correlation_id", "CORR", |d| id(&d.correlation_id)),
+        col("error_id", "ERROR ID", 2, |d| Datum::id(&d.error_id)),
+        col("error", "ERROR", 1, |d| Datum::text(&d.error)),
+    ];
+
+    fn name(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Listed for DeadLetterGroup {
+    const COLUMNS: &'static [Column<Self>] = &[
+        col("value", "VALUE", 0, |g| id(&g.value)),
+        col("count", "COUNT", 0, |g| Datum::Count(i64::try_from(g.count).unwrap_or(i64::MAX))),
+        col("first_at", "FIRST", 2, |g| Datum::Moment(g.first_at.clone())),
+        col("last_at", "LAST", 1, |g| Datum::Moment(g.last_at.clone())),
+        col("title", "WHAT", 0, |g| Datum::text(&g.title)),
+        col("example", "EXAMPLE", 3, |g| id(&g.example)),
+    ];
+
+    fn name(&self) -> &str {
+        &self.value
+    }
+}
+
+impl Listed for Replay {
+    const COLUMNS: &'static [Column<Self>] = &[
+        col("id", "ID", 0, |r| id(&r.id)),
+        col("created_at", "CREATED", 1, |r| Datum::Moment(r.created_at.clone())),
+        col("status", "STATUS", 0, |r| Datum::Status(r.status.clone())),
+        wide("action", "ACTION", |r| text(&r.action)),
+        col("mode", "MODE", 6, |r| text(&r.mode)),
+        col("total", "ITEMS", 2, |r| count(r.items.total)),
+        col("ok", "OK", 0, |r| count(r.items.ok)),
+        col("dead", "DEAD", 0, |r| count(r.items.dead)),
+        col("skipped", "SKIP", 3, |r| count(r.items.skipped)),
+        wide("discarded", "DISCARDED", |r| count(r.items.discarded)),
+        wide("cancelled", "CANCELLED", |r| count(r.items.cancelled)),
+        col("who", "BY", 4, |r| text(&r.who)),
+        wide("plan", "PLAN", |r| id(&r.plan)),
+        wide("ended_at", "ENDED", |r| Datum::moment(&r.ended_at)),
+        wide("detail", "DETAIL", |r| Datum::text(&r.detail)),
+        col("reason", "REASON", 3, |r| Datum::text(&r.reason)),
+        col("q", "FILTER", 5, |r| Datum::text(&r.q)),
+    ];
+
+    fn name(&self) -> &str {
+        &self.id
+    }
+}
+
+fn count(number: u64) -> Datum {
+    Datum::Count(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+impl Listed for Queue {
+    const COLUMNS: &'static [Column<Self>] = &[
+        col("name", "QUEUE", 0, |q| id(&q.name)),
+        col("depth", "DEPTH", 0, |q| Datum::Count(q.depth)),
+        col("oldest_queued_seconds", "OLDEST", 1, |q| {
+            q.oldest_queued_seconds.map_or(Datum::Nothing, Datum::Amount)
+        }),
+        col("running", "RUNNING", 2, |q| Datum::Count(q.running)),
+        col("retrying", "RETRYING", 3, |q| Datum::Count(q.retrying)),
+        col("dead", "DEAD", 0, |q| Datum::Count(q.dead)),
+        col("concurrency", "MAX", 4, |q| Datum::Count(i64::from(q.concurrency))),
+        col("state", "STATE", 0, |q| Datum::Status(q.state.clone())),
+    ];
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Listed for Source {
+    const COLUMNS: &'static [Column<Self>] = &[
+        col("name", "SOURCE", 0, |s| id(&s.name)),
+        col("provider", "PROVIDER", 1, |s| text(&s.provider)),
+        col("scheme", "SCHEME", 2, |s| text(&s.scheme)),
+        col("tolerance", "TOLERANCE", 3, |s| text(&s.tolerance)),
+        col("secrets", "SECRETS", 4, |s| text(&s.secrets.join(" "))),
+        col("url", "URL", 0, |s| id(&s.url)),
+    ];
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Listed for Workflow {
+    const COLUMNS: &'static [Column<Self>] = &[
+        col("name", "WORKFLOW", 0, |w| id(&w.name)),
+        col("on", "ON", 0, |w| text(&w.on.join(" "))),
+        col("when", "WHEN", 2, |w| Datum::text(&w.when)),
+        col("steps", "STEPS", 1, |w| {
+            let steps: Vec<_> =
+                w.steps.iter().map(|s| format!("{} → {}", s.name, s.destination)).collect();
+            text(&steps.join(", "))
+        }),
+    ];
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Listed for Provider {
+    const COLUMNS: &'static [Column<Self>] = &[
+        col("name", "PROVIDER", 0, |p| id(&p.name)),
+        col("title", "TITLE", 2, |p| text(&p.title)),
+        col("scheme", "SCHEME", 1, |p| text(&p.scheme)),
+        col("types", "TYPES", 3, |p| count(u64::try_from(p.types.len()).unwrap_or(u64::MAX))),
+        col("contract", "CONTRACT", 4, |p| text(&p.contract)),
+        col("built_in", "FROM", 5, |p| text(if p.built_in { "built in" } else { "own" })),
+        col("confirmed", "CONFIRMED", 6, |p| text(if p.confirmed { "yes" } else { "no" })),
+    ];
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}

@@ -1,0 +1,144 @@
+//! `relayflow dlq`.
+
+use relayflow_core::api::codes::Exit;
+use relayflow_core::api::{Discard, Discarded, NewPlan};
+use relayflow_core::text;
+
+use super::events::describe_task;
+use super::list::{list, show_document};
+use super::{plan, replay};
+use crate::app::App;
+use crate::args::{DiscardArgs, DlqCmd, DlqVerb};
+use crate::confirm::{Deed, confirm, needs_window};
+use crate::failure::{Done, Failure};
+use crate::output::time;
+
+pub(crate) async fn dlq(app: &App, dlq: DlqCmd) -> Done {
+    match dlq.verb {
+        None => {
+            let backend = app.connect().await?;
+            list(app, &dlq.list, None, async |page| backend.dead_letters(page).await).await
+        }
+        Some(DlqVerb::Ls(ls)) => {
+            let q = app.select(&ls.select, None)?.q;
+            let backend = app.connect().await?;
+            match &ls.by {
+                None => list(app, &ls.list, q, async |page| backend.dead_letters(page).await).await,
+                Some(by) => {
+                    let groups = async |page: &_| backend.dead_letter_groups(page, by).await;
+                    list(app, &ls.list, q, groups).await
+                }
+            }
+        }
+        Some(DlqVerb::Show(id)) => show(app, &id.id).await,
+        Some(DlqVerb::Replay(args)) => {
+            let selection = app.select(&args.select, Some("status:dead"))?;
+            let ask = replay::Ask {
+                selection,
+                how: &args.how,
+                config: None,
+                act: &args.act,
+                job: &args.job,
+                command: "relayflow dlq replay".to_owned(),
+            };
+            replay::plan_and_run(app, ask).await
+        }
+        Some(DlqVerb::Discard(args)) => discard(app, &args).await,
+    }
+}
+
+/// The task with its attempts, or the unreadable request.
+async fn show(app: &App, id: &str) -> Done {
+    let backend = app.connect().await?;
+    if id.starts_with("req_") {
+        let request = backend.request(id).await?;
+        if !show_document(&app.out, &request, &request.id)? {
+            let why = request.detail.or(request.reason).unwrap_or_default();
+            app.out.line(&format!("{}  {}", request.id, text::line(&why)))?;
+            app.out.notice(&format!("its bytes: relayflow requests raw {id}"));
+        }
+        return Ok(Exit::Ok);
+    }
+    let task = backend.task(id).await?;
+    if !show_document(&app.out, &task, &task.id)? {
+        let mut shown = String::new();
+        describe_task(&mut shown, &app.out, &task, app.now());
+        let event = &task.event_id;
+        shown.push_str(&format!(
+            "event {}  {} {}\n",
+            event,
+            text::line(&task.source),
+            text::line(&task.event_type)
+        ));
+        for attempt in task.history.iter().flatten() {
+            if let Some(response) = &attempt.response {
+                let answer = text::block(response);
+                shown.push_str(&format!(
+                    "\nanswer to attempt {}\n{}\n",
+                    attempt.attempt,
+                    answer.trim_end()
+                ));
+            }
+        }
+        app.out.print(&shown)?;
+    }
+    Ok(Exit::Ok)
+}
+
+async fn discard(app: &App, args: &DiscardArgs) -> Done {
+    let selection = app.select(&args.select, Some("status:dead"))?;
+    let target = app.target()?;
+    let backend = app.connect_to(&target).await?;
+    let mut deed = Deed {
+        verb: "Discard",
+        items: 1,
+        is_single: true,
+        needs_reason: true,
+        command: "relayflow dlq discard".to_owned(),
+    };
+    let reason = args.act.reason.clone().unwrap_or_default();
+    if let Some([id]) = selection.ids.as_deref()
+        && !args.act.dry_run
+    {
+        confirm(&app.out, &target, &args.act, &deed)?;
+        let what = Discard { ids: Some(vec![id.clone()]), reason, ..Discard::default() };
+        let done = backend.discard(&what).await?;
+        return finish(app, &done);
+    }
+    needs_window(selection.is_bounded(), &args.act)?;
+    let new = NewPlan {
+        action: "discard".to_owned(),
+        q: if selection.ids.is_some() { None } else { selection.q },
+        ids: selection.ids,
+        limit: args.act.limit,
+        ..NewPlan::default()
+    };
+    let planned = backend.create_plan(&new).await?;
+    if planned.items.total == 0 {
+        return Err(replay::nothing());
+    }
+    if args.act.dry_run {
+        if !show_document(&app.out, &planned, &planned.id)? {
+            app.out.print(&plan::describe(&app.out, &target, &planned))?;
+        }
+        return Ok(Exit::Ok);
+    }
+    deed.items = planned.items.total;
+    deed.is_single = false;
+    app.out.notice(&plan::describe(&app.out, &target, &planned));
+    confirm(&app.out, &target, &args.act, &deed)?;
+    let what = Discard { ids: None, plan: Some(planned.id), hash: Some(planned.hash), reason };
+    let done = backend.discard(&what).await?;
+    finish(app, &done)
+}
+
+fn finish(app: &App, done: &Discarded) -> Result<Exit, Failure> {
+    if !show_document(&app.out, done, "discarded")? {
+        let mut line = format!("{} discarded", time::things(done.discarded, "item"));
+        if 0 < done.skipped {
+            line.push_str(&format!(", {} had moved on", time::count(done.skipped)));
+        }
+        app.out.line(&line)?;
+    }
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,263 @@
+//! Every `ls`: pages fetched, printed in the format asked for, and what is left said.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use relayflow_core::api::codes::Exit;
+use relayflow_core::api::view::Page;
+use relayflow_core::api::{List, Total};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::args::{Format, ListArgs};
+use crate::failure::{Done, Failure};
+use crate::output::table::{self, Column, Layout};
+use crate::output::{Out, document, time};
+
+/// The most that the API gives at once.
+const PAGE_MAX: usize = 1000;
+const LIMIT: usize = 50;
+
+/// What can stand in a list.
+pub(crate) trait Listed: Serialize + Sized + 'static {
+    const COLUMNS: &'static [Column<Self>];
+
+    /// What `-o name` prints.
+    fn name(&self) -> &str;
+}
+
+/// Prints a list, once or again and again.
+pub(crate) async fn list<T: Listed>(
+    app: &App,
+    args: &ListArgs,
+    q: Option<String>,
+    fetch: impl AsyncFn(&Page) -> Result<List<T>, Failure>,
+) -> Done {
+    let Some(every) = args.watch else {
+        return print_once(app, args, q, &fetch).await;
+    };
+    let every = Duration::try_from(every).unwrap_or(Duration::from_secs(2));
+    loop {
+        if app.out.width.is_some() {
+            app.out.print("\u{1b}[H\u{1b}[2J")?;
+        }
+        print_once(app, args, q.clone(), &fetch).await?;
+        tokio::time::sleep(every.max(Duration::from_millis(200))).await;
+    }
+}
+
+async fn print_once<T: Listed>(
+    app: &App,
+    args: &ListArgs,
+    q: Option<String>,
+    fetch: &impl AsyncFn(&Page) -> Result<List<T>, Failure>,
+) -> Done {
+    let wanted = if args.all { usize::MAX } else { args.limit.unwrap_or(LIMIT) };
+    let mut page = Page { q, limit: 0, cursor: args.after.clone() };
+    let mut printer = Printer::new(&app.out, app.now());
+    let mut whole: Option<List<T>> = None;
+    let mut count = 0;
+    let (total, next) = loop {
+        page.limit = (wanted - count).clamp(1, PAGE_MAX);
+        let mut got = fetch(&page).await?;
+        got.items.truncate(wanted - count);
+        count += got.items.len();
+        let (total, next) = (got.total, got.next_cursor.clone());
+        if printer.wants_whole() {
+            whole = Some(match whole.take() {
+                Some(mut list) => {
+                    list.items.append(&mut got.items);
+                    list.next_cursor = got.next_cursor;
+                    list
+                }
+                None => got,
+            });
+        } else {
+            printer.rows(&got.items)?;
+        }
+        match next {
+            Some(cursor) if count < wanted => page.cursor = Some(cursor),
+            next => break (total, next),
+        }
+    };
+    if let Some(list) = &whole {
+        print_list(&app.out, list)?;
+    }
+    if count == 0 {
+        return Ok(nothing(app, args.fail_empty));
+    }
+    if app.out.is_for_people()
+        && let Some(line) = footer(count, total, next.as_deref(), args)
+    {
+        app.out.notice(&line);
+    }
+    Ok(Exit::Ok)
+}
+
+fn nothing(app: &App, fail_empty: bool) -> Exit {
+    if app.out.err_is_terminal {
+        app.out.notice("nothing matches");
+    }
+    if fail_empty { Exit::Empty } else { Exit::Ok }
+}
+
+/// `4 of 1,204   more: -n 100, or --after …`, if there is more.
+fn footer(
+    shown: usize,
+    total: Option<Total>,
+    next: Option<&str>,
+    args: &ListArgs,
+) -> Option<String> {
+    let next = next?;
+    let shown_count = u64::try_from(shown).unwrap_or(u64::MAX);
+    let of = match total {
+        Some(Total { value, exact }) => {
+            format!(" of {}{}", time::count(value), if exact { "" } else { "+" })
+        }
+        None => String::new(),
+    };
+    let more = args.limit.unwrap_or(LIMIT).saturating_mul(2).max(100);
+    Some(format!(
+        "{}{of}   more: -n {more}, or --after {}",
+        time::count(shown_count),
+        relayflow_core::text::line(next)
+    ))
+}
+
+/// Writes rows as they come, in the formats that can.
+struct Printer<'a, T: 'static> {
+    out: &'a Out,
+    now: Timestamp,
+    layout: Option<Layout<T>>,
+    has_header: bool,
+}
+
+impl<'a, T: Listed> Printer<'a, T> {
+    fn new(out: &'a Out, now: Timestamp) -> Self {
+        Self { out, now, layout: None, has_header: false }
+    }
+
+    fn wants_whole(&self) -> bool {
+        match self.out.format {
+            Format::Json | Format::Yaml => true,
+            Format::Table | Format::Wide | Format::Ndjson | Format::Csv | Format::Name => false,
+        }
+    }
+
+    fn rows(&mut self, rows: &[T]) -> Result<(), Failure> {
+        match self.out.format {
+            Format::Table | Format::Wide => self.table(rows),
+            Format::Csv => self.csv(rows),
+            Format::Ndjson => rows.iter().try_for_each(|row| self.out.ndjson(row)),
+            Format::Name => rows
+                .iter()
+                .try_for_each(|row| self.out.line(&relayflow_core::text::line(row.name()))),
+            Format::Json | Format::Yaml => Ok(()),
+        }
+    }
+
+    fn table(&mut self, rows: &[T]) -> Result<(), Failure> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut text = String::new();
+        let layout = match self.layout.take() {
+            Some(layout) => layout,
+            None => {
+                let layout = Layout::new(self.out, T::COLUMNS, rows, self.now)?;
+                text.push_str(&layout.header(self.out, rows));
+                text.push('\n');
+                layout
+            }
+        };
+        for row in rows {
+            text.push_str(&layout.row(self.out, row, self.now));
+            text.push('\n');
+        }
+        self.layout = Some(layout);
+        self.out.print(&text)
+    }
+
+    fn csv(&mut self, rows: &[T]) -> Result<(), Failure> {
+        let mut text = String::new();
+        if !self.has_header {
+            self.has_header = true;
+            text.push_str(&table::csv_header(self.out, T::COLUMNS)?);
+            text.push_str("\r\n");
+        }
+        for row in rows {
+            text.push_str(&table::csv_row(self.out, T::COLUMNS, row)?);
+            text.push_str("\r\n");
+        }
+        self.out.print(&text)
+    }
+}
+
+/// A whole list as JSON or YAML, its items narrowed to `--fields`.
+fn print_list<T: Serialize>(out: &Out, list: &List<T>) -> Result<(), Failure> {
+    let items = list.items.iter().map(|item| {
+        let json = document::select(&document::compact(item)?, &out.fields)?;
+        serde_json::value::RawValue::from_string(json).map_err(|e| Failure::error(e.to_string()))
+    });
+    let narrowed = List {
+        v: list.v,
+        kind: list.kind.clone(),
+        items: items.collect::<Result<Vec<_>, _>>()?,
+        next_cursor: list.next_cursor.clone(),
+        total: list.total,
+    };
+    print_document(out, &narrowed, false)
+}
+
+/// One object in the formats for programs; `false` if the format is one for people.
+pub(crate) fn show_document<T: Serialize>(
+    out: &Out,
+    value: &T,
+    name: &str,
+) -> Result<bool, Failure> {
+    match out.format {
+        Format::Table | Format::Wide => return Ok(false),
+        Format::Name => out.line(&relayflow_core::text::line(name))?,
+        Format::Csv => {
+            return Err(Failure::usage("csv is for lists").hint("-o json, or the noun's ls"));
+        }
+        Format::Json | Format::Yaml | Format::Ndjson => print_document(out, value, true)?,
+    }
+    Ok(true)
+}
+
+fn print_document<T: Serialize>(out: &Out, value: &T, narrow: bool) -> Result<(), Failure> {
+    let compact = document::compact(value)?;
+    let json = if narrow { document::select(&compact, &out.fields)? } else { compact };
+    match out.format {
+        Format::Yaml => out.print(&document::yaml(&json)?),
+        Format::Ndjson => out.line(&json),
+        Format::Json | Format::Table | Format::Wide | Format::Csv | Format::Name => {
+            out.line(&document::indent(&json)?)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_footer_says_what_is_left_and_how_to_see_it() {
+        let total = |value, exact| Some(Total { value, exact });
+        let args = ListArgs { limit: Some(4), ..ListArgs::default() };
+        assert_eq!(
+            footer(4, total(1204, true), Some("evt_1"), &args).unwrap(),
+            "4 of 1,204   more: -n 100, or --after evt_1"
+        );
+        assert_eq!(
+            footer(50, total(10_000, false), Some("c"), &ListArgs::default()).unwrap(),
+            "50 of 10,000+   more: -n 100, or --after c"
+        );
+        assert_eq!(
+            footer(50, None, Some("c"), &ListArgs::default()).unwrap(),
+            "50   more: -n 100, or --after c"
+        );
+        assert_eq!(footer(4, total(4, true), None, &args), None);
+    }
+}

@@ -1,0 +1,54 @@
+//! One file per noun. Each command takes what was meant, asks a backend, and prints.
+
+mod bench;
+mod columns;
+mod completions;
+mod config;
+mod demo;
+mod destination;
+mod dlq;
+mod events;
+mod list;
+mod nouns;
+mod plan;
+mod replay;
+mod requests;
+mod send;
+mod stats;
+mod tail;
+mod timeline;
+mod trace;
+mod up;
+mod version;
+
+use crate::app::App;
+use crate::args::Command;
+use crate::failure::Done;
+
+/// Carries out one command.
+pub(crate) async fn run(app: &App, command: Command) -> Done {
+    match command {
+        Command::Up(args) => up::up(app, *args).await,
+        Command::Daemon(daemon) => match daemon.verb {
+            crate::args::DaemonVerb::Run(args) => up::up(app, *args).await,
+        },
+        Command::Demo => demo::demo(app).await,
+        Command::Bench(args) => bench::bench(app, &args).await,
+        Command::Config(config) => config::config(app, &config.verb),
+        Command::Send(args) => send::send(app, &args).await,
+        Command::Tail(args) => tail::tail(app, &args).await,
+        Command::Events(events) => events::events(app, events).await,
+        Command::Requests(requests) => requests::requests(app, requests).await,
+        Command::Timeline(args) => timeline::timeline(app, &args).await,
+        Command::Trace(id) => trace::trace(app, &id.id).await,
+        Command::Dlq(dlq) => dlq::dlq(app, dlq).await,
+        Command::Replay(replay) => replay::replay(app, replay).await,
+        Command::Queue(queue) => nouns::queues(app, queue).await,
+        Command::Providers(noun) => nouns::providers(app, noun).await,
+        Command::Sources(noun) => nouns::sources(app, noun).await,
+        Command::Workflows(noun) => nouns::workflows(app, noun).await,
+        Command::Stats(args) => stats::stats(app, &args).await,
+        Command::Version => version::version(app).await,
+        Command::Completions { shell } => completions::completions(app, shell),
+    }
+}

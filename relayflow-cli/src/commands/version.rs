@@ -1,0 +1,44 @@
+//! `relayflow version`.
+
+use relayflow_core::api::Health;
+use relayflow_core::api::codes::Exit;
+use serde::Serialize;
+
+use super::list::show_document;
+use crate::app::App;
+use crate::backend::Backend;
+use crate::failure::Done;
+
+#[derive(Debug, Serialize)]
+struct Versions {
+    v: u32,
+    object: &'static str,
+    cli: &'static str,
+    /// `null` where none answers.
+    daemon: Option<String>,
+    api: u32,
+}
+
+pub(crate) async fn version(app: &App) -> Done {
+    let versions = Versions {
+        v: relayflow_core::api::V,
+        object: "version",
+        cli: env!("CARGO_PKG_VERSION"),
+        daemon: daemon(app).await,
+        api: relayflow_core::api::V,
+    };
+    if !show_document(&app.out, &versions, versions.cli)? {
+        let daemon = versions.daemon.as_deref().unwrap_or("none answers");
+        let line = format!("relayflow {}   daemon {daemon}   api v{}", versions.cli, versions.api);
+        app.out.line(&relayflow_core::text::line(&line))?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// The daemon's version; that there is none is not worth an error here.
+async fn daemon(app: &App) -> Option<String> {
+    match app.connect().await.ok()? {
+        Backend::Api(api) => api.health().await.ok().map(|health: Health| health.version),
+        Backend::Store(_) => None,
+    }
+}
