@@ -348,7 +348,7 @@ fn signatures() -> Vec<Case> {
         ",".into(),
         "=".into(),
         "t=,v1=".into(),
-        format!("{time}"),
+        time.to_owned(),
         format!("v1={hex}"),
         format!("{time},v0={hex}"),
         format!("{time},v2={hex}"),
@@ -388,7 +388,7 @@ fn signatures() -> Vec<Case> {
         *byte ^= 1;
     }
     cases.push(case("one flipped bit in the body", posted(&flipped, ""), Status(&[401])));
-    let mut elsewhere = good.clone();
+    let mut elsewhere = good;
     elsewhere.target = "/in/github".to_owned();
     cases.push(case("signed for another source", posted(&elsewhere, ""), Status(&[400, 401])));
     let mut renamed = github("d-1", "issues", b"{}");

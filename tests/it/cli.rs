@@ -309,7 +309,7 @@ fn hostile_text_reaches_no_terminal() {
     ] {
         let shown = daemon.relayflow(&home, args).ended(0).out;
         for bad in ['\u{1b}', '\u{7}', '\u{9b}', '\u{202e}', '\u{200b}'] {
-            assert!(!shown.contains(bad), "{args:?} shows {:?}", bad);
+            assert!(!shown.contains(bad), "{args:?} shows {bad:?}");
         }
     }
 }

@@ -159,10 +159,7 @@ fn serve(shared: &Shared, stream: TcpStream) {
             calls.len() - 1
         };
         let reply = script(&call);
-        let (status, text) = match render(&reply) {
-            Some(rendered) => rendered,
-            None => return,
-        };
+        let Some((status, text)) = render(&reply) else { return };
         let written = reader.get_mut().write_all(text.as_bytes());
         let mut calls = shared.calls.lock().unwrap();
         if let Some(call) = calls.get_mut(at) {
