@@ -181,35 +181,55 @@ fn the_config_page_is_the_example_file() {
 #[test]
 fn the_cli_page_is_the_help() {
     let home = Home::new("");
-    let commands: [&[&str]; 20] = [
-        &[],
-        &["up"],
-        &["demo"],
-        &["bench"],
-        &["init"],
-        &["send"],
-        &["tail"],
-        &["events"],
-        &["events", "ls"],
-        &["events", "show"],
-        &["events", "raw"],
-        &["timeline"],
-        &["trace"],
-        &["dlq"],
-        &["dlq", "ls"],
-        &["dlq", "show"],
-        &["dlq", "replay"],
-        &["config"],
-        &["config", "check"],
-        &["version"],
+    // Every command of the tree, in the order in which it is told.
+    let commands = [
+        "",
+        "up",
+        "demo",
+        "bench",
+        "send",
+        "tail",
+        "events",
+        "events ls",
+        "events show",
+        "events raw",
+        "requests",
+        "requests ls",
+        "requests show",
+        "requests raw",
+        "requests replay",
+        "timeline",
+        "trace",
+        "dlq",
+        "dlq ls",
+        "dlq show",
+        "dlq replay",
+        "dlq discard",
+        "replay",
+        "replay create",
+        "replay ls",
+        "replay show",
+        "replay watch",
+        "replay pause",
+        "replay resume",
+        "replay cancel",
+        "queue",
+        "queue ls",
+        "sources",
+        "workflows",
+        "providers",
+        "stats",
+        "config",
+        "config check",
+        "completions",
+        "version",
     ];
     let mut text = String::new();
     for command in commands {
-        let ran = home.relayflow(&[command, &["--help"]].concat());
-        if ran.exit != 0 {
-            continue;
-        }
-        let name = [&["relayflow"], command].concat().join(" ");
+        let words: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
+        let ran = home.relayflow(&words).ended(0);
+        let name = format!("relayflow {command}");
+        let name = name.trim();
         let help: Vec<&str> = ran.out.lines().map(str::trim_end).collect();
         text.push_str(&format!("## `{name}`\n\n```text\n{}\n```\n\n", help.join("\n").trim_end()));
     }

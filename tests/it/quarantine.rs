@@ -131,7 +131,7 @@ fn acme(body: &str) -> vendor::Signed {
 /// A definition of one's own; `id` is where it looks for the event's id.
 fn acme_definition(id: &str) -> String {
     format!(
-        "title = \"Acme\"\nsource = \"https://acme.example.com/webhooks\"\nchecked = \"2026-11-24\"\n\
+        "title = \"Acme\"\ncategory = \"commerce\"\nsource = \"https://acme.example.com/webhooks\"\nchecked = \"2026-11-24\"\n\
          [verify]\nscheme = \"hmac-sha256\"\nheader = \"x-acme-signature\"\nsigned = \"{{body}}\"\n\
          encoding = \"hex\"\n[event]\nid = \"{id}\"\ntype = \"/type\"\n"
     )
