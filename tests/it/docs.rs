@@ -236,6 +236,32 @@ fn the_cli_page_is_the_help() {
 }
 
 #[test]
+fn the_kinds_page_is_the_taxonomy() {
+    let kinds: toml::Table = toml::from_str(&read("relayflow-core/kinds.toml")).unwrap();
+    let words = |value: &toml::Value| -> String {
+        let words = value.as_array().unwrap().iter();
+        words.map(|w| format!("`{}`", w.as_str().unwrap())).collect::<Vec<_>>().join(" ")
+    };
+    let mut text = String::new();
+    for (category, about) in kinds["category"].as_table().unwrap() {
+        text.push_str(&format!("## {category}\n\n{}\n\n", about["about"].as_str().unwrap()));
+        text.push_str("| kinds | | attributes |\n| --- | --- | --- |\n");
+        for (object, kind) in about["object"].as_table().unwrap() {
+            let (events, attributes) = (words(&kind["events"]), words(&kind["attributes"]));
+            text.push_str(&format!("| `{object}.` | {events} | {attributes} |\n"));
+        }
+        text.push('\n');
+    }
+    text.push_str("## Attributes\n\n| attribute | type | meaning |\n| --- | --- | --- |\n");
+    for (name, attribute) in kinds["attribute"].as_table().unwrap() {
+        let (kind, about) = (&attribute["type"], &attribute["about"]);
+        let row = [name, kind.as_str().unwrap(), about.as_str().unwrap()];
+        text.push_str(&format!("| `{}` | {} | {} |\n", row[0], row[1], row[2]));
+    }
+    generated("docs/reference/kinds.md", "kinds", &text);
+}
+
+#[test]
 fn the_metrics_page_lists_what_is_measured() {
     let home = Home::new(&vendor::sources());
     let daemon = home.start();

@@ -111,6 +111,41 @@ fn a_running_action_ends_before_the_daemon_does() {
     assert_eq!(receiver.count(), 1);
 }
 
+/// Whether the process is gone, or dead and only not yet buried by whoever inherited it.
+fn is_gone(pid: &str) -> bool {
+    match fs::read_to_string(format!("/proc/{}/stat", pid.trim())) {
+        Ok(stat) => stat.rsplit(')').next().is_some_and(|rest| rest.trim().starts_with('Z')),
+        Err(_) => true,
+    }
+}
+
+#[test]
+fn no_command_outlives_a_killed_daemon() {
+    if !std::path::Path::new("/proc/self/stat").exists() {
+        eprintln!("LEFT OUT: commands of a killed daemon, since this system has no /proc");
+        return;
+    }
+    let home = Home::new(&format!(
+        "{}[workflows.all]\non = [\"*\"]\n[[workflows.all.steps]]\nname = \"sleep\"\n\
+         timeout = \"10m\"\ncommand = {{ argv = [\"./sleep.sh\"], env = [\"PATH\"] }}\n",
+        vendor::sources()
+    ));
+    home.script(
+        "sleep.sh",
+        "#!/bin/sh\necho $$ > \"${0%/*}/pid\"\nsleep 600 &\necho $! > \"${0%/*}/child\"\nwait\n",
+    );
+    let mut daemon = home.start();
+    daemon.deliver_new(&stripe("evt_1", "charge.failed"));
+    let running = |name: &str| {
+        until("the command runs", || home.read(name).filter(|pid| pid.ends_with('\n')))
+    };
+    let (command, child) = (running("pid"), running("child"));
+    assert!(!is_gone(&command) && !is_gone(&child));
+    daemon.kill();
+    until("the command is gone", || is_gone(&command).then_some(()));
+    until("its child is gone", || is_gone(&child).then_some(()));
+}
+
 #[test]
 fn a_reload_takes_effect_and_a_bad_config_changes_nothing() {
     let receiver = Receiver::start();

@@ -238,3 +238,25 @@ fn read_chunks(reader: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
         }
     }
 }
+
+#[test]
+fn a_destination_answers_as_told_and_remembers() {
+    let receiver = Receiver::start();
+    receiver.answer(|call| match call.path.as_str() {
+        "/json" => Reply::Json(201, "{\"a\":1}".to_owned()),
+        "/gone" => Reply::Hangup,
+        _ => Reply::With(429, "retry-after", "7".to_owned()),
+    });
+    let mut connection = crate::wire::Connection::open(receiver.addr).unwrap();
+    let headers = crate::wire::headers(&[("idempotency-key", "k"), ("relayflow-attempt", "3")]);
+    let first = connection.send("POST", "/json", &headers, b"hello").unwrap();
+    assert_eq!((first.status, first.json()["a"].as_i64()), (201, Some(1)));
+    let second = connection.send("GET", "/x", &[], b"").unwrap();
+    assert_eq!((second.status, second.header("Retry-After")), (429, Some("7")));
+    assert!(connection.send("GET", "/gone", &[], b"").is_err());
+    let calls = receiver.calls();
+    assert_eq!(calls.len(), 3);
+    let call = calls.first().unwrap();
+    assert_eq!((call.key.as_str(), call.attempt, call.body.as_slice()), ("k", 3, &b"hello"[..]));
+    assert!(call.is_ok() && calls.last().unwrap().answered.is_none());
+}
