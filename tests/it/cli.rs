@@ -104,7 +104,7 @@ fn exit_codes_tell_the_truth() {
     run(&["dlq", "show", "tsk_00000000000000000000000000"]).ended(3);
     run(&["events", "ls", "type:no.such", "--fail-empty"]).ended(9);
     run(&["events", "ls", "type:no.such"]).ended(0);
-    run(&["help"]).ended(0);
+    run(&["--help"]).ended(0);
     run(&["--version"]).ended(0);
 
     let mut wrong = daemon.cli(&home, &["events", "ls"]);

@@ -199,11 +199,11 @@ fn a_config_that_does_not_check_ends_with_2_and_points_at_the_line() {
         ),
         ("[sauces]\n", "sauces"),
         (
-            "[workflows.a]\non = [\"*\"]\nwhen = 'event. ='\n[[workflows.a.steps]]\nname = \"s\"\nhttp = { url = \"https://example.com\" }\n",
+            "[workflows.a]\non = [\"*\"]\nwhen = 'event. ='\n[[workflows.a.steps]]\nname = \"s\"\nhttp = { method = \"POST\", url = \"https://example.com\" }\n",
             "when",
         ),
         (
-            "[workflows.a]\non = [\"*\"]\n[[workflows.a.steps]]\nname = \"s\"\nneeds = [\"s\"]\nhttp = { url = \"https://example.com\" }\n",
+            "[workflows.a]\non = [\"*\"]\n[[workflows.a.steps]]\nname = \"s\"\nneeds = [\"s\"]\nhttp = { method = \"POST\", url = \"https://example.com\" }\n",
             "needs",
         ),
         ("[workflows.a\n", "relayflow.toml"),
