@@ -370,6 +370,49 @@ fn several_secrets_are_tried_so_that_rotation_has_no_gap() {
 }
 
 #[test]
+fn a_handshake_is_answered_and_is_no_event() {
+    let home = Home::new(&vendor::sources());
+    let daemon = home.start();
+    let challenge = r#"{"token":"x","challenge":"3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7","type":"url_verification"}"#;
+    let answer = daemon.post(&vendor::slack(challenge.as_bytes()));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(answer.text().contains("3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7"));
+    let mut forged = vendor::slack(challenge.as_bytes());
+    forged.body.push(b' ');
+    assert_eq!(daemon.post(&forged).status, 401);
+    assert_eq!(daemon.stats()["events"], 0);
+
+    let message = r#"{"token":"x","team_id":"T1","type":"event_callback","event_id":"Ev1","event_time":1767607200,"event":{"type":"message","channel":"C1","user":"U1","text":"hello","ts":"1767607200.000100"}}"#;
+    let id = daemon.deliver_new(&vendor::slack(message.as_bytes()));
+    let event = daemon.get(&format!("/events/{id}"));
+    assert_eq!(event["external_id"], "Ev1");
+    assert_eq!(event["type"], "message");
+}
+
+#[test]
+fn beyond_what_memory_may_hold_a_sender_is_told_to_come_back() {
+    let home = Home::new(&vendor::sources());
+    let daemon = home.start_with(&[("RELAYFLOW_INGEST__REQUESTS_MAX", "2")]);
+    let request = stripe("evt_1", "charge.failed");
+    let held: Vec<Connection> = (0..2)
+        .map(|_| {
+            let mut connection = Connection::open(daemon.ingest).unwrap();
+            connection
+                .write_raw(b"POST /in/stripe HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n{")
+                .unwrap();
+            connection
+        })
+        .collect();
+    let refused = until("there is no room", || {
+        Some(daemon.post(&request)).filter(|answer| answer.status == 503)
+    });
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(refused.json()["code"], "unreachable.overloaded");
+    drop(held);
+    until("there is room again", || (daemon.post(&request).status == 200).then_some(()));
+}
+
+#[test]
 fn the_bytes_of_a_request_are_kept_as_they_came() {
     let home = Home::new(&vendor::sources());
     let daemon = home.start();

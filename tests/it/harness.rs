@@ -141,6 +141,16 @@ impl Home {
         daemon
     }
 
+    /// The same with variables in its environment.
+    #[track_caller]
+    pub(crate) fn start_with(&self, variables: &[(&str, &str)]) -> Daemon {
+        let mut command = self.daemon_command();
+        command.envs(variables.iter().copied());
+        let mut daemon = Daemon::spawn(command, self.path("relayflow.token"));
+        daemon.wait_ready();
+        daemon
+    }
+
     /// Starts `relayflowd` and waits for nothing.
     pub(crate) fn launch(&self) -> Daemon {
         Daemon::spawn(self.daemon_command(), self.path("relayflow.token"))

@@ -23,7 +23,7 @@ fn the_readiness_line_stands_once_and_says_where() {
     let [line] = lines.as_slice() else { panic!("{lines:?}") };
     assert!(line.contains(&format!("ingest http://{}/in/{{source}}", daemon.ingest)), "{line}");
     assert!(line.contains(&format!("api http://{}", daemon.api)), "{line}");
-    assert!(line.contains("store sqlite:") && line.contains("sources 3"), "{line}");
+    assert!(line.contains("store sqlite:") && line.contains("sources 4"), "{line}");
     let health = fetch(daemon.api, "GET", "/readyz", &[], b"").unwrap();
     assert_eq!(health.status, 200);
 }

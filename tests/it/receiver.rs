@@ -49,6 +49,8 @@ pub(crate) enum Reply {
     Json(u16, String),
     /// With one more header.
     With(u16, &'static str, String),
+    /// 200 with a body of so many bytes.
+    Large(usize),
     /// The connection is closed without an answer.
     Hangup,
 }
@@ -182,6 +184,7 @@ fn render(reply: &Reply) -> Option<(u16, String)> {
         Reply::With(status, name, value) => {
             (*status, format!("{name}: {value}\r\n"), String::new())
         }
+        Reply::Large(length) => (200, String::new(), "x".repeat(*length)),
         Reply::Hangup => return None,
     };
     let length = body.len();

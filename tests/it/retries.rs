@@ -195,6 +195,86 @@ fn an_address_that_is_not_public_is_refused_until_the_config_opens_it() {
 }
 
 #[test]
+fn no_spelling_of_an_address_gets_around_that() {
+    let receiver = Receiver::start();
+    let name = receiver.name();
+    let port = name.rsplit(':').next().unwrap();
+    let hosts = [
+        "localhost",
+        "127.1",
+        "0x7f.0.0.1",
+        "2130706433",
+        "0.0.0.0",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[64:ff9b::7f00:1]",
+        "169.254.169.254",
+        "[fe80::1]",
+        "10.0.0.1",
+        "192.168.0.1",
+        "100.64.0.1",
+        "224.0.0.1",
+        "255.255.255.255",
+    ];
+    let steps: String = hosts
+        .iter()
+        .enumerate()
+        .map(|(n, host)| {
+            format!(
+                "[[workflows.all.steps]]\nname = \"s{n}\"\n\
+                 http = {{ method = \"POST\", url = \"http://{host}:{port}/\" }}\n"
+            )
+        })
+        .collect();
+    let sources = vendor::sources();
+    let home = Home::bare(&format!("{RETRY}{sources}[workflows.all]\non = [\"*\"]\n{steps}"));
+    let daemon = home.start();
+    daemon.deliver_new(&stripe("evt_1", "charge.failed"));
+    daemon.drained();
+    let letters = daemon.list("/dead-letters", "");
+    assert_eq!(letters.len(), hosts.len(), "{letters:?}");
+    for letter in &letters {
+        assert_eq!(letter["reason"], "egress_refused", "{letter}");
+    }
+    assert_eq!(receiver.count(), 0);
+}
+
+#[test]
+fn a_proxy_in_the_environment_is_not_asked() {
+    let receiver = Receiver::start();
+    let proxy = Receiver::start();
+    let home = Home::new(&one_step(&receiver));
+    let to = proxy.url("");
+    let daemon = home.start_with(&[
+        ("HTTP_PROXY", &to),
+        ("http_proxy", &to),
+        ("ALL_PROXY", &to),
+        ("https_proxy", &to),
+    ]);
+    let id = daemon.deliver_new(&stripe("evt_1", "charge.failed"));
+    daemon.event_becomes(&id, "ok");
+    assert_eq!((receiver.count(), proxy.count()), (1, 0));
+}
+
+#[test]
+fn a_large_answer_is_cut_and_not_kept() {
+    let receiver = Receiver::start();
+    receiver.answer(|_| Reply::Large(20 << 20));
+    let home = Home::new(&one_step(&receiver));
+    let daemon = home.start();
+    let before = daemon.resident_kib();
+    let id = daemon.deliver_new(&stripe("evt_1", "charge.failed"));
+    daemon.event_becomes(&id, "ok");
+    let task = task_of(&daemon, &id);
+    let kept = text(&task["history"][0]["response"]);
+    assert!(kept.len() <= 4 << 10, "{} bytes were kept", kept.len());
+    if let (Some(before), Some(after)) = (before, daemon.resident_kib()) {
+        assert!(after < before + (10 << 10), "grew from {before} to {after} KiB");
+    }
+}
+
+#[test]
 fn an_expression_that_does_not_evaluate_is_a_dead_letter() {
     let receiver = Receiver::start();
     let home = Home::new(&config(&receiver.url("/{{ event.payload.no.such.field }}"), RETRY, ""));

@@ -12,6 +12,7 @@ use crate::wire::headers;
 pub(crate) const STRIPE_SECRET: &str = "whsec_end_to_end_0123456789abcdef";
 pub(crate) const GITHUB_SECRET: &str = "github-end-to-end-0123456789abcdef";
 pub(crate) const HUBSPOT_SECRET: &str = "hubspot-end-to-end-0123456789abcdef";
+pub(crate) const SLACK_SECRET: &str = "slack-end-to-end-0123456789abcdef";
 pub(crate) const HUBSPOT_URL: &str = "https://hooks.example.com/in/hubspot";
 
 /// The sources that the requests below belong to.
@@ -19,6 +20,7 @@ pub(crate) fn sources() -> String {
     format!(
         "[sources.stripe]\nprovider = \"stripe\"\nsecrets = [\"{STRIPE_SECRET}\"]\n\
          [sources.github]\nprovider = \"github\"\nsecrets = [\"{GITHUB_SECRET}\"]\n\
+         [sources.slack]\nprovider = \"slack\"\nsecrets = [\"{SLACK_SECRET}\"]\n\
          [sources.hubspot]\nprovider = \"hubspot\"\nsecrets = [\"{HUBSPOT_SECRET}\"]\n\
          public_url = \"{HUBSPOT_URL}\"\n"
     )
@@ -134,5 +136,21 @@ pub(crate) fn hubspot(events: &[String]) -> Signed {
             ("x-hubspot-request-timestamp", &at),
         ]),
         body,
+    }
+}
+
+/// A Slack request, signed over version, time and body.
+pub(crate) fn slack(body: &[u8]) -> Signed {
+    let at = now().to_string();
+    let signature =
+        hex::encode(hmac_sha256(SLACK_SECRET.as_bytes(), &[b"v0:", at.as_bytes(), b":", body]));
+    Signed {
+        target: "/in/slack".to_owned(),
+        headers: headers(&[
+            ("content-type", "application/json"),
+            ("x-slack-request-timestamp", &at),
+            ("x-slack-signature", &format!("v0={signature}")),
+        ]),
+        body: body.to_vec(),
     }
 }
