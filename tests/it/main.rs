@@ -10,8 +10,10 @@ mod receiver;
 mod vendor;
 mod wire;
 
+mod api;
 mod badinput;
 mod cli;
+mod corpus;
 mod crash;
 mod delivery;
 mod demo;
