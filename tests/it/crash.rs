@@ -51,6 +51,8 @@ struct Load {
     /// Where the daemon listens now; none while it is down.
     to: Mutex<Option<SocketAddr>>,
     stop: AtomicBool,
+    /// The test has failed: nothing is owed any more.
+    given_up: AtomicBool,
     next: AtomicUsize,
     /// External ids that a 200 has seen, with the event's id.
     acknowledged: Mutex<HashMap<String, String>>,
@@ -59,6 +61,15 @@ struct Load {
     forged: AtomicUsize,
     duplicates: AtomicUsize,
     refused: AtomicUsize,
+}
+
+/// Lets the senders go when the test fails.
+struct GiveUp(Arc<Load>);
+
+impl Drop for GiveUp {
+    fn drop(&mut self) {
+        self.0.given_up.store(true, Ordering::SeqCst);
+    }
 }
 
 /// One truthful request and the external ids in it.
@@ -83,7 +94,7 @@ fn send_until_stopped(load: &Load, mut dice: Dice) {
     let mut known: Vec<(Vec<String>, Signed)> = Vec::new();
     loop {
         let stopping = load.stop.load(Ordering::SeqCst);
-        if stopping && owed.is_empty() {
+        if load.given_up.load(Ordering::SeqCst) || (stopping && owed.is_empty()) {
             return;
         }
         let Some(to) = *load.to.lock().unwrap() else {
@@ -197,6 +208,7 @@ fn kills_under_load_lose_nothing_and_repeat_only_what_was_not_recorded() {
     let load = Arc::new(Load {
         to: Mutex::new(None),
         stop: AtomicBool::new(false),
+        given_up: AtomicBool::new(false),
         next: AtomicUsize::new(0),
         acknowledged: Mutex::default(),
         unanswered: Mutex::default(),
@@ -204,6 +216,7 @@ fn kills_under_load_lose_nothing_and_repeat_only_what_was_not_recorded() {
         duplicates: AtomicUsize::new(0),
         refused: AtomicUsize::new(0),
     });
+    let _on_failure = GiveUp(Arc::clone(&load));
     let senders: Vec<_> = (0..SENDERS)
         .map(|_| {
             let (load, dice) = (Arc::clone(&load), Dice(dice.roll(u64::MAX)));
