@@ -1,1 +1,26 @@
-fn main() {}
+//! End to end: the real binaries, met from outside over sockets, processes and files.
+//!
+//! `tests/run` builds the binaries first. Nothing here sleeps for luck: what has to happen is waited for,
+//! with a bound ([`harness::until`]).
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#![expect(clippy::print_stderr, reason = "seeds, and what was left out, are said loudly")]
+
+mod harness;
+mod receiver;
+mod vendor;
+mod wire;
+
+mod api;
+mod badinput;
+mod cli;
+mod corpus;
+mod crash;
+mod delivery;
+mod demo;
+mod lifecycle;
+mod quarantine;
+mod replay;
+mod retries;
+
+mod docs;
+mod tidy;

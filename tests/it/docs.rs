@@ -1,0 +1,373 @@
+//! The documentation is held to the code: what can be listed is listed from it, what links must resolve, what
+//! shows a config or a session is run.
+//!
+//! Generated parts stand between `<!-- NAME: generated -->` and `<!-- /NAME -->`. `RELAYFLOW_UPDATE=1 tests/run
+//! docs` writes them anew.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use relayflow_core::api::codes::{Code, Exit};
+use relayflow_core::timeline::What;
+
+use crate::harness::{Daemon, Home, free_port, program};
+use crate::tidy::{files, read, root};
+use crate::vendor::{self, stripe};
+
+fn pages() -> Vec<String> {
+    let mut pages = files("docs", ".md");
+    pages.extend(["README.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(str::to_owned));
+    pages
+}
+
+/// Fails unless the page's part `name` is `text`, or writes it when told to.
+#[track_caller]
+fn generated(page: &str, name: &str, text: &str) {
+    let (begin, end) = (format!("<!-- {name}: generated -->\n"), format!("<!-- /{name} -->"));
+    let whole = read(page);
+    let (before, rest) = whole.split_once(&begin).unwrap_or_else(|| panic!("{page}: no {begin}"));
+    let (inside, after) = rest.split_once(&end).unwrap_or_else(|| panic!("{page}: no {end}"));
+    if std::env::var_os("RELAYFLOW_UPDATE").is_some() {
+        fs::write(root().join(page), format!("{before}{begin}{text}{end}{after}")).unwrap();
+        return;
+    }
+    assert!(
+        inside == text,
+        "{page}: {name} is not what the code says; RELAYFLOW_UPDATE=1 tests/run docs writes it"
+    );
+}
+
+/// The fenced blocks of a page: what stands behind the fence, and the text.
+fn blocks(page: &str) -> Vec<(String, String)> {
+    let text = read(page);
+    let mut blocks = Vec::new();
+    let mut open: Option<(String, String)> = None;
+    for line in text.lines() {
+        match (&mut open, line.trim_start().strip_prefix("```")) {
+            (None, Some(info)) => open = Some((info.trim().to_owned(), String::new())),
+            (Some(_), Some(_)) => blocks.extend(open.take()),
+            (Some((_, body)), None) => {
+                body.push_str(line);
+                body.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    blocks
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut wrong = Vec::new();
+    for page in pages() {
+        let text = read(&page);
+        let folder = Path::new(&page).parent().unwrap().to_owned();
+        for (at, _) in text.match_indices("](") {
+            let target: String = text[at + 2..].chars().take_while(|c| *c != ')').collect();
+            if target.starts_with("http") || target.is_empty() {
+                continue;
+            }
+            let (file, anchor) = target.split_once('#').unwrap_or((&target, ""));
+            let linked =
+                if file.is_empty() { Path::new(&page).to_owned() } else { folder.join(file) };
+            let Ok(linked_text) = fs::read_to_string(root().join(&linked)) else {
+                if !root().join(&linked).is_dir() {
+                    wrong.push(format!("{page}: {target}"));
+                }
+                continue;
+            };
+            let found = linked_text
+                .lines()
+                .filter_map(|line| line.strip_prefix('#'))
+                .any(|heading| slug(heading.trim_start_matches('#')) == anchor);
+            if !anchor.is_empty() && !found {
+                wrong.push(format!("{page}: {target} (no such heading)"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "links that lead nowhere:\n{}", wrong.join("\n"));
+}
+
+fn slug(heading: &str) -> String {
+    heading
+        .trim()
+        .to_lowercase()
+        .chars()
+        .filter_map(|c| match c {
+            ' ' => Some('-'),
+            c if c.is_alphanumeric() || c == '-' || c == '_' => Some(c),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn the_table_of_contents_lists_every_page() {
+    let summary = read("docs/SUMMARY.md");
+    for page in files("docs", ".md") {
+        let name = page.strip_prefix("docs/").unwrap();
+        if name != "SUMMARY.md" {
+            assert!(summary.contains(&format!("({name})")), "docs/SUMMARY.md does not list {name}");
+        }
+    }
+}
+
+#[test]
+fn what_changes_is_written_down_for_those_who_upgrade() {
+    assert!(read("CHANGELOG.md").contains("\n## Unreleased\n"));
+}
+
+#[test]
+fn every_error_code_has_its_heading() {
+    let page = read("docs/reference/error-codes.md");
+    for code in Code::ALL {
+        let heading = format!("\n### `{code}`\n");
+        assert!(page.contains(&heading), "docs/reference/error-codes.md has no `{code}`");
+    }
+}
+
+#[test]
+fn every_exit_code_has_its_row() {
+    let page = read("docs/reference/exit-codes.md");
+    for exit in [
+        Exit::Ok,
+        Exit::Error,
+        Exit::Usage,
+        Exit::NotFound,
+        Exit::Auth,
+        Exit::Unreachable,
+        Exit::Refused,
+        Exit::Partial,
+        Exit::Pending,
+        Exit::Empty,
+        Exit::Findings,
+    ] {
+        let row = format!("\n| {} | `{}` |", exit.code(), exit.name());
+        assert!(page.contains(&row), "docs/reference/exit-codes.md has no row {row}");
+    }
+}
+
+#[test]
+fn every_word_of_the_timeline_has_its_row() {
+    let page = read("docs/reference/timeline.md");
+    for what in What::ALL {
+        assert!(page.contains(&format!("\n| `{what}` |")), "no `{what}` in the timeline's page");
+    }
+}
+
+#[test]
+fn every_route_is_documented() {
+    let routes = read("relayflow-daemon/src/http/mod.rs");
+    let page = read("docs/reference/api.md");
+    let paths: Vec<&str> = routes
+        .match_indices("\"/")
+        .filter_map(|(at, _)| routes[at + 1..].split('"').next())
+        .filter(|path| !path.contains(char::is_whitespace))
+        .collect();
+    for path in &paths {
+        assert!(page.contains(&format!(" {path}`")), "docs/reference/api.md does not name {path}");
+    }
+    assert!(20 <= paths.len(), "only {paths:?} were found");
+}
+
+#[test]
+fn the_config_page_is_the_example_file() {
+    let example = read("relayflow-core/relayflow.example.toml");
+    generated("docs/reference/config.md", "example", &format!("```toml\n{example}```\n"));
+}
+
+#[test]
+fn the_cli_page_is_the_help() {
+    let home = Home::new("");
+    // Every command of the tree, in the order in which it is told.
+    let commands = [
+        "",
+        "up",
+        "demo",
+        "bench",
+        "send",
+        "tail",
+        "events",
+        "events ls",
+        "events show",
+        "events raw",
+        "requests",
+        "requests ls",
+        "requests show",
+        "requests raw",
+        "requests replay",
+        "timeline",
+        "trace",
+        "dlq",
+        "dlq ls",
+        "dlq show",
+        "dlq replay",
+        "dlq discard",
+        "replay",
+        "replay create",
+        "replay ls",
+        "replay show",
+        "replay watch",
+        "replay pause",
+        "replay resume",
+        "replay cancel",
+        "queue",
+        "queue ls",
+        "sources",
+        "workflows",
+        "providers",
+        "stats",
+        "config",
+        "config check",
+        "completions",
+        "version",
+    ];
+    let mut text = String::new();
+    for command in commands {
+        let words: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
+        let ran = home.relayflow(&words).ended(0);
+        let name = format!("relayflow {command}");
+        let name = name.trim();
+        let help: Vec<&str> = ran.out.lines().map(str::trim_end).collect();
+        text.push_str(&format!("## `{name}`\n\n```text\n{}\n```\n\n", help.join("\n").trim_end()));
+    }
+    generated("docs/reference/cli.md", "help", &text);
+}
+
+#[test]
+fn the_kinds_page_is_the_taxonomy() {
+    let kinds: toml::Table = toml::from_str(&read("relayflow-core/kinds.toml")).unwrap();
+    let words = |value: &toml::Value| -> String {
+        let words = value.as_array().unwrap().iter();
+        words.map(|w| format!("`{}`", w.as_str().unwrap())).collect::<Vec<_>>().join(" ")
+    };
+    let mut text = String::new();
+    for (category, about) in kinds["category"].as_table().unwrap() {
+        text.push_str(&format!("## {category}\n\n{}\n\n", about["about"].as_str().unwrap()));
+        text.push_str("| kinds | | attributes |\n| --- | --- | --- |\n");
+        for (object, kind) in about["object"].as_table().unwrap() {
+            let (events, attributes) = (words(&kind["events"]), words(&kind["attributes"]));
+            text.push_str(&format!("| `{object}.` | {events} | {attributes} |\n"));
+        }
+        text.push('\n');
+    }
+    text.push_str("## Attributes\n\n| attribute | type | meaning |\n| --- | --- | --- |\n");
+    for (name, attribute) in kinds["attribute"].as_table().unwrap() {
+        let (kind, about) = (&attribute["type"], &attribute["about"]);
+        let row = [name, kind.as_str().unwrap(), about.as_str().unwrap()];
+        text.push_str(&format!("| `{}` | {} | {} |\n", row[0], row[1], row[2]));
+    }
+    generated("docs/reference/kinds.md", "kinds", &text);
+}
+
+#[test]
+fn the_metrics_page_lists_what_is_measured() {
+    let home = Home::new(&vendor::sources());
+    let daemon = home.start();
+    daemon.deliver_new(&stripe("evt_1", "charge.failed"));
+    let metrics = daemon.ask("/metrics").text();
+    let kind = |name: &str| {
+        let mark = format!("# TYPE {name} ");
+        metrics.lines().find_map(|l| l.strip_prefix(mark.as_str())).unwrap_or("").to_owned()
+    };
+    let mut rows: Vec<String> = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# HELP ")?.split_once(' '))
+        .map(|(name, help)| format!("| `{name}` | {} | {help} |\n", kind(name)))
+        .collect();
+    rows.sort();
+    let table = format!("| metric | type | meaning |\n| --- | --- | --- |\n{}", rows.concat());
+    generated("docs/reference/metrics.md", "metrics", &table);
+}
+
+/// A block that is marked `toml relayflow.toml` is a whole config: it must check.
+#[test]
+fn every_config_in_the_docs_checks() {
+    let mut count = 0;
+    for page in pages() {
+        for (info, text) in blocks(&page) {
+            if info != "toml relayflow.toml" {
+                continue;
+            }
+            count += 1;
+            let home = Home::new("");
+            home.write("relayflow.toml", &text);
+            home.script("notify.sh", "#!/bin/sh\n");
+            let mut command = Command::new(program("relayflow"));
+            command.env_clear().current_dir(home.path(""));
+            for name in ["STRIPE_WEBHOOK_SECRET", "GITHUB_WEBHOOK_SECRET", "ACME_SECRET"] {
+                command.env(name, "a-secret-of-enough-bytes-0123456789");
+            }
+            let ran = command.args(["config", "check", "relayflow.toml"]).output().unwrap();
+            assert!(
+                ran.status.success(),
+                "{page}: {}{}",
+                String::from_utf8_lossy(&ran.stdout),
+                String::from_utf8_lossy(&ran.stderr)
+            );
+        }
+    }
+    assert!(2 <= count, "{count} configs were found");
+}
+
+/// `docs/start.md`, typed from top to bottom: its files are written, its commands run, each ends with 0.
+#[test]
+fn the_five_minute_start_works_as_it_is_written() {
+    let home = Home::new("");
+    let (ingest, api) = (free_port(), free_port());
+    let mut daemon: Option<Daemon> = None;
+    let path = format!(
+        "{}:{}",
+        program("relayflow").parent().unwrap().display(),
+        std::env::var("PATH").unwrap_or_default()
+    );
+    let mut ran = 0;
+    for (info, text) in blocks("docs/start.md") {
+        match info.as_str() {
+            "toml relayflow.toml" => {
+                // Only the ports are others, since the usual ones may be taken here.
+                let ports = format!(
+                    "[ingest]\nlisten = \"127.0.0.1:{ingest}\"\n[api]\nlisten = \"127.0.0.1:{api}\"\n"
+                );
+                home.write("relayflow.toml", &format!("{ports}{text}"));
+            }
+            "sh notify.sh" => home.script("notify.sh", &text),
+            "sh" => {
+                for line in text.lines().filter(|l| !l.trim().is_empty() && !l.starts_with('#')) {
+                    if line.starts_with("cargo ") || line.starts_with("chmod ") {
+                        continue;
+                    }
+                    let mut command = Command::new("sh");
+                    command.env_clear().env("PATH", &path).env("HOME", home.path(""));
+                    command.env("CI", "true").current_dir(home.path(""));
+                    if line.starts_with("relayflow up") {
+                        command.args(["-c", &format!("exec {line}")]);
+                        let mut up = Daemon::spawn(command, home.path("relayflow.token"));
+                        up.wait_ready();
+                        daemon = Some(up);
+                        continue;
+                    }
+                    if let Some(daemon) = &daemon {
+                        daemon.drained();
+                    }
+                    let output = command.args(["-c", line]).output().unwrap();
+                    ran += 1;
+                    assert!(
+                        output.status.success(),
+                        "`{line}` ended with {}: {}{}",
+                        output.status,
+                        String::from_utf8_lossy(&output.stdout),
+                        String::from_utf8_lossy(&output.stderr)
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+    assert!(5 <= ran, "only {ran} commands were found");
+    let daemon = daemon.expect("the page starts a daemon");
+    let stats = daemon.drained();
+    assert_eq!(stats["dead_letters"], 0, "at the end everything is executed: {stats}");
+    assert!(home.read("notified.ndjson").is_some_and(|text| !text.is_empty()));
+}
