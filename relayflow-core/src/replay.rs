@@ -16,8 +16,8 @@ use crate::id::{PlanId, ReplayId, RequestId, TaskId};
 use crate::ingest::{Ingest, ReadmitError};
 pub use crate::store::Control;
 use crate::store::{
-    Item, ItemRow, Over, PLAN_LIFE_US, PlanRow, QueryError, ReplayRow, Reread, Selection,
-    Store, StoreError,
+    Item, ItemRow, Over, PLAN_LIFE_US, PlanRow, QueryError, ReplayRow, Reread, Selection, Store,
+    StoreError,
 };
 use crate::view::{self, ViewError};
 

@@ -263,7 +263,9 @@ impl Running {
         if let Err(error) = self.replays.await {
             tracing::error!(%error, "the replay runner ended in a panic");
         }
-        self.app.store.clone().close().await;
+        if let Err(error) = self.app.store.close().await {
+            tracing::error!(%error, "the store was not closed cleanly");
+        }
         remove_ready_file(self.ready_file.as_deref());
     }
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use relayflow_core::api::view::Page;
 use relayflow_core::api::{Health, List, Problem};
 use relayflow_core::secret::Secret;
+use relayflow_core::view::Page;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

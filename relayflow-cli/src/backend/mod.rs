@@ -3,13 +3,13 @@
 mod api;
 mod sse;
 
-use relayflow_core::api::view::{self, Page, ViewError};
 use relayflow_core::api::{
     DeadLetter, DeadLetterGroup, Discard, Discarded, Event, List, NewPlan, NewReplay, Plan,
     Provider, Queue, Readmitted, Replay, Request, Source, Stats, Task, TimelineEntry, Trace,
     Workflow,
 };
 use relayflow_core::store::Store;
+use relayflow_core::view::{self, Page, ViewError};
 
 use crate::context::{Target, Way};
 use crate::failure::{Failure, chain};

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use relayflow_core::api::codes::Exit;
-use relayflow_core::api::view::Page;
 use relayflow_core::api::{List, Total};
+use relayflow_core::view::Page;
 use serde::Serialize;
 
 use crate::app::App;

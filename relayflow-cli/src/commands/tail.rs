@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use relayflow_core::api::codes::Exit;
-use relayflow_core::api::{TimelineEntry, V, view};
+use relayflow_core::api::{TimelineEntry, V};
 use relayflow_core::clock::Clock;
 use relayflow_core::event::micros;
 use relayflow_core::text;
+use relayflow_core::view;
 use reqwest::Response;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};

@@ -348,7 +348,7 @@ impl Store {
 
     /// Runs `work` in the writer's next transaction, and answers once it is on stable storage. `work`
     /// may run twice; an error of it undoes what it wrote.
-    pub(super) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         F: FnMut(&mut writer::Tx<'_>) -> Result<T, StoreError> + Send + 'static,
         T: Send + 'static,
@@ -359,7 +359,7 @@ impl Store {
     }
 
     /// The same for what nobody waits for.
-    pub(super) fn write_later<F>(&self, work: F)
+    fn write_later<F>(&self, work: F)
     where
         F: FnMut(&mut writer::Tx<'_>) -> Result<(), StoreError> + Send + 'static,
     {

@@ -439,5 +439,5 @@ fn of_a_task(tested: &str) -> String {
 
 /// The field as it is written.
 fn name(field: &Field) -> String {
-    field.name().to_string()
+    field.name()
 }

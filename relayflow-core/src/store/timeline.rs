@@ -8,7 +8,6 @@ use sqlx::Row as _;
 use super::writer::Tx;
 use super::{Store, StoreError, on_db};
 use crate::clock::from_micros;
-use crate::event::micros;
 use crate::id::{EventId, ReplayId, RequestId, TaskId};
 use crate::task::TaskStatus;
 use crate::timeline::{ENTRIES_PER_ROW, Entry, What};
@@ -299,9 +298,4 @@ fn flatten(rows: &[AnyRow]) -> Result<Vec<Entry>, StoreError> {
         entries.extend(expand(row)?);
     }
     Ok(entries)
-}
-
-/// A moment in a detail.
-pub(super) fn moment(us: i64) -> Value {
-    Value::String(micros(from_micros(us)))
 }

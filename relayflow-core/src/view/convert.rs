@@ -354,7 +354,7 @@ pub(super) fn check_tail_filter(filter: &Filter) -> Result<(), ViewError> {
         Filter::Not(inner) => check_tail_filter(inner),
         Filter::Term(term) if field_of(&term.field, &empty()).is_some() => Ok(()),
         Filter::Term(term) => {
-            Err(QueryError::NotHere { field: term.field.name().to_string(), over: "the timeline" }.into())
+            Err(QueryError::NotHere { field: term.field.name(), over: "the timeline" }.into())
         }
     }
 }

@@ -4,8 +4,9 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;
-use relayflow_core::api::{Discard, view};
+use relayflow_core::api::Discard;
 use relayflow_core::replay;
+use relayflow_core::view;
 use serde::Deserialize;
 
 use super::auth::Who;

@@ -5,8 +5,8 @@ use axum::response::Response;
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
-use relayflow_core::api::view::{self, Raw};
 use relayflow_core::api::{Event, List, TimelineEntry, Trace};
+use relayflow_core::view::{self, Raw};
 use serde::Deserialize;
 
 use super::Id;

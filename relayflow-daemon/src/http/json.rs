@@ -10,7 +10,7 @@ use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use relayflow_core::api::codes::Code;
-use relayflow_core::api::view::Page;
+use relayflow_core::view::Page;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 

@@ -5,7 +5,7 @@ use axum::response::Response;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use relayflow_core::api::codes::Code;
-use relayflow_core::api::view;
+use relayflow_core::view;
 
 use super::problem::Problem;
 use crate::app::App;

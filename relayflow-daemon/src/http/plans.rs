@@ -2,8 +2,9 @@
 
 use axum::Extension;
 use axum::extract::State;
-use relayflow_core::api::{NewPlan, Plan, view};
+use relayflow_core::api::{NewPlan, Plan};
 use relayflow_core::replay;
+use relayflow_core::view;
 
 use super::Id;
 use super::auth::Who;

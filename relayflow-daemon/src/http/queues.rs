@@ -1,7 +1,8 @@
 //! `/api/v1/queues` and `/api/v1/workers`.
 
 use axum::extract::State;
-use relayflow_core::api::{List, Queue, Total, V, Worker, view};
+use relayflow_core::api::{List, Queue, Total, V, Worker};
+use relayflow_core::view;
 
 use super::json::Json;
 use super::problem::Problem;

@@ -2,8 +2,9 @@
 
 use axum::Extension;
 use axum::extract::State;
-use relayflow_core::api::{List, NewReplay, Replay, ReplayItem, view};
+use relayflow_core::api::{List, NewReplay, Replay, ReplayItem};
 use relayflow_core::replay::{self, Control};
+use relayflow_core::view;
 
 use super::Id;
 use super::auth::Who;

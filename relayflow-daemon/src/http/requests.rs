@@ -3,9 +3,9 @@
 use axum::Extension;
 use axum::extract::State;
 use relayflow_core::api::codes::Code;
-use relayflow_core::api::view;
 use relayflow_core::api::{List, Readmitted, Request};
 use relayflow_core::id::RequestId;
+use relayflow_core::view;
 use serde::{Deserialize, Serialize};
 
 use super::Id;

@@ -1,7 +1,8 @@
 //! `/api/v1/stats`.
 
 use axum::extract::State;
-use relayflow_core::api::{Stats, view};
+use relayflow_core::api::Stats;
+use relayflow_core::view;
 
 use super::json::Json;
 use super::problem::Problem;

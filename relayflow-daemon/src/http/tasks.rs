@@ -1,8 +1,8 @@
 //! `/api/v1/tasks`.
 
 use axum::extract::State;
-use relayflow_core::api::view;
 use relayflow_core::api::{List, Task};
+use relayflow_core::view;
 
 use super::Id;
 use super::json::{Json, Paged};

@@ -8,10 +8,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use relayflow_core::api::codes::Exit;
-use relayflow_core::api::view::Page;
 use relayflow_core::api::{DeadLetter, NewPlan, NewReplay, Plan, Replay, Stats, Task};
 use relayflow_core::config::{Config, Overrides};
 use relayflow_core::text;
+use relayflow_core::view::Page;
 use relayflow_daemon::{Options, Running, start};
 use tokio::time::{Instant, sleep};
 
