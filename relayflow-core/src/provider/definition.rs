@@ -85,6 +85,9 @@ pub struct Body {
     pub formats: Vec<Format>,
     /// A form's field that holds the JSON, if the form has it.
     pub form_json: Option<String>,
+    /// A form without that field is not taken for one.
+    #[serde(default)]
+    pub form_json_only: bool,
 }
 
 /// `multipart` and `xml` will stand here.

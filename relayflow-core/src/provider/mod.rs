@@ -31,4 +31,8 @@ pub use split::{RawEvent, SplitError, split};
 pub use verify::{Verified, VerifyError, verify, verify_kept};
 
 #[cfg(test)]
+mod cases;
+#[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod properties;

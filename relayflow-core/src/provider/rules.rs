@@ -46,6 +46,7 @@ pub(super) struct Takes {
     pub(super) ndjson: bool,
     pub(super) form: bool,
     pub(super) form_json: Option<String>,
+    pub(super) form_json_only: bool,
 }
 
 /// Where a value is, once compiled.
@@ -273,6 +274,7 @@ impl Rules {
                 ndjson: formats.contains(&Format::Ndjson),
                 form: formats.contains(&Format::Form),
                 form_json: file.body.form_json.clone(),
+                form_json_only: file.body.form_json_only,
             },
             paths,
             otherwise: file.split.otherwise,
@@ -534,7 +536,7 @@ fn shake_text(
             Atom::Pointer { up, .. } if 0 < up => {
                 Err(format!("`{place}`: nothing holds a request"))
             }
-            atom => Ok((is_hmac, atom)),
+            atom @ (Atom::Pointer { .. } | Atom::Header(_) | Atom::Query(_)) => Ok((is_hmac, atom)),
         }
     });
     let pieces = flaws.note(text.span(), pieces)?;
