@@ -617,11 +617,14 @@ pub(super) fn fill_in(
             out = out.replace(&placeholder, &escaped(value));
         }
     }
-    match out.split_once("{setting:").and_then(|(_, rest)| rest.split_once('}')) {
+    match out.split_once(PLACEHOLDER).and_then(|(_, rest)| rest.split_once('}')) {
         Some((unknown, _)) => Err(format!("`{{setting:{unknown}}}` is not declared in `settings`")),
         None => Ok(out),
     }
 }
+
+/// What a setting's place in a file begins with.
+pub(super) const PLACEHOLDER: &str = "{setting:";
 
 /// `value` as it stands inside a basic TOML string.
 fn escaped(value: &str) -> String {

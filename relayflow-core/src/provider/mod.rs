@@ -35,4 +35,6 @@ mod cases;
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]
+mod formats;
+#[cfg(test)]
 mod properties;

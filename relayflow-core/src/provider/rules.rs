@@ -216,11 +216,16 @@ impl Rules {
             }
         };
         let id = reads.readings(&id_texts, &mut flaws);
-        if id.is_empty() && !id_may_be_derived {
-            flaws.add(id_texts.span(), "`id` names no place; `derived` takes the event's bytes");
+        let names_nothing = id.iter().any(|reading| template::atoms(reading).is_empty());
+        if names_nothing || (id_texts.get_ref().0.is_empty() && !id_may_be_derived) {
+            flaws.add(
+                id_texts.span(),
+                "`id` names no place: wanted a pointer, `header:name`, or `derived` for the \
+                 digest of the event's bytes",
+            );
         }
         let event_type = reads.readings(&file.event.event_type, &mut flaws);
-        if event_type.is_empty() {
+        if file.event.event_type.get_ref().0.is_empty() {
             flaws.add(file.event.event_type.span(), "`type` names no place");
         }
         let subject = match &file.event.subject {
