@@ -17,10 +17,13 @@ pub mod verify;
 mod body;
 mod extract;
 mod key;
+mod message;
 mod rules;
+mod shake;
 mod template;
 mod value;
 mod way;
+mod written;
 
 pub use catalog::{Catalog, Provider, Sample};
 pub use keep::{keep_headers, keep_target};

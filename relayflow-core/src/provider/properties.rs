@@ -135,8 +135,12 @@ fn is_proof(name: &str) -> bool {
 
 #[test]
 fn every_beginning_of_a_good_signature_is_refused() {
+    let mut done = std::collections::HashSet::new();
     for (subject, _, signed) in samples() {
         let source = &subject.source;
+        if !done.insert(&source.provider.name) {
+            continue;
+        }
         let good = request(signed.clone(), at(NOW));
         for (name, value) in signed.headers.iter().filter(|(n, _)| is_proof(n)) {
             for end in 0..value.len() {
