@@ -136,7 +136,7 @@ pub struct Provider {
     /// As people write it.
     pub title: String,
     pub category: String,
-    /// The definition's name and version: `stripe@1`.
+    /// The definition's name and version: `acme@1`.
     pub contract: Arc<str>,
     /// What the definition was written from, and when it was last held against that.
     pub source: String,
