@@ -53,8 +53,11 @@ pub(super) fn looks_like_form(body: &[u8]) -> bool {
 pub(super) fn open<'r>(takes: &Takes, body: &'r [u8]) -> Result<Opened<'r>, BodyError> {
     let whole =
         std::str::from_utf8(body).map_err(|e| BodyError::NotUtf8 { at: e.valid_up_to() })?;
-    if takes.form && (!takes.json || looks_like_form(body)) {
-        return open_form(takes, whole);
+    if takes.form
+        && (!takes.json || looks_like_form(body))
+        && let Some(form) = open_form(takes, whole)?
+    {
+        return Ok(Opened::Converted(form));
     }
     let text = whole.strip_prefix('\u{feff}').unwrap_or(whole);
     let text = text.trim_matches([' ', '\t', '\r', '\n']);
@@ -64,15 +67,18 @@ pub(super) fn open<'r>(takes: &Takes, body: &'r [u8]) -> Result<Opened<'r>, Body
     Ok(Opened::Json { text, from: offset(whole, text) })
 }
 
-fn open_form<'r>(takes: &Takes, text: &str) -> Result<Opened<'r>, BodyError> {
+/// A form as JSON; `None` if it lacks the field that it must have.
+fn open_form(takes: &Takes, text: &str) -> Result<Option<String>, BodyError> {
     let text = text.trim_end_matches(['\r', '\n']);
     let fields = || form_urlencoded::parse(text.as_bytes());
     let json = takes.form_json.as_ref().and_then(|name| fields().find(|(n, _)| n == name));
-    let Some((_, json)) = json else { return Ok(Opened::Converted(as_object(fields()))) };
+    let Some((_, json)) = json else {
+        return Ok((!takes.form_json_only).then(|| as_object(fields())));
+    };
     if is_too_deep(&json) {
         return Err(BodyError::TooDeep);
     }
-    Ok(Opened::Converted(json.trim().to_owned()))
+    Ok(Some(json.trim().to_owned()))
 }
 
 /// A form's fields as a JSON object, in the order of their first appearance. Keys stay flat
@@ -123,7 +129,13 @@ mod tests {
     use super::*;
 
     fn takes(json: bool, form: bool, form_json: Option<&str>) -> Takes {
-        Takes { json, ndjson: false, form, form_json: form_json.map(str::to_owned) }
+        Takes {
+            json,
+            ndjson: false,
+            form,
+            form_json: form_json.map(str::to_owned),
+            form_json_only: false,
+        }
     }
 
     #[test]

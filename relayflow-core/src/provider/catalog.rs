@@ -136,7 +136,7 @@ pub struct Provider {
     /// As people write it.
     pub title: String,
     pub category: String,
-    /// The definition's name and version: `stripe@1`.
+    /// The definition's name and version: `acme@1`.
     pub contract: Arc<str>,
     /// What the definition was written from, and when it was last held against that.
     pub source: String,
@@ -207,8 +207,11 @@ impl Provider {
             is_warning: false,
         };
         let whole = |message| definition::Flaw { span: 0..0, message };
-        let filled =
-            definition::fill_in(text, None).map_err(|m| vec![diagnostic(text, whole(m))])?;
+        let filled = definition::fill_in(text, None).map_err(|message| {
+            let start = text.find(definition::PLACEHOLDER).unwrap_or(0);
+            let length = text[start..].find('}').map_or(0, |end| end + 1);
+            vec![diagnostic(text, definition::Flaw { span: start..start + length, message })]
+        })?;
         let file: Definition =
             definition::read(&filled).map_err(|flaw| vec![diagnostic(&filled, flaw)])?;
         let rules = Rules::new(&file).map_err(|flaws| {

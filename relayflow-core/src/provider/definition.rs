@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer, StrDeserializer};
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use toml::Spanned;
+
+use super::written::{OneOrMany, SpannedOrDefault, Texts};
 
 /// A provider file.
 #[derive(Debug, Clone, Deserialize)]
@@ -85,6 +86,9 @@ pub struct Body {
     pub formats: Vec<Format>,
     /// A form's field that holds the JSON, if the form has it.
     pub form_json: Option<String>,
+    /// A form without that field is not taken for one.
+    #[serde(default)]
+    pub form_json_only: bool,
 }
 
 /// `multipart` and `xml` will stand here.
@@ -330,7 +334,7 @@ pub struct When {
 pub struct Split {
     /// Pointers with `*` for every element: `/*`, `/events/*`, `/entry/*/changes/*`.
     #[serde(default)]
-    pub at: Spanned2<Texts>,
+    pub at: SpannedOrDefault<Texts>,
     /// What a body is that has none of these arrays.
     #[serde(default)]
     pub otherwise: Otherwise,
@@ -451,86 +455,6 @@ pub struct Reply {
     pub body: Option<String>,
 }
 
-/// One text or a list of them. Empty ones (of settings that were left out) are not kept.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Texts(pub Vec<String>);
-
-/// `Spanned` with a default for a field that is left out.
-#[derive(Debug, Clone)]
-pub struct Spanned2<T>(pub Spanned<T>);
-
-impl<T: Default> Default for Spanned2<T> {
-    fn default() -> Self {
-        Self(Spanned::new(0..0, T::default()))
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Spanned2<T> {
-    fn deserialize<D: Deserializer<'de>>(toml: D) -> Result<Self, D::Error> {
-        Spanned::deserialize(toml).map(Self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Texts {
-    fn deserialize<D: Deserializer<'de>>(toml: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Texts;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text or a list of texts")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Texts, E> {
-                Ok(Texts(Some(text.to_owned()).filter(|t| !t.is_empty()).into_iter().collect()))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Texts, A::Error> {
-                let mut texts = Vec::new();
-                while let Some(text) = seq.next_element::<String>()? {
-                    if !text.is_empty() {
-                        texts.push(text);
-                    }
-                }
-                Ok(Texts(texts))
-            }
-        }
-        toml.deserialize_any(Reader)
-    }
-}
-
-/// One table or a list of them.
-#[derive(Debug, Clone)]
-pub struct OneOrMany<T>(pub Vec<T>);
-
-impl<T> Default for OneOrMany<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
-    fn deserialize<D: Deserializer<'de>>(toml: D) -> Result<Self, D::Error> {
-        struct Reader<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Reader<T> {
-            type Value = OneOrMany<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a table or a list of tables")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                Ok(OneOrMany(vec![T::deserialize(MapAccessDeserializer::new(map))?]))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(seq)).map(OneOrMany)
-            }
-        }
-        toml.deserialize_any(Reader(PhantomData))
-    }
-}
-
 impl<'de> Deserialize<'de> for AttributeSource {
     fn deserialize<D: Deserializer<'de>>(toml: D) -> Result<Self, D::Error> {
         struct Reader;
@@ -614,11 +538,14 @@ pub(super) fn fill_in(
             out = out.replace(&placeholder, &escaped(value));
         }
     }
-    match out.split_once("{setting:").and_then(|(_, rest)| rest.split_once('}')) {
+    match out.split_once(PLACEHOLDER).and_then(|(_, rest)| rest.split_once('}')) {
         Some((unknown, _)) => Err(format!("`{{setting:{unknown}}}` is not declared in `settings`")),
         None => Ok(out),
     }
 }
+
+/// What a setting's place in a file begins with.
+pub(super) const PLACEHOLDER: &str = "{setting:";
 
 /// `value` as it stands inside a basic TOML string.
 fn escaped(value: &str) -> String {

@@ -10,20 +10,15 @@ use super::way::SignaturePlace;
 use crate::request::Request;
 
 /// Kept beside what definitions read: what helps to understand a request, and to trace it.
-const ALWAYS: [&str; 13] = [
+const ALWAYS: [&str; 8] = [
     "host",
     "content-type",
-    "content-length",
     "user-agent",
-    "date",
     "traceparent",
     "tracestate",
     "x-correlation-id",
     "x-request-id",
-    "request-id",
     "idempotency-key",
-    "retry-after",
-    "x-forwarded-for",
 ];
 
 /// Never kept as they are, whoever reads them.

@@ -15,7 +15,7 @@ use crate::secret::Secret;
 /// One secret, ready for use by one way to sign.
 #[derive(Clone)]
 pub(super) enum Key {
-    Mac(MacKey),
+    Mac(Box<MacKey>),
     /// Hashed together with what is signed.
     Hashed(Secret),
     Ed25519(Box<ed25519_dalek::VerifyingKey>),
@@ -52,7 +52,7 @@ impl Key {
             if key.is_empty() {
                 return Err("it is empty once decoded".to_owned());
             }
-            Ok(new(&key).map(Self::Mac))
+            Ok(new(&key).map(|key| Self::Mac(Box::new(key))))
         };
         match scheme {
             Scheme::HmacSha1 => mac(|k| Hmac::new_from_slice(k).ok().map(MacKey::Sha1)),

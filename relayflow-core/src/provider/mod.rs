@@ -17,10 +17,13 @@ pub mod verify;
 mod body;
 mod extract;
 mod key;
+mod message;
 mod rules;
+mod shake;
 mod template;
 mod value;
 mod way;
+mod written;
 
 pub use catalog::{Catalog, Provider, Sample};
 pub use keep::{keep_headers, keep_target};
@@ -31,4 +34,10 @@ pub use split::{RawEvent, SplitError, split};
 pub use verify::{Verified, VerifyError, verify, verify_kept};
 
 #[cfg(test)]
+mod cases;
+#[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod formats;
+#[cfg(test)]
+mod properties;

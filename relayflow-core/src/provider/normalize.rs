@@ -286,3 +286,136 @@ impl<'v> View<'v> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::fixtures::{at, request, source_with};
+    use crate::provider::sign::{key_pair, sign_for};
+    use crate::provider::{Catalog, SplitError, split, verify};
+    use crate::secret::Secret;
+
+    const NOW: i64 = 1_700_000_000;
+
+    /// A source with its key.
+    fn pair(provider: &str, settings: &[(&str, &str)]) -> (Source, Secret) {
+        let catalog = Catalog::built_in();
+        let keys = key_pair(catalog.get(provider).unwrap(), [4; 32]);
+        (source_with(&catalog, provider, vec![keys.verifying], settings), keys.signing)
+    }
+
+    fn signed(source: &Source, key: &Secret, headers: &[(&str, &str)], body: &[u8]) -> Request {
+        let url = source.public_url.clone().unwrap();
+        let mut signed = sign_for(source, key, "t", body.to_vec(), &url, at(NOW)).unwrap();
+        signed.headers.retain(|(name, _)| !headers.iter().any(|(n, _)| n == name));
+        signed.headers.extend(headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())));
+        request(signed, at(NOW))
+    }
+
+    fn events(source: &Source, request: &Request) -> Result<Vec<IntegrationEvent>, NormalizeError> {
+        let verified = verify(source, request, at(NOW)).unwrap();
+        let raws = split(source, &verified).unwrap();
+        raws.into_iter().map(|raw| normalize(source, &verified, raw, EventId::next())).collect()
+    }
+
+    #[test]
+    fn an_id_that_is_not_signed_leaves_the_digest_of_what_is() {
+        let (source, key) = pair("github", &[]);
+        let event = |delivery: &str, body: &[u8]| {
+            let headers = [("x-github-delivery", delivery), ("x-github-event", "push")];
+            events(&source, &signed(&source, &key, &headers, body)).unwrap().remove(0)
+        };
+        let (first, second) = (event("1", b"{\"a\":1}"), event("2", b"{\"a\":1}"));
+        assert_eq!((first.external_id.as_str(), second.external_id.as_str()), ("1", "2"));
+        assert_eq!(first.signed_digest, Some(sha256(&[b"{\"a\":1}"])));
+        assert_eq!(first.signed_digest, second.signed_digest);
+        assert_ne!(first.signed_digest, event("3", b"{\"a\":2}").signed_digest);
+
+        let (source, key) = pair("standard-webhooks", &[]);
+        let event =
+            events(&source, &signed(&source, &key, &[], b"{\"type\":\"t\"}")).unwrap().remove(0);
+        assert_eq!(event.signed_digest, None);
+    }
+
+    #[test]
+    fn without_an_id_the_bytes_are_the_id_unless_equal_bytes_are_separate() {
+        let (mut source, key) = pair("generic", &[("split", "/*")]);
+        let asked = signed(&source, &key, &[], b"[{\"a\":1},{\"a\":1}]");
+        let ids = |source: &Source, request: &Request| -> Vec<String> {
+            let events = events(source, request).unwrap();
+            assert!(events.iter().all(|e| e.id_is_derived));
+            events.into_iter().map(|e| e.external_id).collect()
+        };
+        let digest = format!("sha256:{}", hex::encode(sha256(&[b"{\"a\":1}"])));
+        assert_eq!(ids(&source, &asked), [digest.clone(), digest.clone()]);
+
+        source.accept_identical = true;
+        let again = signed(&source, &key, &[], b"[{\"a\":1},{\"a\":1}]");
+        let mut all = ids(&source, &asked);
+        all.extend(ids(&source, &again));
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), 4);
+        assert!(all.iter().all(|id| id.starts_with(&digest)));
+    }
+
+    #[test]
+    fn what_is_read_is_held_to_its_limits() {
+        let (source, key) = pair("stripe", &[]);
+        let error = |id: &str, event_type: &str, subject: &str| {
+            let object = serde_json::json!({ "object": { "id": subject } });
+            let body = serde_json::json!({ "id": id, "type": event_type, "data": object });
+            let asked = signed(&source, &key, &[], body.to_string().as_bytes());
+            events(&source, &asked).map(drop).map_err(|e| e.to_string())
+        };
+        assert_eq!(error(&"x".repeat(1024), &"y".repeat(256), &"z".repeat(1024)), Ok(()));
+        for (given, part) in [
+            (error(&"x".repeat(1025), "t", "s"), "id has 1025 bytes; at most 1024"),
+            (error("i", &"y".repeat(257), "s"), "type has 257 bytes; at most 256"),
+            (error("i", "t", &"z".repeat(1025)), "subject has 1025 bytes"),
+            (error("i\0", "t", "s"), "id has a control character"),
+            (error("i", "t\n", "s"), "type has a control character"),
+            (error("i", "t", "s\u{9b}31m"), "subject has a control character"),
+            (error("", "t", "s"), "has no id"),
+            (error("i", "", "s"), "has no type"),
+        ] {
+            assert!(given.as_ref().is_err_and(|e| e.contains(part)), "{given:?}");
+        }
+        let odd = signed(&source, &key, &[], br#"{"id":{"a":1},"type":"t"}"#);
+        assert_eq!(events(&source, &odd).unwrap_err(), NormalizeError::NotScalar { what: "id" });
+        let moved =
+            signed(&source, &key, &[], br#"{"id":1,"type":"t","data":{"object":{"id":[]}}}"#);
+        assert_eq!(events(&source, &moved).unwrap()[0].subject, None);
+    }
+
+    #[test]
+    fn the_payload_is_the_very_bytes_of_the_event() {
+        let (source, key) = pair("hubspot", &[]);
+        let body =
+            b"\xef\xbb\xbf[ {\"eventId\":1,\"objectId\":9007199254740993} ,\n {\"eventId\":2}]\r\n";
+        let asked = signed(&source, &key, &[], body);
+        let verified = verify(&source, &asked, at(NOW)).unwrap();
+        let texts: Vec<_> = split(&source, &verified)
+            .unwrap()
+            .into_iter()
+            .map(|raw| payload(&source, &verified, raw.element.text))
+            .collect();
+        assert_eq!(texts[0].json(), "{\"eventId\":1,\"objectId\":9007199254740993}");
+        assert_eq!(texts[1].json(), "{\"eventId\":2}");
+        assert!(texts.iter().all(|payload| matches!(payload, Payload::Slice { .. })));
+    }
+
+    #[test]
+    fn a_request_holds_ten_thousand_events_and_no_more() {
+        let (source, key) = pair("generic", &[("split", "/events/*")]);
+        let body = |count: usize| {
+            let events: Vec<_> = (0..count).map(|n| format!("{{\"id\":{n}}}")).collect();
+            format!("{{\"events\":[{}]}}", events.join(","))
+        };
+        let asked = signed(&source, &key, &[], body(10_000).as_bytes());
+        assert_eq!(events(&source, &asked).unwrap().len(), 10_000);
+        let asked = signed(&source, &key, &[], body(10_001).as_bytes());
+        let verified = verify(&source, &asked, at(NOW)).unwrap();
+        assert_eq!(split(&source, &verified).unwrap_err(), SplitError::TooMany);
+    }
+}

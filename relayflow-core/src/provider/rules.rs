@@ -9,12 +9,13 @@ use jiff::SignedDuration;
 use toml::Spanned;
 
 use super::definition::{
-    AttributeTable, Definition, Flaw, Format, Handshake, KindRule, Otherwise, Reply, Scheme, Texts,
-    Unit, When,
+    AttributeTable, Definition, Flaw, Format, KindRule, Otherwise, Reply, Scheme, Unit, When,
 };
 use super::extract::{Pointer, Trie};
+use super::shake::Shake;
 use super::template::{self, Atom, Piece, Reading};
 use super::way::Way;
+use super::written::Texts;
 use crate::kind::{AttributeType, Kind, kinds};
 
 /// A definition, compiled.
@@ -46,6 +47,7 @@ pub(super) struct Takes {
     pub(super) ndjson: bool,
     pub(super) form: bool,
     pub(super) form_json: Option<String>,
+    pub(super) form_json_only: bool,
 }
 
 /// Where a value is, once compiled.
@@ -92,35 +94,6 @@ pub(super) struct AttributeOf {
     pub(super) words: BTreeMap<String, String>,
 }
 
-/// A handshake.
-#[derive(Debug)]
-pub(super) struct Shake {
-    pub(super) when: Condition,
-    pub(super) is_signed: bool,
-    pub(super) reads: Trie,
-    pub(super) when_slot: Option<usize>,
-    pub(super) check: Vec<(Vec<Piece<ShakePlace>>, String)>,
-    pub(super) status: u16,
-    pub(super) content_type: Option<String>,
-    pub(super) headers: Vec<(String, Vec<Piece<ShakePlace>>)>,
-    pub(super) answer: Answer,
-}
-
-/// What a handshake's text is made of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum ShakePlace {
-    Plain(Place),
-    /// The place's HMAC under the source's first secret.
-    Hmac(Place),
-}
-
-#[derive(Debug)]
-pub(super) enum Answer {
-    Empty,
-    Text(Vec<Piece<ShakePlace>>),
-    Json(Vec<(String, Vec<Piece<ShakePlace>>)>),
-}
-
 /// A condition on a request.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Condition {
@@ -149,10 +122,10 @@ impl Flaws {
 
 /// Gathers what is read of an event and of what holds it.
 #[derive(Default)]
-struct Reads(Vec<Trie>);
+pub(super) struct Reads(pub(super) Vec<Trie>);
 
 impl Reads {
-    fn place(&mut self, atom: Atom) -> Place {
+    pub(super) fn place(&mut self, atom: Atom) -> Place {
         match atom {
             Atom::Header(name) => Place::Header(name),
             Atom::Query(name) => Place::Query(name),
@@ -165,7 +138,7 @@ impl Reads {
         }
     }
 
-    fn slot(&mut self, pointer: &Pointer) -> usize {
+    pub(super) fn slot(&mut self, pointer: &Pointer) -> usize {
         if self.0.is_empty() {
             self.0.push(Trie::default());
         }
@@ -215,11 +188,16 @@ impl Rules {
             }
         };
         let id = reads.readings(&id_texts, &mut flaws);
-        if id.is_empty() && !id_may_be_derived {
-            flaws.add(id_texts.span(), "`id` names no place; `derived` takes the event's bytes");
+        let names_nothing = id.iter().any(|reading| template::atoms(reading).is_empty());
+        if names_nothing || (id_texts.get_ref().0.is_empty() && !id_may_be_derived) {
+            flaws.add(
+                id_texts.span(),
+                "`id` names no place: wanted a pointer, `header:name`, or `derived` for the \
+                 digest of the event's bytes",
+            );
         }
         let event_type = reads.readings(&file.event.event_type, &mut flaws);
-        if event_type.is_empty() {
+        if file.event.event_type.get_ref().0.is_empty() {
             flaws.add(file.event.event_type.span(), "`type` names no place");
         }
         let subject = match &file.event.subject {
@@ -273,6 +251,7 @@ impl Rules {
                 ndjson: formats.contains(&Format::Ndjson),
                 form: formats.contains(&Format::Form),
                 form_json: file.body.form_json.clone(),
+                form_json_only: file.body.form_json_only,
             },
             paths,
             otherwise: file.split.otherwise,
@@ -469,79 +448,6 @@ impl Condition {
             is: when.is.clone().unwrap_or_default().0,
         })
     }
-}
-
-impl Shake {
-    fn new(file: &Handshake, flaws: &mut Flaws) -> Option<Self> {
-        let when = flaws.note(0..0, Condition::new(&file.when))?;
-        let mut reads = Reads(vec![Trie::default()]);
-        let when_slot = when.pointer.as_ref().map(|pointer| reads.slot(pointer));
-        let check = file
-            .check
-            .iter()
-            .filter_map(|(place, value)| {
-                Some((shake_text(place, &mut reads, flaws)?, value.clone()))
-            })
-            .collect();
-        let headers = file
-            .headers
-            .iter()
-            .filter_map(|(name, text)| {
-                flaws.note(name.span(), template::header(name.get_ref()))?;
-                Some((name.get_ref().clone(), shake_text(text, &mut reads, flaws)?))
-            })
-            .collect();
-        let answer = match (&file.text, &file.json) {
-            (None, None) => Answer::Empty,
-            (Some(text), _) => Answer::Text(shake_text(text, &mut reads, flaws)?),
-            (None, Some(members)) => Answer::Json(
-                members
-                    .iter()
-                    .filter_map(|(name, text)| {
-                        Some((name.clone(), shake_text(text, &mut reads, flaws)?))
-                    })
-                    .collect(),
-            ),
-        };
-        if http::StatusCode::from_u16(file.status).is_err() {
-            flaws.add(0..0, format!("{} is no status", file.status));
-        }
-        Some(Self {
-            when,
-            is_signed: file.signed,
-            reads: reads.0.swap_remove(0),
-            when_slot,
-            check,
-            status: file.status,
-            content_type: file.content_type.clone(),
-            headers,
-            answer,
-        })
-    }
-}
-
-fn shake_text(
-    text: &Spanned<String>,
-    reads: &mut Reads,
-    flaws: &mut Flaws,
-) -> Option<Vec<Piece<ShakePlace>>> {
-    let pieces = template::pieces(text.get_ref(), |atom| {
-        let (is_hmac, place) = match atom.strip_prefix("hmac:") {
-            Some(place) => (true, place),
-            None => (false, atom),
-        };
-        match Atom::parse(place)? {
-            Atom::Pointer { up, .. } if 0 < up => {
-                Err(format!("`{place}`: nothing holds a request"))
-            }
-            atom => Ok((is_hmac, atom)),
-        }
-    });
-    let pieces = flaws.note(text.span(), pieces)?;
-    Some(map(pieces, &mut |(is_hmac, atom)| {
-        let place = reads.place(atom);
-        if is_hmac { ShakePlace::Hmac(place) } else { ShakePlace::Plain(place) }
-    }))
 }
 
 /// `5m`, or `off`.

@@ -64,8 +64,6 @@ pub enum SourceError {
     NeedsNoSecret { provider: String },
     #[error("{0}")]
     Setting(String),
-    #[error("`{provider}` signs the URL that it calls: set `public_url` here or under `[ingest]`")]
-    NoPublicUrl { provider: String },
 }
 
 fn suggestion(names: &[String]) -> String {
@@ -105,8 +103,12 @@ impl Source {
             let base = ingest_public_url?.trim_end_matches('/');
             Some(format!("{base}/in/{}", config.name))
         });
+        let mut warnings = warnings(config);
         if public_url.is_none() && rules.ways.iter().any(super::way::Way::signs_url) {
-            return Err(SourceError::NoPublicUrl { provider: name() });
+            warnings.push(format!(
+                "`{}` signs the URL that it calls: set `public_url` here or under `[ingest]`",
+                provider.name
+            ));
         }
         let scheme = rules.ways.iter().zip(&keys).find(|(_, keys)| !keys.is_empty());
         let scheme = scheme.map_or(Scheme::None, |(way, _)| way.scheme);
@@ -117,7 +119,7 @@ impl Source {
             accept_identical: config.accept_identical,
             derived_window: config.derived_window,
             public_url,
-            warnings: warnings(config),
+            warnings,
             tolerance: config.tolerance.map(|tolerance| match tolerance {
                 Tolerance::Off => None,
                 Tolerance::Within(duration) => Some(duration),

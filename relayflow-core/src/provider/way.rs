@@ -108,9 +108,11 @@ impl Way {
                 let body_is_signed = file.digest.is_some();
                 !covers(&signed, body_is_signed, id.as_ref(), timestamp.as_ref(), reading)
             });
-        let signed = super::rules::map(signed, &mut |atom| match atom {
-            SignedAtom::Pointer(pointer) => SignedPlace::Slot(reads.want(&pointer)),
-            other => SignedPlace::Other(other),
+        let signed = super::rules::map(signed, &mut |atom| {
+            if let SignedAtom::Pointer(pointer) = &atom {
+                return SignedPlace::Slot(reads.want(pointer));
+            }
+            SignedPlace::Other(atom)
         });
         let given = file.tolerance.as_ref().map(|t| flaws.note(t.span(), tolerance(t.get_ref())));
         let when = match &file.when {
@@ -181,22 +183,18 @@ fn check_fields(file: &Verify, scheme: Scheme, flaws: &mut Flaws) {
         .filter(|p| **p)
         .count();
     let name = scheme.name();
-    match scheme {
-        Scheme::None | Scheme::Basic | Scheme::Bearer if 0 < places => {
-            flaws.add(span.clone(), format!("`{name}` needs no `header`, `pointer` or `query`"));
+    if matches!(scheme, Scheme::None | Scheme::Basic | Scheme::Bearer) {
+        if 0 < places {
+            let message = format!("`{name}` needs no `header`, `pointer` or `query`");
+            flaws.add(span.clone(), message);
         }
-        Scheme::None | Scheme::Basic | Scheme::Bearer => {}
-        _ if places != 1 => flaws.add(
-            span.clone(),
-            format!(
-                "`{name}` needs one of `header`, `pointer` and `query`: where the signature is"
-            ),
-        ),
-        Scheme::Token => {}
-        _ if file.query.is_some() => {
-            flaws.add(span.clone(), format!("`{name}`: only a token can be in a `query`"));
-        }
-        _ => {}
+    } else if places != 1 {
+        let message = format!(
+            "`{name}` needs one of `header`, `pointer` and `query`: where the signature is"
+        );
+        flaws.add(span.clone(), message);
+    } else if scheme != Scheme::Token && file.query.is_some() {
+        flaws.add(span.clone(), format!("`{name}`: only a token can be in a `query`"));
     }
     if (scheme.is_shared() || scheme == Scheme::None)
         && (file.signed.is_some() || file.timestamp.is_some() || file.parts.is_some())

@@ -1,0 +1,110 @@
+//! Handshakes, compiled.
+
+use toml::Spanned;
+
+use super::definition::Handshake;
+use super::extract::Trie;
+use super::rules::{Condition, Flaws, Place, Reads, map};
+use super::template::{self, Atom, Piece};
+
+/// A handshake.
+#[derive(Debug)]
+pub(super) struct Shake {
+    pub(super) when: Condition,
+    pub(super) is_signed: bool,
+    pub(super) reads: Trie,
+    pub(super) when_slot: Option<usize>,
+    pub(super) check: Vec<(Vec<Piece<ShakePlace>>, String)>,
+    pub(super) status: u16,
+    pub(super) content_type: Option<String>,
+    pub(super) headers: Vec<(String, Vec<Piece<ShakePlace>>)>,
+    pub(super) answer: Answer,
+}
+
+/// What a handshake's text is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum ShakePlace {
+    Plain(Place),
+    /// The place's HMAC under the source's first secret.
+    Hmac(Place),
+}
+
+#[derive(Debug)]
+pub(super) enum Answer {
+    Empty,
+    Text(Vec<Piece<ShakePlace>>),
+    Json(Vec<(String, Vec<Piece<ShakePlace>>)>),
+}
+
+impl Shake {
+    pub(super) fn new(file: &Handshake, flaws: &mut Flaws) -> Option<Self> {
+        let when = flaws.note(0..0, Condition::new(&file.when))?;
+        let mut reads = Reads(vec![Trie::default()]);
+        let when_slot = when.pointer.as_ref().map(|pointer| reads.slot(pointer));
+        let check = file
+            .check
+            .iter()
+            .filter_map(|(place, value)| {
+                Some((shake_text(place, &mut reads, flaws)?, value.clone()))
+            })
+            .collect();
+        let headers = file
+            .headers
+            .iter()
+            .filter_map(|(name, text)| {
+                flaws.note(name.span(), template::header(name.get_ref()))?;
+                Some((name.get_ref().clone(), shake_text(text, &mut reads, flaws)?))
+            })
+            .collect();
+        let answer = match (&file.text, &file.json) {
+            (None, None) => Answer::Empty,
+            (Some(text), _) => Answer::Text(shake_text(text, &mut reads, flaws)?),
+            (None, Some(members)) => Answer::Json(
+                members
+                    .iter()
+                    .filter_map(|(name, text)| {
+                        Some((name.clone(), shake_text(text, &mut reads, flaws)?))
+                    })
+                    .collect(),
+            ),
+        };
+        if http::StatusCode::from_u16(file.status).is_err() {
+            flaws.add(0..0, format!("{} is no status", file.status));
+        }
+        Some(Self {
+            when,
+            is_signed: file.signed,
+            reads: reads.0.swap_remove(0),
+            when_slot,
+            check,
+            status: file.status,
+            content_type: file.content_type.clone(),
+            headers,
+            answer,
+        })
+    }
+}
+
+fn shake_text(
+    text: &Spanned<String>,
+    reads: &mut Reads,
+    flaws: &mut Flaws,
+) -> Option<Vec<Piece<ShakePlace>>> {
+    let pieces = template::pieces(text.get_ref(), |atom| {
+        let (is_hmac, place) = match atom.strip_prefix("hmac:") {
+            Some(place) => (true, place),
+            None => (false, atom),
+        };
+        match Atom::parse(place)? {
+            Atom::Pointer { up, .. } if 0 < up => {
+                Err(format!("`{place}`: nothing holds a request"))
+            }
+            atom @ (Atom::Pointer { .. } | Atom::Header(_) | Atom::Query(_)) => Ok((is_hmac, atom)),
+        }
+    });
+    let pieces = flaws.note(text.span(), pieces)?;
+    Some(map(pieces, &mut |(is_hmac, atom)| {
+        let place = reads.place(atom);
+        if is_hmac { ShakePlace::Hmac(place) } else { ShakePlace::Plain(place) }
+    }))
+}
