@@ -316,7 +316,7 @@ fn read(source: &Source, verified: &Verified<'_>) -> Read {
     for one in raw {
         let number = one.number();
         match provider::normalize(source, verified, one, EventId::next()) {
-            Ok(event) => events.push(as_configured(source, verified.request(), event, number)),
+            Ok(event) => events.push(event),
             Err(error) => match &mut unreadable {
                 Some((count, _)) => *count += 1,
                 None => {
@@ -331,23 +331,6 @@ fn read(source: &Source, verified: &Verified<'_>) -> Read {
         if count == 1 { first } else { format!("{first} (and {} more)", count - 1) }
     });
     Read { events, unreadable }
-}
-
-/// Where equal bytes are separate events, a derived id is this request's own.
-fn as_configured(
-    source: &Source,
-    request: &Request,
-    mut event: IntegrationEvent,
-    number: Option<usize>,
-) -> IntegrationEvent {
-    if source.accept_identical {
-        event.signed_digest = None;
-        if event.id_is_derived {
-            let place = number.map_or(String::new(), |n| format!(".{n}"));
-            event.external_id = format!("{}@{}{place}", event.external_id, request.id);
-        }
-    }
-    event
 }
 
 /// An error and what led to it, as one line.

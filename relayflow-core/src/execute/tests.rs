@@ -118,7 +118,11 @@ fn current(address: &str) -> Arc<Current> {
     let steps = vec![Arc::new(step)];
     let workflow = Workflow { name: "dunning".into(), on: Vec::new(), when: None, steps };
     let workflows = Arc::new(Workflows::new(vec![Arc::new(workflow)]));
-    Arc::new(Current::new(InForce { workflows }))
+    Arc::new(Current::new(InForce {
+        catalog: Arc::new(crate::provider::Catalog::built_in()),
+        sources: std::collections::HashMap::new(),
+        workflows,
+    }))
 }
 
 fn request(event: IntegrationEvent, task: NewTask) -> NewRequest {
