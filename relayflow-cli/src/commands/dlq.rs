@@ -94,7 +94,7 @@ async fn discard(app: &App, args: &DiscardArgs) -> Done {
         items: 1,
         is_single: true,
         needs_reason: true,
-        command: "relayflow dlq discard".to_owned(),
+        command: format!("relayflow dlq discard {}", args.select.terms.join(" ")),
     };
     let reason = args.act.reason.clone().unwrap_or_default();
     if let Some([id]) = selection.ids.as_deref()

@@ -132,30 +132,38 @@ pub(crate) fn about(entry: &TimelineEntry) -> String {
     }
     let mut details: Vec<_> = entry.detail.iter().collect();
     details.sort_by_key(|(key, _)| place(key));
-    parts.extend(details.into_iter().filter_map(|(key, value)| said(key, value)));
+    parts.extend(details.into_iter().filter_map(|(key, value)| said(key, value, &entry.at)));
     text::line(&parts.join("  ")).into_owned()
 }
 
 /// Where a detail stands: what people look for first, first.
 fn place(key: &str) -> usize {
-    ["target", "scheme", "http_status", "status", "error", "reason", "latency_ms"]
+    ["target", "scheme", "http_status", "status", "latency_us", "latency_ms", "error", "reason"]
         .iter()
         .position(|known| *known == key)
         .unwrap_or(usize::MAX)
 }
 
-/// One detail as people read it.
-fn said(key: &str, value: &Value) -> Option<String> {
+/// One detail as people read it, of an entry that is from `at`.
+fn said(key: &str, value: &Value, at: &str) -> Option<String> {
     let shown = match value {
-        Value::Null => return None,
+        // What is not so goes without saying.
+        Value::Null | Value::Bool(false) => return None,
+        Value::Bool(true) => return Some(key.replace('_', " ")),
         Value::String(text) => text.clone(),
-        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+        Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
     };
     Some(match key {
         "error" | "scheme" | "target" | "reason" | "detail" | "message" => shown,
         "http_status" | "status" => shown,
+        // The entry's own time says it well enough.
+        "started_us" | "started_at" => return None,
         "latency_ms" | "took_ms" => value.as_f64().map_or(shown, time::millis),
-        "due_at" => format!("next at {shown}"),
+        "latency_us" => value.as_f64().map_or(shown, |us| time::millis(us / 1000.0)),
+        "due_at" => match time::between_ms(at, &shown) {
+            Some(ms) => format!("next in {}", shown_ms(ms)),
+            None => format!("next at {shown}"),
+        },
         "skew_ms" => {
             format!("skew {}", value.as_f64().map_or(shown, |ms| format!("{:.0} s", ms / 1000.0)))
         }
@@ -210,7 +218,12 @@ pub(crate) mod tests {
                     "detail": {"http_status": 200, "latency_ms": 12.25},
                 }),
             ),
-            entry("2026-11-23T14:03:13.000000Z", "dead", json!({"detail": {"error": "\u{1b}[2J"}})),
+            entry(
+                "2026-11-23T14:03:13.000000Z",
+                "dead",
+                json!({"detail": {"error": "\u{1b}[2J", "started_us": 7, "exhausted": true, "late": false,
+                "latency_us": 1500, "due_at": "2026-11-23T14:03:13.250000Z"}}),
+            ),
         ];
         let style = Style { color: false, marks: false, ascii: false };
         let lines: Vec<_> = entries.iter().map(|e| line(style, e, Some(&entries[0].at))).collect();
@@ -219,7 +232,7 @@ pub(crate) mod tests {
          +1 ms    verified    stripe hmac-sha256  skew 0 s
          +2 ms    committed   2 tasks
          +131 ms  ok          crm/upsert  api.hubspot.com  attempt 1  200  12 ms
-         +2000 ms dead        ␛[2J
+         +2000 ms dead        1.5 ms  ␛[2J  next in 250 ms  exhausted
         ");
     }
 }

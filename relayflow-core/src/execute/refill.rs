@@ -31,9 +31,14 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
                 look_at = look_at.min(looked_at + LOOK_EVERY);
             }
             () = shared.lanes.hunger.notified() => {
-                if let Err(error) = feed(&shared).await {
-                    tracing::error!(error = %error, "tasks cannot be claimed");
-                    look_at = now() + STORE_WAIT;
+                match feed(&shared).await {
+                    // What comes after them may be due soon: only a look finds out.
+                    Ok(0) => {}
+                    Ok(_) => look_at = look_at.min(looked_at + LOOK_EVERY),
+                    Err(error) => {
+                        tracing::error!(error = %error, "tasks cannot be claimed");
+                        look_at = now() + STORE_WAIT;
+                    }
                 }
             }
             () = tokio::time::sleep_until(look_at.into()) => {
@@ -64,35 +69,40 @@ async fn claim_due(shared: &Arc<Shared>) -> Result<Instant, StoreError> {
             && !wait.is_zero()
         {
             next = next.min(now() + wait);
-        } else if let Some(cell) = shared.lanes.cell(&due.destination) {
-            claim(shared, &cell).await?;
+        } else if let Some(cell) = shared.lanes.cell(&due.destination)
+            && 0 < claim(shared, &cell).await?
+        {
+            // The store names only the first of each destination: the next one may be due soon.
+            next = next.min(now() + LOOK_EVERY);
         }
     }
     Ok(next)
 }
 
-/// Claims for lanes that are known to have more in the store.
-async fn feed(shared: &Arc<Shared>) -> Result<(), StoreError> {
+/// Claims for lanes that are known to have more in the store; how many tasks that brought.
+async fn feed(shared: &Arc<Shared>) -> Result<usize, StoreError> {
+    let mut claimed = 0;
     for cell in shared.lanes.hungry() {
-        claim(shared, &cell).await?;
+        claimed += claim(shared, &cell).await?;
     }
-    Ok(())
+    Ok(claimed)
 }
 
-/// Claims for one lane what it has room for.
-async fn claim(shared: &Arc<Shared>, cell: &Arc<Cell>) -> Result<(), StoreError> {
+/// Claims for one lane what it has room for; how many tasks that brought.
+async fn claim(shared: &Arc<Shared>, cell: &Arc<Cell>) -> Result<usize, StoreError> {
     let mut places = shared.lanes.places(cell, CLAIM_MAX);
     if places.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let wanted = places.len();
     let claimed = shared.store.claim(&cell.name, wanted).await?;
     if claimed.len() < wanted {
         shared.lanes.is_fed(cell);
     }
+    let count = claimed.len();
     for mut leased in claimed {
         leased.slot = places.pop();
         shared.take(leased);
     }
-    Ok(())
+    Ok(count)
 }

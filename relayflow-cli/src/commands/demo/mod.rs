@@ -15,14 +15,14 @@ use relayflow_core::view::Page;
 use relayflow_daemon::{Options, Running, start};
 use tokio::time::{Instant, sleep};
 
-use self::letters::{Letter, Sort, letters};
+use self::letters::{Sort, letters};
 use self::setting::{Setting, Vendor};
 use self::tally::{Line, Records, Tally, table};
 use super::timeline;
 use crate::app::App;
 use crate::backend::{Api, Backend};
 use crate::failure::{Done, Failure, chain};
-use crate::output::style::Tone;
+use crate::output::style::{Style, Tone};
 use crate::output::time::{millis, things};
 use crate::vendor;
 
@@ -144,6 +144,8 @@ async fn play(
 
 /// Posts everything, vendor by vendor.
 async fn send_all(show: &Show<'_>, setting: &Setting, running: &Running) -> Result<Tally, Failure> {
+    let style = show.app.out.style;
+    show.line(&format!("  {}", vendor_head(style)))?;
     let client = vendor::client(PATIENCE)?;
     let mut tally = Tally::default();
     let mut serial = u64::try_from(show.app.now().as_millisecond()).unwrap_or(1);
@@ -162,39 +164,49 @@ async fn send_all(show: &Show<'_>, setting: &Setting, running: &Running) -> Resu
             )
             .await?;
             tally.add(letter.sort, sent.status);
-            answers.push((letter, sent.status));
+            answers.push((letter.sort, sent.status));
         }
-        show.line(&format!("  {}", vendor_line(show, sender, &answers)))?;
+        show.line(&format!("  {}", vendor_line(style, sender, &answers)))?;
     }
     Ok(tally)
 }
 
+/// What stands over the vendors' lines.
+fn vendor_head(style: Style) -> String {
+    let head = format!(
+        "{:18} {:12} {:12} {:9} {:7} {:7} {:9} {}",
+        "SOURCE", "SCHEME", "EVENTS", "REPEATED", "FORGED", "STALE", "UNSIGNED", "UNREADABLE"
+    );
+    style.paint(&head, Tone::Dim)
+}
+
 /// What one vendor sent, and what it was answered.
-fn vendor_line(show: &Show<'_>, vendor: &Vendor, answers: &[(&Letter, u16)]) -> String {
-    let style = show.app.out.style;
-    let mut parts = Vec::new();
-    let taken: u64 = answers
-        .iter()
-        .map(|(letter, _)| match letter.sort {
-            Sort::Good(events) => events,
-            Sort::Repeated(_) | Sort::Forged | Sort::Stale | Sort::Unsigned | Sort::Unreadable => 0,
-        })
-        .sum();
-    let batch = answers.iter().any(|(letter, _)| matches!(letter.sort, Sort::Good(2..)));
-    let what = if batch { " (a batch among them)" } else { "" };
-    let accepted = style.paint(&format!("{} accepted{what}", things(taken, "event")), Tone::Good);
-    for (letter, status) in answers {
-        parts.push(match letter.sort {
-            Sort::Good(_) => continue,
-            Sort::Repeated(_) => style.paint("repeated: known", Tone::Dim),
-            Sort::Forged => format!("forged: {}", style.paint(&status.to_string(), Tone::Warn)),
-            Sort::Stale => format!("stale: {}", style.paint(&status.to_string(), Tone::Warn)),
-            Sort::Unsigned => format!("unsigned: {}", style.paint(&status.to_string(), Tone::Warn)),
-            Sort::Unreadable => style.paint("unreadable: kept as a dead letter", Tone::Bad),
-        });
+fn vendor_line(style: Style, vendor: &Vendor, answers: &[(Sort, u16)]) -> String {
+    let mut taken = 0;
+    let mut is_batch = false;
+    for (sort, _) in answers {
+        if let Sort::Good(events) = sort {
+            taken += events;
+            is_batch |= 1 < *events;
+        }
     }
-    let scheme = text::line(&vendor.source.scheme_label).into_owned();
-    format!("{:18} {scheme:12} {accepted}   {}", vendor.source.name, parts.join("   "))
+    let status_of = |wanted: fn(&Sort) -> bool| {
+        let status = answers.iter().find(|(sort, _)| wanted(sort)).map(|(_, status)| *status);
+        status.map_or_else(|| style.none().to_owned(), |status| status.to_string())
+    };
+    let is_kept = answers.iter().any(|(sort, _)| *sort == Sort::Unreadable);
+    let line = format!(
+        "{:18} {:12} {:12} {:9} {:7} {:7} {:9} {}",
+        vendor.source.name,
+        vendor.source.scheme_label,
+        if is_batch { format!("{taken} (batch)") } else { taken.to_string() },
+        status_of(|sort| matches!(sort, Sort::Repeated(_))),
+        status_of(|sort| *sort == Sort::Forged),
+        status_of(|sort| *sort == Sort::Stale),
+        status_of(|sort| *sort == Sort::Unsigned),
+        if is_kept { "dead letter" } else { style.none() },
+    );
+    text::line(&line).into_owned()
 }
 
 /// Waits until every task has ended, telling how it goes.
