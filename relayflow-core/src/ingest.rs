@@ -128,7 +128,7 @@ impl Ingest {
         }
         let in_force = self.current.get();
         let new = match provider::verify(source, &request, request.received_at) {
-            Err(error) => return Err(self.turn_away(source, &in_force, request, error)),
+            Err(error) => return Err(self.turn_away(source, request, error)),
             Ok(verified) => {
                 if let Some(reply) = provider::challenge(source, &verified) {
                     return Ok(reply);
@@ -144,17 +144,11 @@ impl Ingest {
     }
 
     /// Counts the request, and keeps it for the operator.
-    fn turn_away(
-        &self,
-        source: &Source,
-        in_force: &InForce,
-        request: Request,
-        error: VerifyError,
-    ) -> IngestError {
+    fn turn_away(&self, source: &Source, request: Request, error: VerifyError) -> IngestError {
         let mut detail = error.to_string();
         truncate(&mut detail, DETAIL_BYTES_MAX);
         self.store.reject(NewRejected {
-            headers: provider::keep_headers(source, &in_force.catalog, &request, &self.digest_key),
+            headers: provider::keep_headers(source, &request, &self.digest_key),
             kept_target: provider::keep_target(source, &request, &self.digest_key),
             source: Arc::clone(&source.name),
             provider: Arc::clone(&source.provider.name),
@@ -178,7 +172,7 @@ impl Ingest {
         let headers = if is_kept {
             kept_headers_of(request)
         } else {
-            provider::keep_headers(source, &in_force.catalog, request, &self.digest_key)
+            provider::keep_headers(source, request, &self.digest_key)
         };
         let kept_target = if is_kept {
             request.target.clone()

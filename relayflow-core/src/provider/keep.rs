@@ -1,6 +1,8 @@
 //! What of a request is kept: the headers that matter, and of a credential only a keyed digest
 //! (`guarantees.md`, 10).
 
+use std::collections::HashSet;
+
 use super::catalog::{Catalog, header_names};
 use super::definition::Scheme;
 use super::key::keyed_digest;
@@ -24,27 +26,41 @@ const ALWAYS: [&str; 8] = [
 /// Never kept as they are, whoever reads them.
 const CREDENTIALS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "x-api-key"];
 
+/// What a source keeps of its requests' headers, worked out once.
+#[derive(Debug)]
+pub(super) struct KeptHeaders {
+    /// Kept as they came, names in lower case.
+    wanted: HashSet<String>,
+    /// Kept as digests.
+    tokens: HashSet<String>,
+}
+
+impl KeptHeaders {
+    pub(super) fn new(rules: &Rules, catalog: &Catalog) -> Self {
+        let mut wanted: HashSet<String> = catalog.kept_header_names().clone();
+        wanted.extend(ALWAYS.iter().map(ToString::to_string));
+        wanted.extend(header_names(rules));
+        let mut tokens: HashSet<String> = CREDENTIALS.iter().map(ToString::to_string).collect();
+        tokens.extend(token_headers(rules));
+        tokens.extend(catalog.iter().flat_map(|provider| token_headers(&provider.rules)));
+        Self { wanted, tokens }
+    }
+}
+
 /// The headers to keep, names in lower case. What carries a shared secret is
 /// `digest:<HMAC-SHA256 under digest_key>`.
 #[must_use]
 pub fn keep_headers(
     source: &Source,
-    catalog: &Catalog,
     request: &Request,
     digest_key: &[u8; 32],
 ) -> Vec<(String, String)> {
-    let own = header_names(&source.rules);
-    let mut kept = Vec::new();
+    let mut kept = Vec::with_capacity(request.headers.len());
     for (name, value) in &request.headers {
         let name = name.as_str();
-        if carries_token(&source.rules, catalog, name) {
+        if source.kept.tokens.contains(name) {
             kept.push((name.to_owned(), keyed_digest(digest_key, value.as_bytes())));
-            continue;
-        }
-        let is_wanted = ALWAYS.contains(&name)
-            || catalog.kept_header_names().contains(name)
-            || own.iter().any(|n| n == name);
-        if is_wanted {
+        } else if source.kept.wanted.contains(name) {
             kept.push((name.to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
         }
     }
@@ -80,16 +96,13 @@ pub fn keep_target(source: &Source, request: &Request, digest_key: &[u8; 32]) ->
     format!("{path}?{}", parts.join("&"))
 }
 
-/// Whether some definition, or this source's settings, put a shared secret into this header.
-fn carries_token(rules: &Rules, catalog: &Catalog, name: &str) -> bool {
-    CREDENTIALS.contains(&name)
-        || puts_token(rules, name)
-        || catalog.iter().any(|provider| puts_token(&provider.rules, name))
-}
-
-fn puts_token(rules: &Rules, name: &str) -> bool {
-    rules.ways.iter().filter(|way| way.scheme == Scheme::Token).any(|way| match &way.place {
-        SignaturePlace::Headers(names) => names.iter().any(|n| n.as_str() == name),
-        SignaturePlace::Slot(_) | SignaturePlace::Query(_) | SignaturePlace::Nowhere => false,
-    })
+/// The headers into which these rules' senders put a shared secret.
+fn token_headers(rules: &Rules) -> Vec<String> {
+    let places = rules.ways.iter().filter(|way| way.scheme == Scheme::Token).map(|way| &way.place);
+    places
+        .flat_map(|place| match place {
+            SignaturePlace::Headers(names) => names.iter().map(ToString::to_string).collect(),
+            SignaturePlace::Slot(_) | SignaturePlace::Query(_) | SignaturePlace::Nowhere => vec![],
+        })
+        .collect()
 }

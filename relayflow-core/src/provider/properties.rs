@@ -101,7 +101,7 @@ fn a_kept_request_can_be_verified_again_and_bears_no_secret() {
     for (subject, _, signed) in samples() {
         let source = &subject.source;
         let request = request(signed, at(NOW));
-        let kept = keep_headers(source, &CATALOG, &request, &digest_key);
+        let kept = keep_headers(source, &request, &digest_key);
         let text = format!("{kept:?}{}", keep_target(source, &request, &digest_key));
         let secret = String::from_utf8_lossy(subject.keys.verifying.expose()).into_owned();
         assert!(!text.contains(&secret), "{}", source.provider.name);
@@ -176,7 +176,7 @@ fn a_header_that_is_there_twice_is_refused() {
 /// Goes all the way with whatever this is.
 fn run(source: &Source, request: &Request) {
     let _ = handshake(source, request, at(NOW));
-    let _ = keep_headers(source, &CATALOG, request, &[1; 32]);
+    let _ = keep_headers(source, request, &[1; 32]);
     let _ = keep_target(source, request, &[1; 32]);
     let _ = verify_kept(source, request, at(NOW), &[1; 32]);
     let Ok(verified) = verify(source, request, at(NOW)) else { return };

@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 
 use super::catalog::{Catalog, Provider};
 use super::definition::{self, Scheme};
+use super::keep::KeptHeaders;
 use super::key::{Key, sha256};
 use super::rules::Rules;
 use crate::config::{SourceConfig, Tolerance};
@@ -34,6 +35,7 @@ pub struct Source {
     pub(super) rules: Arc<Rules>,
     /// For each way of the rules, the keys that fit it.
     pub(super) keys: Vec<Vec<Key>>,
+    pub(super) kept: KeptHeaders,
     fingerprints: Vec<String>,
 }
 
@@ -124,6 +126,7 @@ impl Source {
                 Tolerance::Off => None,
                 Tolerance::Within(duration) => Some(duration),
             }),
+            kept: KeptHeaders::new(&rules, catalog),
             rules,
             keys,
             fingerprints: config
