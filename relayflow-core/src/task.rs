@@ -112,6 +112,8 @@ pub struct Task {
     pub lost_starts: u32,
     /// From when `give_up_after` counts: the commit, after a replay the replay.
     pub since: Timestamp,
+    /// Whether other steps may wait for this one's success.
+    pub may_release: bool,
 }
 
 /// How an attempt ended.
@@ -248,6 +250,7 @@ mod tests {
             failures,
             lost_starts,
             since: now(),
+            may_release: true,
         }
     }
 

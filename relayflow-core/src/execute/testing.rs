@@ -24,6 +24,7 @@ pub(super) fn task() -> Task {
         failures: 0,
         lost_starts: 0,
         since: from_micros(1_767_607_200_000_000),
+        may_release: true,
     }
 }
 

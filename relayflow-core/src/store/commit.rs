@@ -535,10 +535,12 @@ fn note_committed(
 /// Gives the tasks that were committed leased to the workers.
 fn hand_over(candidate: &mut Candidate, leased_at: Instant, after: &After) {
     let event_id = candidate.context.event.id;
+    let has_needs = candidate.tasks.iter().any(|t| !t.needs.is_empty());
     for task in &mut candidate.tasks {
         if first_status(task) != TaskStatus::Running {
             continue;
         }
+        let may_release = has_needs;
         let leased = LeasedTask {
             task: Task {
                 id: task.id,
@@ -550,6 +552,7 @@ fn hand_over(candidate: &mut Candidate, leased_at: Instant, after: &After) {
                 failures: 0,
                 lost_starts: 0,
                 since: candidate.context.event.received_at,
+                may_release,
             },
             event: Arc::clone(&candidate.context),
             has_needs: false,

@@ -19,27 +19,26 @@ const SETTLE: &str = "
     update task set status = $1, due_us = $2, failures = failures + $3, lost_starts = $4,
         start_on_record = $5, worker = null, lease_until_us = null, ended_us = $6, reason = $7,
         error = $8, error_id = $9, http_status = $10
-    where id = $11 and attempt = $12 and status = 'running'
-    returning discard";
+    where id = $11 and attempt = $12 and status = 'running'";
 
 impl Job for Settle {
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         let settlement = &self.0;
-        let Some(discard) = update_task(tx, settlement)? else {
+        if !update_task(tx, settlement)? {
             tx.count("settles_late", "", 1);
             return Ok(());
-        };
+        }
         let task = &settlement.task;
         let to = settlement.transition.status();
         write_attempt(tx, settlement)?;
-        let queued = move_event(tx, task.event_id, TaskStatus::Running, to, Some(task.attempt))?;
+        move_event(tx, task.event_id, TaskStatus::Running, to, Some(task.attempt))?;
         count_attempt(tx, settlement, to);
         note(tx, settlement, to)?;
-        if to == TaskStatus::Ok && queued > 0 {
+        if to == TaskStatus::Ok && task.may_release {
             release_dependents(tx, task.event_id, &task.workflow, &task.step)?;
         }
-        if let Some(reason) = discard.filter(|_| to != TaskStatus::Ok) {
-            discard_task(tx, task.id, to, &reason, "operator")?;
+        if to != TaskStatus::Ok {
+            discard_if_wanted(tx, task.id, to)?;
         }
         tx.has_due |= matches!(to, TaskStatus::Queued | TaskStatus::Retrying);
         Ok(())
@@ -52,9 +51,9 @@ impl Job for Settle {
     }
 }
 
-/// `None`: another holds the task by now. Else the reason for which it is to be discarded, if one is
-/// noted.
-fn update_task(tx: &Tx<'_>, settlement: &Settlement) -> Result<Option<Option<String>>, StoreError> {
+/// `false`: another holds the task by now. (No `returning` on this path: SQLite makes a table for it
+/// each time.)
+fn update_task(tx: &Tx<'_>, settlement: &Settlement) -> Result<bool, StoreError> {
     let task = &settlement.task;
     let (due, failed, reason) = match &settlement.transition {
         Transition::Complete => (tx.now_us, 0, None),
@@ -66,7 +65,7 @@ fn update_task(tx: &Tx<'_>, settlement: &Settlement) -> Result<Option<Option<Str
     let is_lost = settlement.status == AttemptStatus::Lost;
     let lost_starts = if is_lost && failed == 1 { task.lost_starts + 1 } else { 0 };
     let error = settlement.error.as_deref();
-    tx.row(
+    let touched = tx.run(
         SETTLE,
         params![
             to.as_str(),
@@ -83,8 +82,19 @@ fn update_task(tx: &Tx<'_>, settlement: &Settlement) -> Result<Option<Option<Str
             task.id.bytes(),
             task.attempt,
         ],
-        |r| r.get(0),
-    )
+    )?;
+    Ok(touched == 1)
+}
+
+/// What an operator asked to discard while it ran is discarded, unless it succeeded.
+fn discard_if_wanted(tx: &mut Tx<'_>, id: TaskId, status: TaskStatus) -> Result<(), StoreError> {
+    let reason = tx.row("select discard from task where id = $1", params![id.bytes()], |r| {
+        r.get::<_, Option<String>>(0)
+    })?;
+    if let Some(reason) = reason.flatten() {
+        discard_task(tx, id, status, &reason, "operator")?;
+    }
+    Ok(())
 }
 
 fn write_attempt(tx: &Tx<'_>, settlement: &Settlement) -> Result<(), StoreError> {
@@ -110,21 +120,21 @@ fn write_attempt(tx: &Tx<'_>, settlement: &Settlement) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Moves one task of an event from one status to another in the event's counts, and says how many of
-/// its tasks are queued now.
+/// Moves one task of an event from one status to another in the event's counts, from which its own
+/// status follows.
 pub(super) fn move_event(
     tx: &mut Tx<'_>,
     event: EventId,
     from: TaskStatus,
     to: TaskStatus,
     attempt: Option<u32>,
-) -> Result<i64, StoreError> {
+) -> Result<(), StoreError> {
     let by = |status| i64::from(to == status) - i64::from(from == status);
-    let queued = tx.row(
+    tx.run(
         "update event set queued = queued + $1, running = running + $2, retrying = retrying + $3,
             ok = ok + $4, dead = dead + $5, discarded = discarded + $6, skipped = skipped + $7,
             attempts = max(attempts, $8)
-         where id = $9 returning queued",
+         where id = $9",
         params![
             by(TaskStatus::Queued),
             by(TaskStatus::Running),
@@ -136,9 +146,8 @@ pub(super) fn move_event(
             attempt.unwrap_or(0),
             event.bytes(),
         ],
-        |r| r.get::<_, i64>(0),
     )?;
-    Ok(queued.unwrap_or(0))
+    Ok(())
 }
 
 fn count_attempt(tx: &mut Tx<'_>, settlement: &Settlement, to: TaskStatus) {

@@ -59,6 +59,7 @@ fn read_task(r: &rusqlite::Row<'_>, destination: &Arc<str>) -> rusqlite::Result<
             failures: r.get(5)?,
             lost_starts: r.get(6)?,
             since: from_micros(r.get(9)?),
+            may_release: true,
         },
         start_on_record: r.get::<_, i64>(7)? != 0,
         check_when: r.get::<_, i64>(8)? != 0,
