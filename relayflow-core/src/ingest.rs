@@ -16,8 +16,9 @@ use crate::provider::{self, Catalog, Reply, Source, Verified, VerifyError};
 use crate::request::Request;
 use crate::route;
 use crate::store::{
-    NewEvent, NewRejected, NewRequest, NewTask, Receipt, RequestRow, Reread, Store, StoreError,
+    NewEvent, NewRejected, NewRequest, Receipt, RequestRow, Reread, Store, StoreError,
 };
+use crate::task::NewTask;
 use crate::workflow::Workflows;
 
 /// The longest story of a rejection that is kept, in bytes.

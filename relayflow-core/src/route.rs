@@ -8,8 +8,7 @@ use serde_json::Map;
 use crate::event::IntegrationEvent;
 use crate::expr::{Bound, ExprError, Scope};
 use crate::id::TaskId;
-use crate::store::NewTask;
-use crate::task::DeadReason;
+use crate::task::{DeadReason, NewTask};
 use crate::workflow::{Action, Step, Workflow, Workflows, destination_of};
 
 /// Where a task waits whose destination could not be told.

@@ -196,6 +196,22 @@ impl Task {
     }
 }
 
+/// A task before it is committed.
+#[derive(Debug)]
+pub struct NewTask {
+    pub id: TaskId,
+    pub workflow: Arc<str>,
+    pub step: Arc<str>,
+    pub destination: Arc<str>,
+    /// Steps of its workflow that must be `ok` first.
+    pub needs: Vec<Arc<str>>,
+    /// An expression that did not evaluate: the task is committed as a dead letter.
+    pub dead: Option<(DeadReason, String)>,
+    /// A place with this daemon's workers: the task is committed leased, and handed over without
+    /// being read back.
+    pub slot: Option<Slot>,
+}
+
 /// A place in a lane of ready tasks, given back when it is dropped.
 #[derive(Debug)]
 pub struct Slot(Arc<AtomicUsize>);

@@ -17,6 +17,7 @@ use crate::store::{
     EventRow, IdTable, Of, Over, QueryError, Selection, Store, StoreError, TaskRow,
 };
 use crate::task::TaskStatus;
+use crate::timeline::What;
 use convert::{counts, dead_request, dead_task};
 pub use trace::trace;
 
@@ -270,6 +271,14 @@ pub async fn timeline(store: &Store, id: &str) -> Result<List<TimelineEntry>, Vi
     };
     let mut entries = store.timeline_of(of, TIMELINE_MAX).await?;
     entries.retain(|e| only.is_none() || e.task_id.is_none() || e.task_id == only);
+    if let (Of::Event(_), Some(request)) = (of, entries.first().and_then(|e| e.request_id)) {
+        // How its request was turned away and taken back is a part of an event's story.
+        let mut of_request = store.timeline_of(Of::Request(request), TIMELINE_MAX).await?;
+        let is_part = |what| matches!(what, What::Rejected | What::Readmitted | What::Replayed);
+        of_request.retain(|e| is_part(e.what));
+        entries.extend(of_request);
+        entries.sort_by_key(|e| e.seq);
+    }
     let mut items = convert::entries(store, &entries).await?;
     if let Of::Request(request) = of {
         items.splice(0..0, convert::request_entries(store, request).await?);

@@ -45,7 +45,7 @@ fn finished(daemon: &Daemon, id: &str) -> Value {
 
 #[test]
 fn a_plan_is_frozen_runs_once_and_says_how_each_item_ended() {
-    let Broken { receiver, daemon, .. } = broken(5);
+    let Broken { receiver, daemon, home: _home } = broken(5);
     let plan = plan(&daemon, "status:dead type:charge");
     assert!(text(&plan["id"]).starts_with("pln_"));
     assert_eq!(plan["items"]["total"], 5);
@@ -88,7 +88,7 @@ fn a_plan_is_frozen_runs_once_and_says_how_each_item_ended() {
 
 #[test]
 fn a_plan_whose_items_changed_is_refused_or_skips_them() {
-    let Broken { receiver, daemon, .. } = broken(2);
+    let Broken { receiver, daemon, home: _home } = broken(2);
     let first = plan(&daemon, "status:dead");
     let second = plan(&daemon, "status:dead");
     mend(&receiver);
@@ -240,7 +240,7 @@ fn a_replay_goes_on_when_the_daemon_is_killed_in_the_middle() {
 
 #[test]
 fn a_running_replay_can_be_paused_resumed_and_cancelled() {
-    let Broken { receiver, daemon, .. } = broken(40);
+    let Broken { receiver, daemon, home: _home } = broken(40);
     mend(&receiver);
     let plan = plan(&daemon, "status:dead");
     let replay = daemon.tell(

@@ -86,7 +86,7 @@ impl Reader<'_> {
         let words = self.require(section, "on", units::texts).unwrap_or_default();
         if words.is_empty() {
             let message = format!("{} is on nothing", section.title());
-            let fix = r#"`on` lists kinds, types as "stripe:charge.failed", or "*""#.to_owned();
+            let fix = r#"`on` lists kinds, types as "provider:type", or "*""#.to_owned();
             self.error(&from, message, Some(fix));
         }
         words.iter().filter_map(|word| self.on_one(word, &from, catalog)).collect()

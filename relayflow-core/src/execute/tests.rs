@@ -12,8 +12,8 @@ use crate::expr::{Escape, Template};
 use crate::id::{TaskId, WorkerId};
 use crate::ingest::InForce;
 use crate::request::Request;
-use crate::store::{NewEvent, NewRequest, NewTask, OpenOptions};
-use crate::task::TaskStatus;
+use crate::store::{NewEvent, NewRequest, OpenOptions};
+use crate::task::{NewTask, TaskStatus};
 use crate::workflow::{Action, HttpAction, Step, Workflow, Workflows};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";

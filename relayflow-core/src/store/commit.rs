@@ -2,6 +2,7 @@
 //! by a unique index, never by looking first.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Instant;
 
 use jiff::SignedDuration;
@@ -37,6 +38,8 @@ pub(super) struct Commit {
     skew_ms: Option<i64>,
     unreadable: Option<String>,
     reread: Option<Reread>,
+    /// Set by `run`: the status of a request that is read again.
+    was: String,
     events: Vec<Candidate>,
     reply: oneshot::Sender<Result<Receipt, StoreError>>,
 }
@@ -66,6 +69,7 @@ impl Commit {
             skew_ms: new.skew_ms,
             unreadable: new.unreadable,
             reread: new.reread,
+            was: String::new(),
             events,
             reply,
         };
@@ -105,6 +109,9 @@ impl Candidate {
 
 impl Job for Commit {
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        if let Some(reread) = &self.reread {
+            self.was = self.note_reread(tx, reread)?;
+        }
         let place = if self.reread.is_some() { events_before(tx, self.request.id)? } else { 0 };
         let mut taken = place;
         for i in 0..self.events.len() {
@@ -175,7 +182,7 @@ impl Commit {
                 )?;
                 tx.count("requests", "", 1);
             }
-            Some(reread) => self.update_request(tx, reread, taken, first)?,
+            Some(_) => self.update_request(tx, taken, first)?,
         }
         if let Some(why) = &self.unreadable {
             tx.count("dead_requests", "", 1);
@@ -191,14 +198,9 @@ impl Commit {
         Ok(())
     }
 
-    /// A kept request was read again: what it is now follows from this reading.
-    fn update_request(
-        &self,
-        tx: &mut Tx<'_>,
-        reread: &Reread,
-        taken: i64,
-        first: Option<EventId>,
-    ) -> Result<(), StoreError> {
+    /// A kept request is read again: who wanted it and why stands before what comes of it. Answers
+    /// the status that it had.
+    fn note_reread(&self, tx: &mut Tx<'_>, reread: &Reread) -> Result<String, StoreError> {
         let id = self.request.id.bytes();
         let was = tx
             .row("select status from request where id = $1", params![id], |r| {
@@ -212,6 +214,29 @@ impl Commit {
                 wanted: "rejected or dead".to_owned(),
             });
         }
+        timeline::append(
+            tx,
+            &Row {
+                request_id: Some(self.request.id),
+                replay_id: reread.replay_id,
+                detail: Some(timeline::detail(&[
+                    ("who", reread.who.as_str().into()),
+                    ("reason", reread.reason.as_deref().into()),
+                    ("was", was.as_str().into()),
+                ])),
+                ..Row::new(if was == "rejected" { What::Readmitted } else { What::Replayed })
+            },
+        )?;
+        Ok(was)
+    }
+
+    /// What a request that was read again is now follows from this reading.
+    fn update_request(
+        &self,
+        tx: &mut Tx<'_>,
+        taken: i64,
+        first: Option<EventId>,
+    ) -> Result<(), StoreError> {
         let is_dead = self.unreadable.is_some();
         tx.run(
             "update request set status = $1, events = $2, first_event_id = coalesce(first_event_id, $3),
@@ -226,10 +251,10 @@ impl Commit {
                 is_dead.then_some("unreadable"),
                 self.unreadable,
                 is_dead.then_some(tx.now_us),
-                id,
+                self.request.id.bytes(),
             ],
         )?;
-        match was.as_str() {
+        match self.was.as_str() {
             "rejected" => {
                 tx.count("requests", "", 1);
                 leave_ring(tx, &self.source, bytes_of(&self.request));
@@ -237,20 +262,7 @@ impl Commit {
             "dead" => tx.count("dead_requests", "", -1),
             _ => {}
         }
-        timeline::append(
-            tx,
-            &Row {
-                request_id: Some(self.request.id),
-                replay_id: reread.replay_id,
-                detail: Some(timeline::detail(&[
-                    ("who", reread.who.as_str().into()),
-                    ("reason", reread.reason.as_deref().into()),
-                    ("was", was.as_str().into()),
-                    ("status", self.status().into()),
-                ])),
-                ..Row::new(if was == "rejected" { What::Readmitted } else { What::Replayed })
-            },
-        )
+        Ok(())
     }
 }
 
@@ -617,16 +629,43 @@ fn insert_request(tx: &mut Tx<'_>, row: &RequestRow<'_>) -> Result<(), StoreErro
     Ok(())
 }
 
+/// Rejected requests that no commit has counted yet.
+#[derive(Debug, Default)]
+pub(super) struct Uncounted {
+    count: AtomicI64,
+    /// Whether a job that will count them is on its way.
+    is_underway: AtomicBool,
+}
+
+impl Uncounted {
+    /// One more; with the job that counts it, unless one is on its way.
+    pub(super) fn add(self: &Arc<Self>) -> Option<CountRejected> {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        let is_underway = self.is_underway.swap(true, Ordering::SeqCst);
+        (!is_underway).then(|| CountRejected { all: Arc::clone(self), taken: 0 })
+    }
+}
+
 /// Rejected requests are always counted; kept they are when the writer has time.
-pub(super) struct CountRejected(pub(super) i64);
+pub(super) struct CountRejected {
+    all: Arc<Uncounted>,
+    taken: i64,
+}
 
 impl Job for CountRejected {
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
-        tx.count("rejected", "", self.0);
+        self.all.is_underway.store(false, Ordering::SeqCst);
+        self.taken += self.all.count.swap(0, Ordering::SeqCst);
+        tx.count("rejected", "", self.taken);
         Ok(())
     }
 
-    fn finish(self: Box<Self>, _: Result<(), StoreError>, _: &After) {}
+    fn finish(self: Box<Self>, written: Result<(), StoreError>, _: &After) {
+        if written.is_err() {
+            // The next one counts them too.
+            self.all.count.fetch_add(self.taken, Ordering::SeqCst);
+        }
+    }
 
     fn is_urgent(&self) -> bool {
         false

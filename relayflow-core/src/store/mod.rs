@@ -38,9 +38,9 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
 use crate::event::IntegrationEvent;
-use crate::id::{EventId, RequestId, TaskId, WorkerId};
+use crate::id::{EventId, RequestId, WorkerId};
 use crate::request::Request;
-use crate::task::{AttemptStatus, DeadReason, Slot, Task, Transition};
+use crate::task::{AttemptStatus, NewTask, Slot, Task, Transition};
 
 /// A verified request with what was read from it, to be committed whole.
 #[derive(Debug)]
@@ -78,22 +78,6 @@ pub struct NewEvent {
     pub tasks: Vec<NewTask>,
     /// For a derived id: how long after the first an equal one is a duplicate.
     pub derived_window: SignedDuration,
-}
-
-/// A task before it is committed.
-#[derive(Debug)]
-pub struct NewTask {
-    pub id: TaskId,
-    pub workflow: Arc<str>,
-    pub step: Arc<str>,
-    pub destination: Arc<str>,
-    /// Steps of its workflow that must be `ok` first.
-    pub needs: Vec<Arc<str>>,
-    /// An expression that did not evaluate: the task is committed as a dead letter.
-    pub dead: Option<(DeadReason, String)>,
-    /// A place with this daemon's workers: the task is committed leased, and handed over without
-    /// being read back.
-    pub slot: Option<Slot>,
 }
 
 /// What became of a committed request.
@@ -220,7 +204,7 @@ struct Writing {
     due: watch::Receiver<u64>,
     failed: watch::Receiver<Option<String>>,
     digest_key: [u8; 32],
-    rejected_uncounted: std::sync::atomic::AtomicI64,
+    rejected: Arc<commit::Uncounted>,
     _lock: db::Lock,
 }
 
@@ -271,7 +255,7 @@ impl Store {
                 due: due_out,
                 failed: failed_out,
                 digest_key: [0; 32],
-                rejected_uncounted: std::sync::atomic::AtomicI64::new(0),
+                rejected: Arc::default(),
                 _lock: lock,
             }),
         }));
@@ -392,17 +376,14 @@ impl Store {
     /// Counts a request that was not verified, and keeps it in its source's ring as soon as the
     /// writer is idle. Under load it may be counted only.
     pub fn reject(&self, rejected: NewRejected) {
-        use std::sync::atomic::Ordering::Relaxed;
         let (Ok(door), Some(writing)) = (self.door(), self.0.writing.as_ref()) else {
             return;
         };
-        let is_kept = door.send_when_idle(Box::new(commit::Reject(rejected)));
-        // Under a flood a count waits for the next that finds the writer less busy.
-        let count = writing.rejected_uncounted.fetch_add(1, Relaxed) + 1;
-        if is_kept || count >= 64 {
-            let count = writing.rejected_uncounted.swap(0, Relaxed);
-            let _ = door.send(Box::new(commit::CountRejected(count)));
+        // Under a flood one job carries the count of all that came until it is run.
+        if let Some(count) = writing.rejected.add() {
+            let _ = door.send(Box::new(count));
         }
+        door.send_when_idle(Box::new(commit::Reject(rejected)));
     }
 
     /// Everything handed over so far is on stable storage.

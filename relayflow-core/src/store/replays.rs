@@ -458,11 +458,11 @@ impl Store {
         items: Vec<ItemRow>,
     ) -> Result<bool, StoreError> {
         self.write(move |tx| {
-            if !is_running(tx, replay)? {
+            let Some(said) = said_of_running(tx, replay)? else {
                 return Ok(false);
-            }
+            };
             for item in &items {
-                move_item(tx, replay, item)?;
+                move_item(tx, replay, item, &said)?;
             }
             if let Some(last) = items.last() {
                 tx.run(
@@ -677,12 +677,16 @@ fn use_plan(tx: &Tx<'_>, plan: PlanId) -> Result<(), StoreError> {
     }
 }
 
-fn is_running(tx: &Tx<'_>, replay: ReplayId) -> Result<bool, StoreError> {
-    let status =
-        tx.row("select status from replay where id = $1", params![replay.bytes()], |r| {
-            r.get::<_, String>(0)
-        })?;
-    Ok(status.as_deref() == Some("running"))
+/// Who started a replay and why, as its items' entries say it; `None` unless it is running.
+fn said_of_running(tx: &Tx<'_>, replay: ReplayId) -> Result<Option<String>, StoreError> {
+    let found = tx.row(
+        "select who, reason from replay where id = $1 and status = 'running'",
+        params![replay.bytes()],
+        |r| Ok((r.get::<_, String>(0)?, r.get::<_, Option<String>>(1)?)),
+    )?;
+    Ok(found.map(|(who, reason)| {
+        timeline::detail(&[("who", who.into()), ("reason", reason.into())])
+    }))
 }
 
 fn insert_replay_item(
@@ -708,7 +712,12 @@ fn insert_replay_item(
     Ok(())
 }
 
-fn move_item(tx: &mut Tx<'_>, replay: ReplayId, item: &ItemRow) -> Result<(), StoreError> {
+fn move_item(
+    tx: &mut Tx<'_>,
+    replay: ReplayId,
+    item: &ItemRow,
+    said: &str,
+) -> Result<(), StoreError> {
     let Item::Task(id) = item.item else {
         return Ok(());
     };
@@ -743,7 +752,9 @@ fn move_item(tx: &mut Tx<'_>, replay: ReplayId, item: &ItemRow) -> Result<(), St
             event_id: Some(event),
             task_id: Some(id),
             replay_id: Some(replay),
-            ..Row::new(What::Queued)
+            detail: Some(said.to_owned()),
+            // Read as two entries: `replayed`, and the task's new status.
+            ..Row::new(What::Replayed)
         },
     )
 }

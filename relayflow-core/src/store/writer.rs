@@ -205,8 +205,8 @@ impl Door {
     }
 
     /// Hands over what may be forgotten under load.
-    pub(super) fn send_when_idle(&self, job: Box<dyn Job>) -> bool {
-        self.idle.try_send(Envelope { job, is_counted: false, at: Instant::now() }).is_ok()
+    pub(super) fn send_when_idle(&self, job: Box<dyn Job>) {
+        let _ = self.idle.try_send(Envelope { job, is_counted: false, at: Instant::now() });
     }
 }
 

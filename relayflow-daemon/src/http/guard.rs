@@ -29,6 +29,8 @@ pub(crate) const URI_BYTES_MAX: usize = 8 * 1024;
 pub(crate) const FIELDS_MAX: usize = 64;
 /// What is read at once to begin with; the buffer grows only for a head that needs it.
 const BUFFER_BYTES: usize = 8 * 1024;
+/// How many bytes of empty lines may stand before a request: some senders end a body with one.
+const BLANK_BYTES_MAX: usize = 4;
 /// How much of what a refused sender goes on sending is read, so that it gets to see its answer.
 const DISCARD_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -103,6 +105,8 @@ pub(crate) struct Guard<S> {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
+    /// Bytes of empty lines that were passed over since the last request.
+    blank: usize,
     stage: Stage,
     timer: Pin<Box<Sleep>>,
     wait: Option<Wait>,
@@ -135,6 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             buffer: vec![0; BUFFER_BYTES],
             start: 0,
             end: 0,
+            blank: 0,
             stage: Stage::Head { searched: 0 },
             timer: Box::pin(sleep(times.idle)),
             wait: None,
@@ -182,6 +187,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         if searched == 0 {
             while self.start < self.end && matches!(self.buffer[self.start], b'\r' | b'\n') {
                 self.start += 1;
+                self.blank += 1;
+            }
+            if BLANK_BYTES_MAX < self.blank {
+                return Poll::Ready(Ok(Next::Refuse(Code::BadRequest)));
             }
         }
         let seen = &self.buffer[self.start..self.end];
@@ -397,6 +406,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
                     Next::End => return Poll::Ready(Ok(())),
                     Next::Head { length, framing } => {
                         this.link.set_busy();
+                        this.blank = 0;
                         let left = match framing {
                             Framing::Length(body) => length as u64 + body,
                             // Where it ends only its reader knows, so nothing may follow it.

@@ -2,7 +2,10 @@
 //!
 //! It runs in a process group of its own, so that it can be ended with all that it started. On Linux
 //! it also dies with the daemon, however that dies: the daemon's own binary, run once more as a
-//! guard, asks the kernel for that and then becomes the program ([`run_guard_if_asked`]).
+//! guard, asks the kernel for that and then becomes the program ([`run_guard_if_asked`]); what the
+//! program started is ended by a keeper (`keeper.rs`).
+
+mod keeper;
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -17,6 +20,7 @@ use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Child;
 
+use self::keeper::{KEEPER, Kept};
 use super::{KEPT_BYTES_MAX, Report, Work, kept, trace::traceparent};
 use crate::execute::gate::Call;
 use crate::task::{DeadReason, Outcome};
@@ -40,8 +44,10 @@ static GUARD_BINARY: OnceLock<PathBuf> = OnceLock::new();
 /// process are guarded from here on.
 pub fn run_guard_if_asked() {
     let mut args = std::env::args_os().skip(1);
-    if args.next().is_some_and(|first| first == GUARD) {
-        guard(args);
+    match args.next() {
+        Some(first) if first == GUARD => guard(args),
+        Some(first) if first == KEEPER => keeper::keep(),
+        Some(_) | None => {}
     }
     if cfg!(target_os = "linux") {
         // Stays right when the file is replaced by an upgrade while this process runs.
@@ -177,7 +183,11 @@ async fn spawn(command: std::process::Command) -> io::Result<Group> {
     starter.as_ref().ok_or_else(gone)?.send(order).map_err(|_| gone())?;
     let child = started.await.map_err(|_| gone())??;
     let id = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-    Ok(Group { child: Some(child), id })
+    let kept = match (id, GUARD_BINARY.get()) {
+        (Some(id), Some(binary)) => Some(Kept::new(id, binary)?),
+        (None, _) | (_, None) => None,
+    };
+    Ok(Group { child: Some(child), id, kept })
 }
 
 fn not_started(destination: &str, error: &io::Error) -> Report {
@@ -194,6 +204,7 @@ struct Group {
     /// `None` once it was waited for.
     child: Option<Child>,
     id: Option<Pid>,
+    kept: Option<Kept>,
 }
 
 struct End {
@@ -230,18 +241,20 @@ impl Group {
             }
         };
         self.child = None;
+        self.kept = None;
         Ok(End { status, stdout: out, stderr: err })
     }
 
     /// TERM to the whole group, KILL after [`TERM_FOR`] or when the program has gone.
     async fn end(&mut self) {
         if let Some(child) = self.child.take() {
-            end(child, self.id).await;
+            end(child, self.id, self.kept.take()).await;
         }
     }
 }
 
-async fn end(mut child: Child, group: Option<Pid>) {
+/// The keeper forgets the group last: what is under way here may be cut short by our own end.
+async fn end(mut child: Child, group: Option<Pid>, _kept: Option<Kept>) {
     // An error means that the group is gone, which is what is wanted.
     let _ = group.map(|id| rustix::process::kill_process_group(id, Signal::TERM));
     let _ = tokio::time::timeout(TERM_FOR, child.wait()).await;
@@ -253,7 +266,7 @@ impl Drop for Group {
     fn drop(&mut self) {
         let Some(child) = self.child.take() else { return };
         match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(end(child, self.id))),
+            Ok(runtime) => drop(runtime.spawn(end(child, self.id, self.kept.take()))),
             // `kill_on_drop` does what can be done without a runtime.
             Err(_) => drop(child),
         }

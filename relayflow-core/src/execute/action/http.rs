@@ -18,7 +18,7 @@ use super::{ANSWER_BYTES_MAX, KEPT_BYTES_MAX, Report, Work, kept, trace::tracepa
 use crate::egress::{ConnectError, Connector};
 use crate::execute::gate;
 use crate::task::{DeadReason, Outcome};
-use crate::workflow::HttpAction;
+use crate::workflow::{HttpAction, destination_of};
 
 /// The largest head of an answer, in bytes.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
@@ -142,7 +142,8 @@ fn call(action: &HttpAction, work: Work<'_>) -> Result<Call, Refusal> {
     let (scheme, authority, path) = target(&url, action, work)?;
 
     let mut headers = HeaderMap::with_capacity(action.headers.len() + 9);
-    headers.insert(HOST, host(&scheme, &authority));
+    let host = HeaderValue::from_str(authority.as_str());
+    headers.insert(HOST, host.unwrap_or_else(|_| HeaderValue::from_static("")));
     headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
     headers.insert(USER_AGENT, AGENT);
     let (body, content_type) = body(action, work)?;
@@ -210,20 +211,15 @@ fn target(
         Box::new(Report::rejected(DeadReason::Unretryable, &error))
     };
     let parts = parse(url).ok_or_else(|| refuse("it is not a URL"))?.into_parts();
-    let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
-        return Err(refuse("it has no scheme or no host"));
-    };
-    if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
-        return Err(refuse("it is neither http nor https"));
-    }
-    if authority.as_str().contains('@') {
-        return Err(refuse("it carries a user name or password"));
-    }
+    let scheme = parts.scheme.ok_or_else(|| refuse("it has no scheme"))?;
     // The host of a URL is the config's word, unless the step says otherwise. The config was checked
-    // for that; here what was checked meets what an event made of it.
-    if !action.dynamic_host && !is_destination(&scheme, &authority, work.destination) {
+    // for that; here what was checked meets what an event made of it. Both are read in one way, and
+    // what that reading gives is dialled, so that no spelling names two hosts.
+    let named = destination_of(url).map_err(|why| refuse(&why))?;
+    if !action.dynamic_host && *named != *work.destination {
         return Err(refuse("its host is not the one of the config"));
     }
+    let authority = Authority::try_from(&*named).map_err(|_| refuse("its host is not a name"))?;
     let path = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
     Ok((scheme, authority, path))
 }
@@ -233,31 +229,6 @@ fn target(
 fn parse(url: &str) -> Option<Uri> {
     let strict = url.is_ascii().then(|| Uri::try_from(url).ok()).flatten();
     strict.or_else(|| Uri::try_from(url::Url::parse(url).ok()?.as_str()).ok())
-}
-
-/// Whether `destination` names this host: `host`, or `host:port` where the port is not the scheme's.
-fn is_destination(scheme: &Scheme, authority: &Authority, destination: &str) -> bool {
-    let host = authority.host();
-    match port(scheme, authority) {
-        None => destination.eq_ignore_ascii_case(host),
-        Some(port) => destination
-            .rsplit_once(':')
-            .is_some_and(|(h, p)| h.eq_ignore_ascii_case(host) && p.parse() == Ok(port)),
-    }
-}
-
-/// The port, where it is not the scheme's own.
-fn port(scheme: &Scheme, authority: &Authority) -> Option<u16> {
-    let own = if *scheme == Scheme::HTTPS { 443 } else { 80 };
-    authority.port_u16().filter(|port| *port != own)
-}
-
-fn host(scheme: &Scheme, authority: &Authority) -> HeaderValue {
-    let text = match port(scheme, authority) {
-        Some(_) => authority.as_str(),
-        None => authority.host(),
-    };
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// What an answer's head means. Any answer with `Retry-After` asks for another try; a `rejected` one

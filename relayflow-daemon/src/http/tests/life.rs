@@ -118,7 +118,8 @@ async fn a_reload_is_whole_or_nothing() {
         let mut other = config.sources[0].clone();
         other.name = "other".into();
         config.sources.push(other);
-        config.api.tokens[0].token = Secret::new("another-token-of-vera-for-tests");
+        let vera = config.api.tokens.iter_mut().find(|token| token.name == "vera").unwrap();
+        vera.token = Secret::new("another-token-of-vera-for-tests");
     });
     apply(app, &good).await.unwrap();
     assert_eq!(names(), ["other", "test"]);

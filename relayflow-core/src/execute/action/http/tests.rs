@@ -392,7 +392,7 @@ fn a_url_may_have_what_a_browser_takes() {
 }
 
 #[test]
-fn a_destination_is_the_host_and_a_port_that_is_not_the_schemes_own() {
+fn what_is_dialled_is_the_destination_however_the_url_spells_it() {
     for (url, destination, is_it) in [
         ("http://api.example.com/", "api.example.com", true),
         ("https://api.example.com:443/", "api.example.com", true),
@@ -400,12 +400,18 @@ fn a_destination_is_the_host_and_a_port_that_is_not_the_schemes_own() {
         ("https://api.example.com:80/", "api.example.com:80", true),
         ("http://[::1]:8080/", "[::1]:8080", true),
         ("http://[::1]/", "[::1]", true),
+        ("http://0x7f.1/", "127.0.0.1", true),
+        ("http://2130706433:9000/", "127.0.0.1:9000", true),
+        ("http://[::ffff:127.0.0.1]/", "[::ffff:7f00:1]", true),
         ("https://api.example.com/", "api.example.com:443", false),
         ("https://api.example.com:8443/", "api.example.com", false),
     ] {
-        let uri: Uri = url.parse().unwrap();
-        let (scheme, authority) = (uri.scheme().unwrap(), uri.authority().unwrap());
-        assert_eq!(is_destination(scheme, authority, destination), is_it, "{url} {destination}");
+        let action = post(url);
+        let task = Task { destination: destination.into(), ..testing::task() };
+        let event = testing::event();
+        let work = Work { task: &task, event: &event, steps: &Map::new(), destination };
+        let found = target(url, &action, work).ok().map(|(_, authority, _)| authority.to_string());
+        assert_eq!(found.as_deref(), is_it.then_some(destination), "{url} {destination}");
     }
 }
 
