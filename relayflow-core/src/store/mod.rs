@@ -493,3 +493,6 @@ async fn check_after_unclean_stop(
     };
     tokio::task::spawn_blocking(check).await.map_err(|_| StoreError::Closed)?
 }
+
+#[cfg(test)]
+mod tests;
