@@ -456,8 +456,10 @@ impl Writer {
         self.wal_checked = Instant::now();
         let bytes = std::fs::metadata(&self.wal).map_or(0, |m| m.len());
         let rested = self.wal_emptied.is_none_or(|at| at.elapsed() > Duration::from_secs(1));
-        if bytes > db::WAL_BYTES_MAX && rested {
-            let _ = self.connection.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(()));
+        if bytes >= db::WAL_BYTES_MAX && rested {
+            // Begun again in place, not cut off: to grow it anew costs the file system more than all
+            // that is written into it.
+            let _ = self.connection.query_row("pragma wal_checkpoint(restart)", [], |_| Ok(()));
             self.wal_emptied = Some(Instant::now());
         }
     }
