@@ -168,11 +168,12 @@ impl House {
         let mut statement = connection.prepare(sql).unwrap();
         let columns = statement.column_count();
         let row = |r: &rusqlite::Row<'_>| {
-            let value = |i| match r.get_ref(i)? {
-                rusqlite::types::ValueRef::Null => Ok("–".to_owned()),
-                rusqlite::types::ValueRef::Integer(n) => Ok(n.to_string()),
-                rusqlite::types::ValueRef::Blob(bytes) => Ok(hex::encode(bytes)),
-                other => Ok(other.as_str()?.to_owned()),
+            let value = |i| {
+                let value = r.get_ref(i)?;
+                Ok(match value.as_i64() {
+                    Ok(number) => number.to_string(),
+                    Err(_) => value.as_str()?.to_owned(),
+                })
             };
             Ok((0..columns).map(value).collect::<rusqlite::Result<Vec<_>>>()?.join(" "))
         };
@@ -249,9 +250,11 @@ impl House {
             after = end.seq;
             for entry in entries {
                 let Some(task) = entry.task_id else { continue };
-                let status = match entry.what {
-                    What::Interrupted | What::Lost => Some(TaskStatus::Queued),
-                    what => TaskStatus::from_word(what.as_str()),
+                let is_back = matches!(entry.what, What::Interrupted | What::Lost);
+                let status = if is_back {
+                    Some(TaskStatus::Queued)
+                } else {
+                    TaskStatus::from_word(entry.what.as_str())
                 };
                 last.extend(status.map(|status| (task, status)));
             }
