@@ -10,11 +10,11 @@ use proptest::sample::Index;
 
 use super::fixtures::{at, check_whole, request, source};
 use super::sign::{KeyPair, Signed, key_pair, sign};
+use super::way::Way;
 use super::{
     Catalog, Source, challenge, handshake, keep_headers, keep_target, normalize, split, verify,
     verify_kept,
 };
-use super::way::Way;
 use crate::id::EventId;
 use crate::request::Request;
 

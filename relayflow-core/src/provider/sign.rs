@@ -263,9 +263,8 @@ impl Signer<'_> {
     /// Puts a signature into each element of a batch. What is signed and missing stays missing: it
     /// counts as empty.
     fn sign_each(&self, way: &Way, draft: &mut Draft) -> Result<(), SignError> {
-        let whole = std::str::from_utf8(&draft.body)
-            .map_err(|e| self.bad_body(e.to_string()))?
-            .to_owned();
+        let whole =
+            std::str::from_utf8(&draft.body).map_err(|e| self.bad_body(e.to_string()))?.to_owned();
         let elements =
             split::elements(self.rules, &whole).map_err(|e| self.bad_body(e.to_string()))?;
         let mut out = String::new();

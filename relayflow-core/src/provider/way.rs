@@ -159,9 +159,7 @@ impl Way {
     #[cfg(test)]
     pub(super) fn signs_body(&self) -> bool {
         let body = SignedPlace::Other(SignedAtom::Body);
-        self.digest.is_some()
-            || self.signs_form()
-            || template::atoms(&self.signed).contains(&&body)
+        self.digest.is_some() || self.signs_form() || template::atoms(&self.signed).contains(&&body)
     }
 
     /// Whether a form's fields are what is signed.
