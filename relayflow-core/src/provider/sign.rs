@@ -255,7 +255,14 @@ impl Signer<'_> {
                     .finish();
                 draft.url = format!("{}{separator}{pair}", draft.url);
             }
-            SignaturePlace::Slot(_) | SignaturePlace::Nowhere => {}
+            SignaturePlace::Slot(slot) => {
+                for (other, pointer) in way.reads.pointers() {
+                    if other == *slot {
+                        self.put(draft, &pointer, &shown, true)?;
+                    }
+                }
+            }
+            SignaturePlace::Nowhere => {}
         }
         Ok(())
     }
