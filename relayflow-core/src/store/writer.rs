@@ -393,8 +393,9 @@ impl Writer {
     }
 
     fn finish(&mut self, group: Vec<Envelope>, has_due: bool) {
-        group.into_iter().for_each(|e| e.job.finish(Ok(()), &self.after));
+        // Before the answers: who has one finds the timeline changed.
         self.after.timeline.send_replace(self.next_seq);
+        group.into_iter().for_each(|e| e.job.finish(Ok(()), &self.after));
         if has_due {
             self.after.due.send_modify(|n| *n = n.wrapping_add(1));
         }
