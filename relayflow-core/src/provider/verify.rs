@@ -259,7 +259,18 @@ impl<'r> Check<'_, 'r> {
                 let (name, value) = self.only_header(names)?;
                 (name.to_string(), Cow::Borrowed(value))
             }
-            SignaturePlace::Slot(_) | SignaturePlace::Nowhere => {
+            SignaturePlace::Slot(slot) => {
+                let place = "token".to_owned();
+                let opened = self.opened(way)?;
+                let text = opened.as_ref().map_or("null", Opened::text);
+                let found = way.reads.read(text);
+                let found = found.map_err(|e| VerifyError::Body(BodyError::from(e)))?;
+                match found.scalar(*slot) {
+                    Scalar::Text(text) => (place, Cow::Owned(text.into_owned())),
+                    Scalar::Missing | Scalar::Other => return Err(VerifyError::Missing { place }),
+                }
+            }
+            SignaturePlace::Nowhere => {
                 return Err(VerifyError::Missing { place: "credential".to_owned() });
             }
         };
