@@ -33,6 +33,7 @@ const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
 const WAITING_AGE_MAX: Duration = Duration::from_secs(2);
 /// Rejected requests are kept when there is nothing better to do.
 const IDLE_JOBS_MAX: usize = 256;
+const IDLE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// So many of them share a commit: what comes meanwhile is not kept waiting for long.
 const IDLE_JOBS_PER_GROUP: usize = 64;
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(150);
@@ -164,12 +165,22 @@ struct Waiting {
     bytes: AtomicUsize,
     /// When the oldest that waits came, in milliseconds of this process; 0 when nothing waits.
     oldest_ms: AtomicI64,
+    /// Bytes of what waits for an idle moment.
+    idle_bytes: AtomicUsize,
 }
 
 struct Envelope {
     job: Box<dyn Job>,
     is_counted: bool,
+    /// Whether it waited for an idle moment.
+    is_idle: bool,
     at: Instant,
+}
+
+impl Envelope {
+    fn new(job: Box<dyn Job>) -> Self {
+        Self { job, is_counted: false, is_idle: false, at: Instant::now() }
+    }
 }
 
 impl std::fmt::Debug for Envelope {
@@ -181,7 +192,7 @@ impl std::fmt::Debug for Envelope {
 impl Door {
     /// Hands over a job whose memory was not admitted: outcomes, claims, operators' work.
     pub(super) fn send(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
-        let envelope = Envelope { job, is_counted: false, at: Instant::now() };
+        let envelope = Envelope::new(job);
         self.jobs.send(envelope).map_err(|_| StoreError::Closed)
     }
 
@@ -193,7 +204,7 @@ impl Door {
         }
         self.waiting.requests.fetch_add(1, Ordering::Relaxed);
         self.waiting.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let envelope = Envelope { job, is_counted: true, at: Instant::now() };
+        let envelope = Envelope { is_counted: true, ..Envelope::new(job) };
         self.jobs.send(envelope).map_err(|_| StoreError::Closed)
     }
 
@@ -208,7 +219,13 @@ impl Door {
 
     /// Hands over what may be forgotten under load.
     pub(super) fn send_when_idle(&self, job: Box<dyn Job>) {
-        let _ = self.idle.try_send(Envelope { job, is_counted: false, at: Instant::now() });
+        let bytes = job.bytes();
+        let before = self.waiting.idle_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let fits = before == 0 || before.saturating_add(bytes) <= IDLE_BYTES_MAX;
+        let envelope = Envelope { is_idle: true, ..Envelope::new(job) };
+        if !fits || self.idle.try_send(envelope).is_err() {
+            self.waiting.idle_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
     }
 }
 
@@ -319,31 +336,33 @@ impl Writer {
                 Ok(next) => next,
                 Err(_) => {
                     let wait = wait.saturating_sub(from.elapsed());
-                    match self.next_within(wait, !urgent && idle < IDLE_JOBS_PER_GROUP) {
-                        Some((next, is_idle)) => {
-                            idle += usize::from(is_idle);
-                            next
-                        }
+                    match self.next_within(wait, !urgent) {
+                        Some(next) => next,
                         None => break,
                     }
                 }
             };
             urgent |= next.job.is_urgent();
             bytes += next.job.bytes();
+            idle += usize::from(next.is_idle);
             group.push(next);
+            if idle == IDLE_JOBS_PER_GROUP {
+                break;
+            }
         }
         self.note_taken(&group);
         Some(group)
     }
 
-    /// The next job that comes in time, and whether it is one that waited for an idle moment.
-    fn next_within(&self, wait: Duration, is_idle: bool) -> Option<(Envelope, bool)> {
+    /// The next job that comes in time; while nobody waits for the group, also one of those that
+    /// waited for such a moment.
+    fn next_within(&self, wait: Duration, is_idle: bool) -> Option<Envelope> {
         if !is_idle {
-            return self.jobs.recv_timeout(wait).ok().map(|job| (job, false));
+            return self.jobs.recv_timeout(wait).ok();
         }
         crossbeam_channel::select_biased! {
-            recv(self.jobs) -> job => job.ok().map(|job| (job, false)),
-            recv(self.idle) -> job => job.ok().map(|job| (job, true)),
+            recv(self.jobs) -> job => job.ok(),
+            recv(self.idle) -> job => job.ok(),
             default(wait) => None,
         }
     }
@@ -368,7 +387,11 @@ impl Writer {
         }
         let left = self.waiting.requests.fetch_sub(counted, Ordering::Relaxed) - counted;
         self.waiting.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        let oldest = group.iter().map(|e| e.at.elapsed()).max().unwrap_or_default();
+        let idle = group.iter().filter(|e| e.is_idle).map(|e| e.job.bytes()).sum();
+        self.waiting.idle_bytes.fetch_sub(idle, Ordering::Relaxed);
+        // What waits for an idle moment may wait for long, and tells nothing of the others.
+        let oldest = group.iter().filter(|e| !e.is_idle).map(|e| e.at.elapsed()).max();
+        let oldest = oldest.unwrap_or_default();
         let came = millis_now() - i64::try_from(oldest.as_millis()).unwrap_or(0);
         self.waiting.oldest_ms.store(if left == 0 { 0 } else { came.max(1) }, Ordering::Relaxed);
     }
