@@ -289,6 +289,7 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let Self { node, found } = self;
+        let first = node.first.as_deref();
         // One bit for each child. A definition that reads more than 64 members of one object loses
         // only the check of the rest for being there twice.
         let mut seen = 0_u64;
@@ -311,7 +312,15 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
                         return Err(A::Error::custom(format!("`{name}` is there twice")));
                     }
                     seen |= bit;
-                    map.next_value_seed(Walk { node, found: &mut *found })?;
+                    match first {
+                        Some(first) if was_first => {
+                            let raw = map.next_value::<&RawValue>()?;
+                            walk_both(raw, [node, first], found).map_err(A::Error::custom)?;
+                        }
+                        Some(_) | None => {
+                            map.next_value_seed(Walk { node, found: &mut *found })?;
+                        }
+                    }
                 }
                 None => match &node.first {
                     Some(node) if was_first => {
@@ -335,6 +344,12 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
         for number in 0.. {
             let child = numbered.iter().find(|(n, _)| *n == number).map(|(_, node)| *node);
             let went_on = match (child, &node.first) {
+                (Some(node), Some(first)) if number == 0 => {
+                    let raw = seq.next_element::<&RawValue>()?;
+                    raw.map(|raw| walk_both(raw, [node, first], found))
+                        .transpose()
+                        .map_err(A::Error::custom)?
+                }
                 (Some(node), _) => seq.next_element_seed(Walk { node, found: &mut *found })?,
                 (None, Some(node)) if number == 0 => {
                     seq.next_element_seed(Walk { node, found: &mut *found })?
@@ -366,6 +381,19 @@ impl<'de> Visitor<'de> for Walk<'_, '_, 'de> {
     fn visit_unit<E>(self) -> Result<(), E> {
         Ok(())
     }
+}
+
+/// What is asked for by its name and as the first is read for each.
+fn walk_both<'de>(
+    raw: &'de RawValue,
+    nodes: [&Node; 2],
+    found: &mut [Option<Capture<'de>>],
+) -> Result<(), serde_json::Error> {
+    for node in nodes {
+        let mut json = serde_json::Deserializer::from_str(raw.get());
+        Walk { node, found: &mut *found }.deserialize(&mut json)?;
+    }
+    Ok(())
 }
 
 /// A member's name: which child of `node` it is, and its text where that is wanted.
@@ -470,6 +498,14 @@ mod tests {
     fn a_whole_and_its_part_are_both_read() {
         let both = read(r#"{"a":{"b":1}}"#, &["/a", "/a/b"]).unwrap();
         assert_eq!(both, [None, Some("1".to_owned())]);
+    }
+
+    #[test]
+    fn the_first_may_also_be_asked_for_by_its_name() {
+        let text = r#"{"in":{"b":{"id":1},"a":{"id":2}},"list":[{"id":3}]}"#;
+        let wanted = ["/in/*/id", "/in/a/id", "/in/b/id", "/list/*/id", "/list/0/id"];
+        let found = read(text, &wanted).unwrap();
+        assert_eq!(found.into_iter().flatten().collect::<Vec<_>>(), ["1", "2", "1", "3", "3"]);
     }
 
     #[test]

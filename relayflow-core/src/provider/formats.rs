@@ -133,6 +133,10 @@ attributes = { amount_minor = '/amount/value', currency = '/amount/currency' }
     assert_eq!(events[0].external_id, "test_REPORT_AVAILABLE:REPORT_AVAILABLE");
     // One forged element is enough to refuse the request.
     assert!(verify(&source, &post(&[], &both(0, 1)), at(NOW)).is_err());
+    let unsigned = r#"{"notificationItems":[{"NotificationRequestItem":{"pspReference":"1","amount":{"value":1,"currency":"EUR"},"eventCode":"CAPTURE","success":"true"}},{"NotificationRequestItem":{"pspReference":"2","eventCode":"REFUND"}}]}"#;
+    let signed =
+        sign_for(&source, &Secret::new(key), "CAPTURE", unsigned.into(), URL, at(NOW)).unwrap();
+    verify(&source, &request(signed, at(NOW)), at(NOW)).unwrap();
     let none = post(&[], r#"{"notificationItems":[]}"#);
     assert!(verify(&source, &none, at(NOW)).is_err());
     assert_eq!(super::reply(&source, "{}").body, b"[accepted]");
@@ -157,6 +161,22 @@ fn the_timestamp_after_the_body_and_two_headers_for_two_keys() {
         let source = source(&definition, &[key], &[]);
         holds(&source, &Request { received_at: now, ..post(&headers, body) });
     }
+}
+
+#[test]
+fn the_body_before_the_time() {
+    let definition = format!(
+        "[verify]\nscheme = 'hmac-sha256'\nheader = 'x-signature'\nencoding = 'base64'\nsigned = \
+         '{{body}}{{timestamp}}'\ntimestamp = {{ header = 'x-signature-timestamp', unit = \
+         'rfc3339' }}\n{EVENT}"
+    );
+    let source = source(&definition, &["HRkRd4BeOAoUkfZr-mhauJT64rvBASlJRoIyPsd3zeA="], &[]);
+    let headers = [
+        ("x-signature", "tRDSF7URY8BLCDlaBcQ7FHu051Zk+aAB0NKMP53teMw="),
+        ("x-signature-timestamp", "2021-07-25T10:00:00Z"),
+    ];
+    let now = "2021-07-25T10:00:01Z".parse().unwrap();
+    holds(&source, &Request { received_at: now, ..post(&headers, r#"{"say": "hello"}"#) });
 }
 
 #[test]

@@ -18,6 +18,7 @@ use super::key::{self, Key, raw_key, sha256};
 use super::message::Signing;
 use super::rules::{Place, Rules};
 use super::source::Source;
+use super::split;
 use super::template::Piece;
 use super::verify::credential;
 use super::way::{MomentPlace, SignaturePlace, SignedPlace, Way};
@@ -44,8 +45,6 @@ pub enum SignError {
     Body { provider: String, why: String },
     #[error("`{name}` cannot be a header: {value:?}")]
     Header { name: String, value: String },
-    #[error("`{provider}` signs each element on its own, which is not written yet")]
-    Each { provider: String },
 }
 
 /// What signs, and what the source is given to check it: the same where the secret is shared.
@@ -161,7 +160,8 @@ impl Signer<'_> {
             return Ok(draft.done());
         }
         if way.is_each {
-            return Err(SignError::Each { provider: self.provider.name.to_string() });
+            self.sign_each(way, &mut draft)?;
+            return Ok(draft.done());
         }
         let timestamp = way.timestamp.as_ref().map(|moment| written(self.now, moment.unit));
         self.fill_body(way, timestamp.as_deref(), &mut draft)?;
@@ -255,8 +255,43 @@ impl Signer<'_> {
                     .finish();
                 draft.url = format!("{}{separator}{pair}", draft.url);
             }
-            SignaturePlace::Slot(_) | SignaturePlace::Nowhere => {}
+            SignaturePlace::Slot(slot) => {
+                for (other, pointer) in way.reads.pointers() {
+                    if other == *slot {
+                        self.put(draft, &pointer, &shown, true)?;
+                    }
+                }
+            }
+            SignaturePlace::Nowhere => {}
         }
+        Ok(())
+    }
+
+    /// Puts a signature into each element of a batch. What is signed and missing stays missing: it
+    /// counts as empty.
+    fn sign_each(&self, way: &Way, draft: &mut Draft) -> Result<(), SignError> {
+        let whole =
+            std::str::from_utf8(&draft.body).map_err(|e| self.bad_body(e.to_string()))?.to_owned();
+        let elements =
+            split::elements(self.rules, &whole).map_err(|e| self.bad_body(e.to_string()))?;
+        let mut out = String::new();
+        let mut done = 0;
+        for element in elements {
+            let from = body::offset(&whole, element.text);
+            let mut one = Draft {
+                method: draft.method.clone(),
+                url: draft.url.clone(),
+                headers: draft.headers.clone(),
+                body: element.text.as_bytes().to_vec(),
+            };
+            let signature = self.signature(way, None, &one)?;
+            self.place_signature(way, &signature, None, &mut one)?;
+            out.push_str(whole.get(done..from).unwrap_or_default());
+            out.push_str(&String::from_utf8_lossy(&one.body));
+            done = from + element.text.len();
+        }
+        out.push_str(whole.get(done..).unwrap_or_default());
+        draft.body = out.into_bytes();
         Ok(())
     }
 

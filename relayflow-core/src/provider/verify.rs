@@ -259,7 +259,18 @@ impl<'r> Check<'_, 'r> {
                 let (name, value) = self.only_header(names)?;
                 (name.to_string(), Cow::Borrowed(value))
             }
-            SignaturePlace::Slot(_) | SignaturePlace::Nowhere => {
+            SignaturePlace::Slot(slot) => {
+                let place = "token".to_owned();
+                let opened = self.opened(way)?;
+                let text = opened.as_ref().map_or("null", Opened::text);
+                let found = way.reads.read(text);
+                let found = found.map_err(|e| VerifyError::Body(BodyError::from(e)))?;
+                match found.scalar(*slot) {
+                    Scalar::Text(text) => (place, Cow::Owned(text.into_owned())),
+                    Scalar::Missing | Scalar::Other => return Err(VerifyError::Missing { place }),
+                }
+            }
+            SignaturePlace::Nowhere => {
                 return Err(VerifyError::Missing { place: "credential".to_owned() });
             }
         };
@@ -449,23 +460,31 @@ impl<'r> Check<'_, 'r> {
 impl<'c> Claim<'c> {
     /// Takes signatures and timestamp out of one header's value.
     fn take(&mut self, way: &'c Way, place: &str, value: &'c str) -> Result<(), VerifyError> {
+        let mut times = 0;
         for (part, text) in parts(&way.shape, value) {
             match part {
-                Part::Timestamp => self.timestamp = Some(Cow::Borrowed(text)),
+                Part::Timestamp => {
+                    times += 1;
+                    self.timestamp = Some(Cow::Borrowed(text));
+                }
                 Part::Signature => self.add(way, text),
             }
         }
-        self.check(place)
+        self.check(place, times)
     }
 
     fn take_owned(&mut self, way: &Way, place: &str, value: &str) -> Result<(), VerifyError> {
+        let mut times = 0;
         for (part, text) in parts(&way.shape, value) {
             match part {
-                Part::Timestamp => self.timestamp = Some(Cow::Owned(text.to_owned())),
+                Part::Timestamp => {
+                    times += 1;
+                    self.timestamp = Some(Cow::Owned(text.to_owned()));
+                }
                 Part::Signature => self.add(way, text),
             }
         }
-        self.check(place)
+        self.check(place, times)
     }
 
     fn add(&mut self, way: &Way, text: &str) {
@@ -475,8 +494,9 @@ impl<'c> Claim<'c> {
         }
     }
 
-    fn check(&self, place: &str) -> Result<(), VerifyError> {
-        if self.signatures.is_empty() {
+    /// No vendor sends a value without a signature, or with two times: which of them is signed?
+    fn check(&self, place: &str, times: usize) -> Result<(), VerifyError> {
+        if self.signatures.is_empty() || 1 < times {
             return Err(VerifyError::Unreadable { place: place.to_owned() });
         }
         Ok(())

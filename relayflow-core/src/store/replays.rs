@@ -684,9 +684,8 @@ fn said_of_running(tx: &Tx<'_>, replay: ReplayId) -> Result<Option<String>, Stor
         params![replay.bytes()],
         |r| Ok((r.get::<_, String>(0)?, r.get::<_, Option<String>>(1)?)),
     )?;
-    Ok(found.map(|(who, reason)| {
-        timeline::detail(&[("who", who.into()), ("reason", reason.into())])
-    }))
+    Ok(found
+        .map(|(who, reason)| timeline::detail(&[("who", who.into()), ("reason", reason.into())])))
 }
 
 fn insert_replay_item(
