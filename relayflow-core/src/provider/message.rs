@@ -239,6 +239,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn json_is_escaped_as_encoders_do_that_know_ascii_alone() {
+        for (text, expected) in [
+            ("", ""),
+            (r#"{"a":"b"}"#, r#"{"a":"b"}"#),
+            ("\u{e9} \u{1f600}", r"\u00e9 \ud83d\ude00"),
+            ("a/b \\/ c", "a\\/b \\/ c"),
+            ("\u{7f}", r"\u007f"),
+        ] {
+            assert_eq!(ascii(text), expected);
+        }
+    }
+
+    #[test]
     fn a_url_is_written_with_and_without_its_port() {
         for (url, with, without) in [
             (
