@@ -142,7 +142,9 @@ fn flatten(name: &str, value: &Value, field: &mut impl FnMut(&str, &str)) {
             items.for_each(|(n, value)| flatten(&inner(&n.to_string()), value, field));
         }
         Value::String(text) => field(name, text),
-        other => field(name, &other.to_string()),
+        other @ (Value::Null | Value::Bool(_) | Value::Number(_)) => {
+            field(name, &other.to_string());
+        }
     }
 }
 
