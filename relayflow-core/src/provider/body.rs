@@ -4,8 +4,13 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::definition::Format;
 use super::extract::is_too_deep;
 use super::rules::Takes;
+use super::xml;
 use crate::event::push_json;
 
 /// A body, opened.
@@ -35,6 +40,8 @@ pub enum BodyError {
     TooDeep,
     #[error("the body is not JSON: {0}")]
     NotJson(String),
+    #[error("the body is not XML that is taken: {0}")]
+    NotXml(String),
 }
 
 impl From<serde_json::Error> for BodyError {
@@ -49,10 +56,29 @@ pub(super) fn looks_like_form(body: &[u8]) -> bool {
     !matches!(body.trim_ascii_start().first(), Some(b'{' | b'['))
 }
 
+/// Whether a body is XML, where a definition takes that.
+pub(super) fn looks_like_xml(body: &[u8]) -> bool {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    body.trim_ascii_start().first() == Some(&b'<')
+}
+
+/// Whether a body is, by its first byte, of `format`.
+pub(super) fn looks_like(format: Format, body: &[u8]) -> bool {
+    match format {
+        Format::Xml => looks_like_xml(body),
+        Format::Form => looks_like_form(body) && !looks_like_xml(body),
+        Format::Json | Format::Ndjson => !looks_like_form(body),
+    }
+}
+
 /// Opens a body. JSON is not parsed here, only told apart and measured.
 pub(super) fn open<'r>(takes: &Takes, body: &'r [u8]) -> Result<Opened<'r>, BodyError> {
     let whole =
         std::str::from_utf8(body).map_err(|e| BodyError::NotUtf8 { at: e.valid_up_to() })?;
+    if takes.xml && looks_like_xml(body) {
+        let text = whole.strip_prefix('\u{feff}').unwrap_or(whole);
+        return xml::to_json(text).map(Opened::Converted).map_err(BodyError::NotXml);
+    }
     if takes.form
         && (!takes.json || looks_like_form(body))
         && let Some(form) = open_form(takes, whole)?
@@ -73,12 +99,36 @@ fn open_form(takes: &Takes, text: &str) -> Result<Option<String>, BodyError> {
     let fields = || form_urlencoded::parse(text.as_bytes());
     let json = takes.form_json.as_ref().and_then(|name| fields().find(|(n, _)| n == name));
     let Some((_, json)) = json else {
-        return Ok((!takes.form_json_only).then(|| as_object(fields())));
+        let Some(name) = &takes.form_xml else {
+            return Ok((!takes.form_json_only).then(|| as_object(fields())));
+        };
+        let mut object = as_object(fields());
+        if let Some((_, text)) = fields().find(|(n, _)| n == name) {
+            let document = xml::to_json(&decoded(&text)?).map_err(BodyError::NotXml)?;
+            // `{…}` and `{"root":…}` become one.
+            object.pop();
+            object.push(',');
+            object.push_str(document.get(1..).unwrap_or_default());
+        }
+        return Ok(Some(object));
     };
     if is_too_deep(&json) {
         return Err(BodyError::TooDeep);
     }
     Ok(Some(json.trim().to_owned()))
+}
+
+/// Base 64 over several lines.
+fn decoded(text: &str) -> Result<String, BodyError> {
+    let bare: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+    let bytes = STANDARD.decode(bare).map_err(|e| BodyError::NotXml(e.to_string()))?;
+    String::from_utf8(bytes).map_err(|e| BodyError::NotUtf8 { at: e.utf8_error().valid_up_to() })
+}
+
+/// `text` in the form's field that holds XML.
+pub(super) fn in_field(name: &str, text: &[u8]) -> Vec<u8> {
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form.append_pair(name, &STANDARD.encode(text)).finish().into_bytes()
 }
 
 /// A form's fields as a JSON object, in the order of their first appearance. Keys stay flat
@@ -135,6 +185,8 @@ mod tests {
             form,
             form_json: form_json.map(str::to_owned),
             form_json_only: false,
+            form_xml: None,
+            xml: false,
         }
     }
 
@@ -154,6 +206,18 @@ mod tests {
         assert_eq!(opened.text(), r#"{"a":1}"#);
         let opened = open(&takes(true, true, Some("payload")), b"{\"payload\":1}").unwrap();
         assert!(matches!(opened, Opened::Json { .. }));
+    }
+
+    #[test]
+    fn a_document_in_a_field_stands_beside_the_fields() {
+        let takes = Takes { form_xml: Some("x".to_owned()), ..takes(false, true, None) };
+        let opened = open(&takes, b"s=1&x=PGE%2BPGI%2B%0AMTwvYj48L2E%2B").unwrap();
+        assert_eq!(opened.text(), r#"{"s":"1","x":"PGE+PGI+\nMTwvYj48L2E+","a":{"b":"1"}}"#);
+        assert!(matches!(open(&takes, b"x=%25"), Err(BodyError::NotXml(_))));
+        assert_eq!(
+            open(&takes, &in_field("x", b"<a/>")).unwrap().text(),
+            r#"{"x":"PGEvPg==","a":""}"#
+        );
     }
 
     #[test]

@@ -89,9 +89,11 @@ pub struct Body {
     /// A form without that field is not taken for one.
     #[serde(default)]
     pub form_json_only: bool,
+    /// A form's field that holds XML in base 64: its root stands beside the form's fields.
+    pub form_xml: Option<String>,
 }
 
-/// `multipart` and `xml` will stand here.
+/// `multipart` will stand here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
@@ -100,6 +102,8 @@ pub enum Format {
     Ndjson,
     /// `application/x-www-form-urlencoded`: an object of its fields.
     Form,
+    /// An object of the root: `xml.rs` says how.
+    Xml,
 }
 
 /// One way to sign.

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::sign::{Signed, key_pair, sign_for};
 use super::source::Source;
-use super::{Catalog, challenge, normalize, split, verify};
+use super::{Catalog, Provider, challenge, definition, normalize, split, verify};
 use crate::config::SourceConfig;
 use crate::event::{IntegrationEvent, micros};
 use crate::id::{EventId, RequestId};
@@ -85,15 +85,8 @@ pub(super) fn source_with(
     settings: &[(&str, &str)],
 ) -> Source {
     // What a source must set has an example.
-    let text = catalog.get(provider).map_or("", |provider| &provider.text);
-    let text: toml::Table = text.parse().unwrap();
-    let examples = text.get("settings").and_then(toml::Value::as_table).into_iter().flatten();
-    let mut all: BTreeMap<String, String> = examples
-        .filter_map(|(name, setting)| {
-            Some((name.clone(), setting.get("example")?.as_str()?.to_owned()))
-        })
-        .collect();
-    all.extend(settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
+    let own = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+    let all = catalog.get(provider).map(|p| examples(p)).into_iter().flatten().chain(own).collect();
     let config = SourceConfig {
         name: "test".to_owned(),
         provider: provider.to_owned(),
@@ -105,6 +98,14 @@ pub(super) fn source_with(
         derived_window: SignedDuration::from_hours(24),
     };
     Source::new(&config, None, catalog).unwrap()
+}
+
+/// The examples of the settings that a source must have.
+fn examples(provider: &Provider) -> Vec<(String, String)> {
+    let text = definition::fill_in(&provider.text, None).unwrap();
+    let settings = definition::read(&text).unwrap().settings.into_iter();
+    let needed = settings.filter(|(_, setting)| setting.default.is_none());
+    needed.filter_map(|(name, setting)| Some((name, setting.example?))).collect()
 }
 
 pub(super) fn request(signed: Signed, now: Timestamp) -> Request {

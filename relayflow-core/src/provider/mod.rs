@@ -24,6 +24,7 @@ mod template;
 mod value;
 mod way;
 mod written;
+mod xml;
 
 pub use catalog::{Catalog, Provider, Sample};
 pub use keep::{keep_headers, keep_target};

@@ -50,6 +50,8 @@ pub(super) struct Takes {
     pub(super) form: bool,
     pub(super) form_json: Option<String>,
     pub(super) form_json_only: bool,
+    pub(super) form_xml: Option<String>,
+    pub(super) xml: bool,
 }
 
 /// Where a value is, once compiled.
@@ -254,6 +256,8 @@ impl Rules {
                 form: formats.contains(&Format::Form),
                 form_json: file.body.form_json.clone(),
                 form_json_only: file.body.form_json_only,
+                form_xml: file.body.form_xml.clone(),
+                xml: formats.contains(&Format::Xml),
             },
             paths,
             otherwise: file.split.otherwise,

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::body;
 use super::catalog::Provider;
-use super::definition::{Format, Scheme, SignatureForm, Unit};
+use super::definition::{Scheme, SignatureForm, Unit};
 use super::extract::{Found, Pointer, Segment};
 use super::key::{self, Key, raw_key, sha256};
 use super::message::Signing;
@@ -148,6 +148,11 @@ struct Signer<'s> {
 
 impl Signer<'_> {
     fn sign(&self, event_type: &str, body: Vec<u8>, url: &str) -> Result<Signed, SignError> {
+        // What a form's field holds may be given without the form.
+        let body = match &self.rules.takes.form_xml {
+            Some(name) if body::looks_like_xml(&body) => body::in_field(name, &body),
+            Some(_) | None => body,
+        };
         let way = self.way(&body)?;
         let mut draft =
             Draft { method: Method::POST, url: url.to_owned(), headers: Vec::new(), body };
@@ -182,11 +187,10 @@ impl Signer<'_> {
 
     /// The preferred way that signs such a body with such a key.
     fn way(&self, body: &[u8]) -> Result<&Way, SignError> {
-        let is_form = self.rules.takes.form && body::looks_like_form(body);
         let mut why = "there is no way to sign such a body".to_owned();
         for way in &self.rules.ways {
             let format = way.when.as_ref().and_then(|w| w.body);
-            if format.is_some_and(|f| (f == Format::Form) != is_form) {
+            if format.is_some_and(|format| !body::looks_like(format, body)) {
                 continue;
             }
             match signs(way, self.key) {
@@ -200,9 +204,13 @@ impl Signer<'_> {
 
     /// What tells what the request is: content type, ids, the event's type.
     fn describe(&self, way: &Way, event_type: &str, draft: &mut Draft) {
-        let is_form = self.rules.takes.form && body::looks_like_form(&draft.body);
-        let content_type =
-            if is_form { "application/x-www-form-urlencoded" } else { "application/json" };
+        let content_type = if self.rules.takes.xml && body::looks_like_xml(&draft.body) {
+            "text/xml"
+        } else if self.rules.takes.form && body::looks_like_form(&draft.body) {
+            "application/x-www-form-urlencoded"
+        } else {
+            "application/json"
+        };
         draft.set(&http::header::CONTENT_TYPE, content_type);
         let id = id_of(&draft.body);
         if let Some(reading) = self.rules.id.first()

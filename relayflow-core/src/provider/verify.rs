@@ -12,7 +12,7 @@ use http::HeaderName;
 use jiff::{SignedDuration, Timestamp};
 
 use super::body::{self, BodyError, Opened};
-use super::definition::{Format, Scheme};
+use super::definition::Scheme;
 use super::extract::{Found, Scalar};
 use super::key::{self, Key, keyed_digest, sha256};
 use super::message::{Signing, bodies, urls};
@@ -588,7 +588,7 @@ pub(super) fn holds(when: &Condition, request: &Request) -> bool {
         return false;
     }
     if let Some(format) = when.body
-        && (format == Format::Form) != body::looks_like_form(&request.body)
+        && !body::looks_like(format, &request.body)
     {
         return false;
     }
