@@ -137,9 +137,11 @@ impl Ingest {
                 self.prepare(source, &in_force, &verified, None)
             }
         };
-        let receipt = self.store.commit(new.of(request)).await.map_err(|error| match error {
-            StoreError::Busy => IngestError::Busy,
-            other => IngestError::Store(other),
+        let receipt = self.store.commit(new.of(request)).await.map_err(|error| {
+            if matches!(error, StoreError::Busy) {
+                return IngestError::Busy;
+            }
+            IngestError::Store(error)
         })?;
         Ok(provider::reply(source, &ingested(&receipt)))
     }

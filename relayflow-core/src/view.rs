@@ -95,7 +95,18 @@ pub fn store_code(error: &StoreError) -> Code {
             Refusal::Empty => Code::EmptySelection,
             Refusal::State => Code::StateChanged,
         },
-        _ => Code::Store,
+        StoreError::Url { .. }
+        | StoreError::File { .. }
+        | StoreError::Locked { .. }
+        | StoreError::Newer { .. }
+        | StoreError::Migrate(_)
+        | StoreError::OldSqlite { .. }
+        | StoreError::NotDurable { .. }
+        | StoreError::Corrupt { .. }
+        | StoreError::Write(_)
+        | StoreError::Read(_)
+        | StoreError::Value { .. }
+        | StoreError::Closed => Code::Store,
     }
 }
 
@@ -579,9 +590,9 @@ pub(crate) async fn replay_counts(
     }
     let left = total.saturating_sub(seen);
     if row.status == "cancelled" {
-        counts.cancelled += left
+        counts.cancelled += left;
     } else {
-        counts.pending = left
+        counts.pending = left;
     }
     Ok(counts)
 }

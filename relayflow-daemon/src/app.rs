@@ -55,6 +55,8 @@ impl AppState {
             Some(Code::Stopping)
         } else if self.store.failed().borrow().is_some() {
             Some(Code::Store)
+        } else if self.store.is_full() {
+            Some(Code::DiskFull)
         } else {
             None
         }

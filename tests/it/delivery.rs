@@ -398,8 +398,13 @@ fn beyond_what_memory_may_hold_a_sender_is_told_to_come_back() {
         .map(|_| {
             let mut connection = Connection::open(daemon.ingest).unwrap();
             connection
-                .write_raw(b"POST /in/stripe HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n{")
+                .write_raw(
+                    b"POST /in/stripe HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\
+                      expect: 100-continue\r\n\r\n",
+                )
                 .unwrap();
+            // It has its place as soon as its body is asked for.
+            assert!(connection.read_line().unwrap().contains(" 100 "));
             connection
         })
         .collect();

@@ -11,7 +11,7 @@ use super::gate::{Breaker, Call};
 use super::lane::{Lane, Renewal, Start, bytes_of, sooner};
 use super::lease::Lease;
 use crate::id::TaskId;
-use crate::store::LeasedTask;
+use crate::store::{LeasedTask, Store};
 use crate::task::Slot;
 
 /// How much this process takes on.
@@ -65,6 +65,8 @@ pub struct Lanes {
     waiting: AtomicUsize,
     waiting_bytes: AtomicUsize,
     is_draining: AtomicBool,
+    /// Where a circuit that opens or closes is put on the timeline; tests have none.
+    pub(super) store: Option<Store>,
     /// A lane changes by itself sooner than was known.
     pub(super) timers: Notify,
     /// A lane for which the store has more ran low.
@@ -114,6 +116,7 @@ impl Lanes {
             waiting: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),
             is_draining: AtomicBool::new(false),
+            store: None,
             timers: Notify::new(),
             hunger: Notify::new(),
         }
@@ -238,6 +241,13 @@ impl Lanes {
         if before.as_str() != after.as_str() {
             let (destination, from, to) = (&*cell.name, before.as_str(), after.as_str());
             tracing::warn!(destination, from, to, "circuit changed");
+            let is_open = matches!(after, Breaker::Open { .. });
+            if let Some(store) = &self.store
+                && (is_open || after == Breaker::Closed)
+                && !(is_open && before == Breaker::Probing)
+            {
+                store.note_circuit(destination, is_open);
+            }
             self.timers.notify_one();
         }
         cell.is_closed.store(lane.gate.is_closed(), Ordering::Relaxed);

@@ -90,10 +90,12 @@ impl Executor {
         limits: Limits,
     ) -> Self {
         let connector = Connector::new(Egress::new(&egress), Resolver::System);
+        let mut lanes = Lanes::new(limits);
+        lanes.store = Some(store.clone());
         let shared = Arc::new(Shared {
             store,
             current,
-            lanes: Arc::new(Lanes::new(limits)),
+            lanes: Arc::new(lanes),
             http: Client::new(connector),
             running: TaskTracker::new(),
             is_recovered: watch::Sender::new(false),

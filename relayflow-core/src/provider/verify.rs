@@ -15,7 +15,7 @@ use super::body::{self, BodyError, Opened};
 use super::definition::Scheme;
 use super::extract::{Found, Scalar};
 use super::key::{self, Key, keyed_digest, sha256};
-use super::message::{Signing, urls};
+use super::message::{Signing, bodies, urls};
 use super::rules::{Condition, Rules};
 use super::source::Source;
 use super::split;
@@ -353,14 +353,17 @@ impl<'r> Check<'_, 'r> {
 
         let mut held = None;
         for url in urls(way, &self.request.url) {
-            for key in keys {
+            for body in bodies(way, &self.request.body) {
+                let request = self.request;
                 let context =
-                    Signing { way, request: self.request, found, text, timestamp, url: &url };
-                let message = context.message(key);
-                let message: Vec<&[u8]> = message.iter().map(|part| &**part).collect();
-                if key.holds(&message, signatures, way.form) && held.is_none() {
-                    let wants_digest = way.id_is_open && !self.source.accept_identical;
-                    held = Some(wants_digest.then(|| sha256(&message)));
+                    Signing { way, request, found, text, timestamp, url: &url, body: &body };
+                for key in keys {
+                    let message = context.message(key);
+                    let message: Vec<&[u8]> = message.iter().map(|part| &**part).collect();
+                    if key.holds(&message, signatures, way.form) && held.is_none() {
+                        let wants_digest = way.id_is_open && !self.source.accept_identical;
+                        held = Some(wants_digest.then(|| sha256(&message)));
+                    }
                 }
             }
         }
@@ -457,23 +460,31 @@ impl<'r> Check<'_, 'r> {
 impl<'c> Claim<'c> {
     /// Takes signatures and timestamp out of one header's value.
     fn take(&mut self, way: &'c Way, place: &str, value: &'c str) -> Result<(), VerifyError> {
+        let mut times = 0;
         for (part, text) in parts(&way.shape, value) {
             match part {
-                Part::Timestamp => self.timestamp = Some(Cow::Borrowed(text)),
+                Part::Timestamp => {
+                    times += 1;
+                    self.timestamp = Some(Cow::Borrowed(text));
+                }
                 Part::Signature => self.add(way, text),
             }
         }
-        self.check(place)
+        self.check(place, times)
     }
 
     fn take_owned(&mut self, way: &Way, place: &str, value: &str) -> Result<(), VerifyError> {
+        let mut times = 0;
         for (part, text) in parts(&way.shape, value) {
             match part {
-                Part::Timestamp => self.timestamp = Some(Cow::Owned(text.to_owned())),
+                Part::Timestamp => {
+                    times += 1;
+                    self.timestamp = Some(Cow::Owned(text.to_owned()));
+                }
                 Part::Signature => self.add(way, text),
             }
         }
-        self.check(place)
+        self.check(place, times)
     }
 
     fn add(&mut self, way: &Way, text: &str) {
@@ -483,8 +494,9 @@ impl<'c> Claim<'c> {
         }
     }
 
-    fn check(&self, place: &str) -> Result<(), VerifyError> {
-        if self.signatures.is_empty() {
+    /// No vendor sends a value without a signature, or with two times: which of them is signed?
+    fn check(&self, place: &str, times: usize) -> Result<(), VerifyError> {
+        if self.signatures.is_empty() || 1 < times {
             return Err(VerifyError::Unreadable { place: place.to_owned() });
         }
         Ok(())

@@ -114,9 +114,11 @@ pub(super) async fn migrate(path: &Path) -> Result<(), StoreError> {
         .map_err(StoreError::Read)?;
     let migrated = sqlx::migrate!("migrations/sqlite").run(&mut connection).await;
     sqlx::Connection::close(connection).await.map_err(StoreError::Read)?;
-    migrated.map_err(|error| match error {
-        sqlx::migrate::MigrateError::VersionMissing(version) => StoreError::Newer { version },
-        other => StoreError::Migrate(other),
+    migrated.map_err(|error| {
+        if let sqlx::migrate::MigrateError::VersionMissing(version) = error {
+            return StoreError::Newer { version };
+        }
+        StoreError::Migrate(error)
     })
 }
 

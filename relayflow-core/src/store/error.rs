@@ -60,25 +60,17 @@ impl StoreError {
     #[must_use]
     pub fn is_fatal(&self) -> bool {
         use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase, SystemIoFailure};
-        match self {
-            Self::Corrupt { .. } | Self::NotDurable { .. } => true,
-            Self::Write(error) => matches!(
-                error.sqlite_error_code(),
-                Some(DatabaseCorrupt | NotADatabase | SystemIoFailure)
-            ),
-            _ => false,
+        if let Self::Write(error) = self {
+            let code = error.sqlite_error_code();
+            return matches!(code, Some(DatabaseCorrupt | NotADatabase | SystemIoFailure));
         }
+        matches!(self, Self::Corrupt { .. } | Self::NotDurable { .. })
     }
 
     /// Says a full disk by its own name.
     pub(super) fn sorted(self) -> Self {
-        match self {
-            Self::Write(error)
-                if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) =>
-            {
-                Self::Full
-            }
-            other => other,
-        }
+        let is_full = matches!(&self, Self::Write(error)
+            if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull));
+        if is_full { Self::Full } else { self }
     }
 }

@@ -11,6 +11,7 @@ mod events;
 mod query;
 mod replays;
 mod requests;
+mod room;
 mod settle;
 mod stats;
 mod tasks;
@@ -192,6 +193,7 @@ struct Inner {
     db: Db,
     clock: Clock,
     path: std::path::PathBuf,
+    room: room::Room,
     /// `None`: opened to read.
     writing: Option<Writing>,
 }
@@ -247,6 +249,7 @@ impl Store {
         let store = Self(Arc::new(Inner {
             db: Db::Sqlite(db::readers(&path).await?),
             clock: options.clock,
+            room: room::Room::of(&path),
             path,
             writing: Some(Writing {
                 door: std::sync::RwLock::new(Some(Arc::new(door))),
@@ -273,7 +276,13 @@ impl Store {
             return Err(StoreError::File { path, source });
         }
         let db = Db::Sqlite(db::readers(&path).await?);
-        Ok(Self(Arc::new(Inner { db, clock: Clock::Wall, path, writing: None })))
+        Ok(Self(Arc::new(Inner {
+            db,
+            clock: Clock::Wall,
+            room: room::Room::of(&path),
+            path,
+            writing: None,
+        })))
     }
 
     fn with_digest_key(self, key: [u8; 32]) -> Result<Self, StoreError> {
@@ -371,6 +380,12 @@ impl Store {
     #[must_use]
     pub fn is_busy(&self) -> bool {
         self.door().is_ok_and(|door| door.is_full(0))
+    }
+
+    /// Whether the disk has too little room left for anything new: what is under way still ends.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.0.room.is_short()
     }
 
     /// Counts a request that was not verified, and keeps it in its source's ring as soon as the
@@ -478,3 +493,6 @@ async fn check_after_unclean_stop(
     };
     tokio::task::spawn_blocking(check).await.map_err(|_| StoreError::Closed)?
 }
+
+#[cfg(test)]
+mod tests;

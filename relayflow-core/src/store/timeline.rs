@@ -158,14 +158,13 @@ fn expand(row: &AnyRow) -> Result<Vec<Entry>, StoreError> {
         attempt: attempt.and_then(|n| u32::try_from(n).ok()),
         detail: text.and_then(|t| serde_json::from_str(&t).ok()).unwrap_or_default(),
     };
-    Ok(match what {
-        What::Committed => expand_committed(entry),
-        What::Replayed if entry.task_id.is_some() => {
-            let detail = Map::new();
-            let queued = Entry { seq: entry.seq + 1, what: What::Queued, detail, ..entry.clone() };
-            vec![entry, queued]
-        }
-        _ => vec![entry],
+    Ok(if what == What::Committed {
+        expand_committed(entry)
+    } else if what == What::Replayed && entry.task_id.is_some() {
+        let queued = Entry { seq: entry.seq + 1, what: What::Queued, detail: Map::new(), ..entry };
+        vec![entry, queued]
+    } else {
+        vec![entry]
     })
 }
 

@@ -33,6 +33,8 @@ const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
 const WAITING_AGE_MAX: Duration = Duration::from_secs(2);
 /// Rejected requests are kept when there is nothing better to do.
 const IDLE_JOBS_MAX: usize = 256;
+/// So many of them share a commit: what comes meanwhile is not kept waiting for long.
+const IDLE_JOBS_PER_GROUP: usize = 64;
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(150);
 
 /// A piece of work for the writer.
@@ -308,16 +310,23 @@ impl Writer {
         let mut urgent = first.job.is_urgent();
         let mut bytes = first.job.bytes();
         let mut group = vec![first];
+        let mut idle = 0;
         let linger = if self.last_group > LINGER_ABOVE { LINGER } else { Duration::ZERO };
         let from = Instant::now();
         while group.len() < GROUP_JOBS_MAX && bytes < GROUP_BYTES_MAX {
             let wait = if urgent { linger } else { OUTCOME_WAIT };
             let next = match self.jobs.try_recv() {
                 Ok(next) => next,
-                Err(_) => match self.jobs.recv_timeout(wait.saturating_sub(from.elapsed())) {
-                    Ok(next) => next,
-                    Err(_) => break,
-                },
+                Err(_) => {
+                    let wait = wait.saturating_sub(from.elapsed());
+                    match self.next_within(wait, !urgent && idle < IDLE_JOBS_PER_GROUP) {
+                        Some((next, is_idle)) => {
+                            idle += usize::from(is_idle);
+                            next
+                        }
+                        None => break,
+                    }
+                }
             };
             urgent |= next.job.is_urgent();
             bytes += next.job.bytes();
@@ -325,6 +334,18 @@ impl Writer {
         }
         self.note_taken(&group);
         Some(group)
+    }
+
+    /// The next job that comes in time, and whether it is one that waited for an idle moment.
+    fn next_within(&self, wait: Duration, is_idle: bool) -> Option<(Envelope, bool)> {
+        if !is_idle {
+            return self.jobs.recv_timeout(wait).ok().map(|job| (job, false));
+        }
+        crossbeam_channel::select_biased! {
+            recv(self.jobs) -> job => job.ok().map(|job| (job, false)),
+            recv(self.idle) -> job => job.ok().map(|job| (job, true)),
+            default(wait) => None,
+        }
     }
 
     fn first(&self) -> Option<Envelope> {
@@ -372,8 +393,9 @@ impl Writer {
     }
 
     fn finish(&mut self, group: Vec<Envelope>, has_due: bool) {
-        group.into_iter().for_each(|e| e.job.finish(Ok(()), &self.after));
+        // Before the answers: who has one finds the timeline changed.
         self.after.timeline.send_replace(self.next_seq);
+        group.into_iter().for_each(|e| e.job.finish(Ok(()), &self.after));
         if has_due {
             self.after.due.send_modify(|n| *n = n.wrapping_add(1));
         }
@@ -435,8 +457,10 @@ impl Writer {
         self.wal_checked = Instant::now();
         let bytes = std::fs::metadata(&self.wal).map_or(0, |m| m.len());
         let rested = self.wal_emptied.is_none_or(|at| at.elapsed() > Duration::from_secs(1));
-        if bytes > db::WAL_BYTES_MAX && rested {
-            let _ = self.connection.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(()));
+        if bytes >= db::WAL_BYTES_MAX && rested {
+            // Begun again in place, not cut off: to grow it anew costs the file system more than all
+            // that is written into it.
+            let _ = self.connection.query_row("pragma wal_checkpoint(restart)", [], |_| Ok(()));
             self.wal_emptied = Some(Instant::now());
         }
     }

@@ -201,6 +201,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                 Err(code) => Next::Refuse(code),
             }));
         }
+        if seen.first().is_some_and(|&byte| !is_token(byte)) {
+            // No method begins so: TLS, or anything but HTTP. Nothing more is waited for.
+            return Poll::Ready(Ok(Next::Refuse(Code::BadRequest)));
+        }
         if let Some(code) = too_large(seen) {
             return Poll::Ready(Ok(Next::Refuse(code)));
         }
@@ -315,6 +319,11 @@ fn head_end(bytes: &[u8], searched: usize) -> Option<usize> {
     None
 }
 
+/// Whether a method may consist of this (RFC 9110, `tchar`).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
 /// What a head without an end yet is already too large for.
 fn too_large(head: &[u8]) -> Option<Code> {
     /// The request line besides its target.
@@ -358,7 +367,7 @@ fn framing(fields: &[httparse::Header<'_>], is_1_1: bool) -> Option<Framing> {
             if !is_plain || length.is_some() {
                 return None;
             }
-            length = Some(digits.parse::<u64>().ok().filter(|&n| n < u64::MAX / 2)?);
+            length = Some(digits.parse::<u64>().ok().filter(|&n| n <= u64::MAX / 2)?);
         } else if field.name.eq_ignore_ascii_case("transfer-encoding") {
             if is_chunked || !is_1_1 || !field.value.eq_ignore_ascii_case(b"chunked") {
                 return None;

@@ -65,6 +65,9 @@ impl Inbound {
         if self.app.store.is_busy() {
             return Err(Problem::of(Code::Overloaded));
         }
+        if self.app.store.is_full() {
+            return Err(Problem::of(Code::DiskFull));
+        }
         let limit = source.provider.body_bytes_max.unwrap_or(0).max(self.body_bytes_max);
         let length = length(&parts.method, &parts.headers, limit)?;
         let mut place = self.room.take(length.unwrap_or(0))?;
