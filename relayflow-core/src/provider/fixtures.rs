@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::sign::{Signed, key_pair, sign_for};
 use super::source::Source;
-use super::{Catalog, Provider, challenge, definition, normalize, split, verify};
+use super::{Catalog, challenge, normalize, split, verify};
 use crate::config::SourceConfig;
 use crate::event::{IntegrationEvent, micros};
 use crate::id::{EventId, RequestId};
@@ -98,14 +98,6 @@ pub(super) fn source_with(
         derived_window: SignedDuration::from_hours(24),
     };
     Source::new(&config, None, catalog).unwrap()
-}
-
-/// The examples of the settings that a source must have.
-fn examples(provider: &Provider) -> Vec<(String, String)> {
-    let text = definition::fill_in(&provider.text, None).unwrap();
-    let settings = definition::read(&text).unwrap().settings.into_iter();
-    let needed = settings.filter(|(_, setting)| setting.default.is_none());
-    needed.filter_map(|(name, setting)| Some((name, setting.example?))).collect()
 }
 
 pub(super) fn request(signed: Signed, now: Timestamp) -> Request {
