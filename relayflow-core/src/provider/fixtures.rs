@@ -143,7 +143,7 @@ fn flatten(name: &str, value: &Value, field: &mut impl FnMut(&str, &str)) {
         }
         Value::String(text) => field(name, text),
         other @ (Value::Null | Value::Bool(_) | Value::Number(_)) => {
-            field(name, &other.to_string())
+            field(name, &other.to_string());
         }
     }
 }
