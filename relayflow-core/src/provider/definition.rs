@@ -140,6 +140,9 @@ pub struct Verify {
     /// The forms of the URL that may have been signed.
     #[serde(default)]
     pub url: Vec<UrlForm>,
+    /// The forms of the body that may have been signed; unless said, as received.
+    #[serde(default)]
+    pub body: Vec<BodyForm>,
     /// A digest of the body that what is signed contains.
     pub digest: Option<Digest>,
 }
@@ -252,6 +255,8 @@ pub enum Unit {
     SecondsOrMilliseconds,
     /// RFC 3339 with 0 to 9 fraction digits; without a zone it is UTC.
     Rfc3339,
+    /// As HTTP and mail write it: `Wed, 08 Mar 2023 06:12:22 GMT`.
+    HttpDate,
 }
 
 /// How a signature is written.
@@ -305,6 +310,16 @@ pub enum UrlForm {
     WithoutPort,
     /// The same with `%3A %2F %3F %40 %21 %24 %27 %28 %29 %2A %2C %3B` decoded.
     Decoded,
+}
+
+/// A form of the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BodyForm {
+    /// The bytes as they came.
+    Received,
+    /// The same JSON as some encoders write it: `\u30b9` for what is not ASCII, `\/` for `/`.
+    Ascii,
 }
 
 /// A digest of the body, in a place that is signed.
@@ -362,6 +377,9 @@ pub struct Event {
     pub subject: Option<Spanned<Texts>>,
     #[serde(default)]
     pub at: OneOrMany<At>,
+    /// Equal bytes are news each time: the vendor only says that something changed, and has no ids.
+    #[serde(default)]
+    pub accept_identical: bool,
 }
 
 /// Where the time of an event is.

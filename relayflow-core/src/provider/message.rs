@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::definition::UrlForm;
+use super::definition::{BodyForm, UrlForm};
 use super::extract::Found;
 use super::key::Key;
 use super::template::{Piece, SignedAtom};
@@ -21,6 +21,7 @@ pub(super) struct Signing<'s> {
     pub(super) text: &'s str,
     pub(super) timestamp: Option<&'s str>,
     pub(super) url: &'s str,
+    pub(super) body: &'s [u8],
 }
 
 impl Signing<'_> {
@@ -68,7 +69,7 @@ impl Signing<'_> {
         match atom {
             // An element that is signed on its own has no other body.
             SignedAtom::Body if self.way.is_each => bytes(self.text),
-            SignedAtom::Body => Some(Cow::Borrowed(&*request.body)),
+            SignedAtom::Body => Some(Cow::Borrowed(self.body)),
             SignedAtom::Timestamp => bytes(self.timestamp?),
             SignedAtom::Id => bytes(request.header(self.way.id.as_ref()?.as_str())?),
             SignedAtom::Method => bytes(request.method.as_str()),
@@ -107,6 +108,40 @@ fn sorted_form(body: &[u8]) -> Vec<u8> {
             out.extend_from_slice(name.as_bytes());
             out.extend_from_slice(value.as_bytes());
         }
+    }
+    out
+}
+
+/// The forms of the body that may have been signed, each once.
+pub(super) fn bodies<'b>(way: &Way, body: &'b [u8]) -> Vec<Cow<'b, [u8]>> {
+    let mut bodies = vec![Cow::Borrowed(body)];
+    if way.bodies.contains(&BodyForm::Ascii)
+        && let Ok(text) = std::str::from_utf8(body)
+    {
+        let ascii = ascii(text);
+        if ascii.as_bytes() != body {
+            bodies.push(Cow::Owned(ascii.into_bytes()));
+        }
+    }
+    bodies
+}
+
+/// JSON with `\u30b9` for what is not ASCII and `\/` for a slash that is not escaped yet.
+fn ascii(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::with_capacity(text.len());
+    let mut before = ' ';
+    for c in text.chars() {
+        match c {
+            '/' if before != '\\' => out.push_str("\\/"),
+            '\0'..='~' => out.push(c),
+            c => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    write!(out, "\\u{unit:04x}").expect("a String takes any text");
+                }
+            }
+        }
+        before = c;
     }
     out
 }
@@ -202,6 +237,19 @@ fn decoded(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_is_escaped_as_encoders_do_that_know_ascii_alone() {
+        for (text, expected) in [
+            ("", ""),
+            (r#"{"a":"b"}"#, r#"{"a":"b"}"#),
+            ("\u{e9} \u{1f600}", r"\u00e9 \ud83d\ude00"),
+            ("a/b \\/ c", "a\\/b \\/ c"),
+            ("\u{7f}", r"\u007f"),
+        ] {
+            assert_eq!(ascii(text), expected);
+        }
+    }
 
     #[test]
     fn a_url_is_written_with_and_without_its_port() {

@@ -338,6 +338,20 @@ mod tests {
     }
 
     #[test]
+    fn a_vendor_that_only_says_that_something_changed_says_news_each_time() {
+        let (source, key) = pair("dropbox", &[]);
+        let asked = || signed(&source, &key, &[], br#"{"list_folder":{"accounts":["dbid:A"]}}"#);
+        let event = || events(&source, &asked()).unwrap().remove(0);
+        let (first, second) = (event(), event());
+        assert_ne!(first.external_id, second.external_id);
+        assert_eq!((first.signed_digest, second.signed_digest), (None, None));
+        assert_eq!(
+            (first.subject.as_deref(), first.payload.json()),
+            (Some("dbid:A"), "\"dbid:A\"")
+        );
+    }
+
+    #[test]
     fn without_an_id_the_bytes_are_the_id_unless_equal_bytes_are_separate() {
         let (mut source, key) = pair("generic", &[("split", "/*")]);
         let asked = signed(&source, &key, &[], b"[{\"a\":1},{\"a\":1}]");

@@ -32,6 +32,8 @@ pub(super) struct Rules {
     pub(super) id: Vec<Vec<Piece<Place>>>,
     /// Whether an event without an id gets one from its bytes.
     pub(super) id_may_be_derived: bool,
+    /// Equal bytes are separate events, whatever the source says.
+    pub(super) accepts_identical: bool,
     pub(super) event_type: Vec<Vec<Piece<Place>>>,
     pub(super) subject: Vec<Vec<Piece<Place>>>,
     pub(super) at: Vec<(Vec<Piece<Place>>, Unit)>,
@@ -259,6 +261,7 @@ impl Rules {
             reads,
             id,
             id_may_be_derived,
+            accepts_identical: file.event.accept_identical,
             event_type,
             subject,
             at,

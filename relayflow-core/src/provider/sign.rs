@@ -337,8 +337,15 @@ impl Signer<'_> {
             true => Found::default(),
             false => way.reads.read(text).map_err(|e| self.bad_body(e.to_string()))?,
         };
-        let signing =
-            Signing { way, request: &request, found: &found, text, timestamp, url: &draft.url };
+        let signing = Signing {
+            way,
+            request: &request,
+            found: &found,
+            text,
+            timestamp,
+            url: &draft.url,
+            body: &request.body,
+        };
         // Only a plain hash takes the key into the message; for the others any will do.
         let stand_in = Key::Hashed(self.key.clone());
         let message = signing.message(&stand_in);
@@ -525,6 +532,7 @@ fn written(at: Timestamp, unit: Unit) -> String {
         Unit::Seconds | Unit::SecondsOrMilliseconds => at.as_second().to_string(),
         Unit::Milliseconds => at.as_millisecond().to_string(),
         Unit::Rfc3339 => format!("{at:.3}"),
+        Unit::HttpDate => at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string(),
     }
 }
 

@@ -118,7 +118,7 @@ impl Source {
             name: config.name.as_str().into(),
             provider: Arc::clone(provider),
             scheme_label: scheme.name().into(),
-            accept_identical: config.accept_identical,
+            accept_identical: config.accept_identical || rules.accepts_identical,
             derived_window: config.derived_window,
             public_url,
             warnings,

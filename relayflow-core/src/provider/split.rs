@@ -115,7 +115,9 @@ fn elements_of<'t>(
 ) -> Result<(), SplitError> {
     let mut has_list = false;
     for path in &rules.paths {
+        let before = out.len();
         has_list |= descend(path, 0, text, None, out)?;
+        drop_opened(out, before);
     }
     if has_list {
         return Ok(());
@@ -127,6 +129,24 @@ fn elements_of<'t>(
             Ok(())
         }
     }
+}
+
+/// Takes out of those from `before` on whatever an earlier place has opened: what holds events is
+/// none itself.
+fn drop_opened(out: &mut Vec<Element<'_>>, before: usize) {
+    if before == 0 || before == out.len() {
+        return;
+    }
+    let start = |element: &Element<'_>| element.text.as_ptr().addr();
+    let mut opened: Vec<usize> = out[..before].iter().map(start).collect();
+    opened.sort_unstable();
+    let mut number = 0;
+    out.retain(|element| {
+        number += 1;
+        let from = start(element);
+        let next = opened.get(opened.partition_point(|at| *at < from));
+        number <= before || next.is_none_or(|at| from + element.text.len() <= *at)
+    });
 }
 
 /// Adds the elements below `text`; whether there is an array at this level.

@@ -8,7 +8,7 @@ use super::extract::Pointer;
 /// One place where a value may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Atom {
-    /// `/a/b`: in the event; `^/a/b`: in what holds the event, one `^` for each `*` of the split.
+    /// `/a/b`: in the event, `.` the event itself; `^/a/b`: in what holds the event, one `^` for each `*` of the split.
     Pointer { up: usize, pointer: Pointer },
     /// `header:name`
     Header(HeaderName),
@@ -67,6 +67,9 @@ impl Atom {
             return Ok(Self::Query(name.to_owned()));
         }
         let rest = text.trim_start_matches('^');
+        if rest == "." {
+            return Ok(Self::Pointer { up: text.len() - 1, pointer: Pointer::parse("")? });
+        }
         if !rest.starts_with('/') {
             return Err(format!(
                 "`{text}` is no place: wanted a pointer such as `/data/id`, `header:name` or \

@@ -1,5 +1,7 @@
 //! A vendor's text for a moment, an amount, an address … as RelayFlow writes it.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
@@ -22,8 +24,10 @@ const WITH_THOUSANDTHS: [&str; 7] = ["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "
 /// A moment in a signature: ASCII digits and nothing else, few enough that sums cannot overflow; or
 /// RFC 3339.
 pub(super) fn signed_moment(text: &str, unit: Unit) -> Option<Timestamp> {
-    if unit == Unit::Rfc3339 {
-        return rfc3339(text);
+    match unit {
+        Unit::Rfc3339 => return rfc3339(text),
+        Unit::HttpDate => return http_date(text),
+        Unit::Seconds | Unit::Milliseconds | Unit::SecondsOrMilliseconds => {}
     }
     let digits_max = if unit == Unit::Seconds { 12 } else { 15 };
     let are_digits = text.bytes().all(|b| b.is_ascii_digit());
@@ -37,6 +41,7 @@ pub(super) fn signed_moment(text: &str, unit: Unit) -> Option<Timestamp> {
 pub(super) fn moment(text: &str, unit: Unit) -> Option<Timestamp> {
     match unit {
         Unit::Rfc3339 => rfc3339(text.trim()),
+        Unit::HttpDate => http_date(text.trim()),
         Unit::Seconds | Unit::Milliseconds | Unit::SecondsOrMilliseconds => {
             count(text.trim(), unit)
         }
@@ -51,7 +56,7 @@ fn count(text: &str, unit: Unit) -> Option<Timestamp> {
     }
     let whole: i64 = whole.parse().ok()?;
     let is_milliseconds = match unit {
-        Unit::Seconds | Unit::Rfc3339 => false,
+        Unit::Seconds | Unit::Rfc3339 | Unit::HttpDate => false,
         Unit::Milliseconds => true,
         Unit::SecondsOrMilliseconds => MILLISECONDS_FROM <= whole.abs(),
     };
@@ -68,13 +73,23 @@ fn count(text: &str, unit: Unit) -> Option<Timestamp> {
     Timestamp::from_microsecond(us).ok()
 }
 
-/// RFC 3339 and its neighbours: a space for the `T`, ` UTC` for the `Z`, an offset without a colon,
-/// no zone at all (then it is UTC).
+/// A date of RFC 9110 or RFC 2822.
+fn http_date(text: &str) -> Option<Timestamp> {
+    if 40 < text.len() {
+        return None;
+    }
+    jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
+}
+
+/// RFC 3339 and its neighbours: a space for the `T`, ` UTC` for the `Z`, an offset without a colon or
+/// behind a space, no zone at all (then it is UTC).
 fn rfc3339(text: &str) -> Option<Timestamp> {
     let text = text.strip_suffix(" UTC").unwrap_or(text);
     if !text.as_bytes().first().is_some_and(u8::is_ascii_digit) || 40 < text.len() {
         return None;
     }
+    let joined = text.rsplit_once(' ').filter(|(_, zone)| zone.starts_with(['+', '-']));
+    let text = &joined.map_or(Cow::Borrowed(text), |(at, zone)| Cow::Owned(format!("{at}{zone}")));
     let at = match text.parse::<Timestamp>() {
         Ok(at) => at,
         Err(_) => Offset::UTC.to_timestamp(text.parse::<DateTime>().ok()?).ok()?,
@@ -185,6 +200,17 @@ mod tests {
         check_moment("1767607203", Unit::Seconds, Some("2026-01-05T10:00:03.000000Z"));
         check_moment("1534109600.089676", Unit::Seconds, Some("2018-08-12T21:33:20.089676Z"));
         check_moment("1564113600000", Unit::Milliseconds, Some("2019-07-26T04:00:00.000000Z"));
+        check_moment(
+            "Wed, 08 Mar 2023 06:12:22 GMT",
+            Unit::HttpDate,
+            Some("2023-03-08T06:12:22.000000Z"),
+        );
+        check_moment("2023-03-08T06:12:22Z", Unit::HttpDate, None);
+        check_moment(
+            "2021-04-28 21:50:00 +0200",
+            Unit::Rfc3339,
+            Some("2021-04-28T19:50:00.000000Z"),
+        );
         check_moment(
             "1564113600000",
             Unit::SecondsOrMilliseconds,

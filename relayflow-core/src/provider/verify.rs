@@ -15,7 +15,7 @@ use super::body::{self, BodyError, Opened};
 use super::definition::{Format, Scheme};
 use super::extract::{Found, Scalar};
 use super::key::{self, Key, keyed_digest, sha256};
-use super::message::{Signing, urls};
+use super::message::{Signing, bodies, urls};
 use super::rules::{Condition, Rules};
 use super::source::Source;
 use super::split;
@@ -353,14 +353,17 @@ impl<'r> Check<'_, 'r> {
 
         let mut held = None;
         for url in urls(way, &self.request.url) {
-            for key in keys {
+            for body in bodies(way, &self.request.body) {
+                let request = self.request;
                 let context =
-                    Signing { way, request: self.request, found, text, timestamp, url: &url };
-                let message = context.message(key);
-                let message: Vec<&[u8]> = message.iter().map(|part| &**part).collect();
-                if key.holds(&message, signatures, way.form) && held.is_none() {
-                    let wants_digest = way.id_is_open && !self.source.accept_identical;
-                    held = Some(wants_digest.then(|| sha256(&message)));
+                    Signing { way, request, found, text, timestamp, url: &url, body: &body };
+                for key in keys {
+                    let message = context.message(key);
+                    let message: Vec<&[u8]> = message.iter().map(|part| &**part).collect();
+                    if key.holds(&message, signatures, way.form) && held.is_none() {
+                        let wants_digest = way.id_is_open && !self.source.accept_identical;
+                        held = Some(wants_digest.then(|| sha256(&message)));
+                    }
                 }
             }
         }

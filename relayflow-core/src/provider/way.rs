@@ -5,7 +5,8 @@ use jiff::SignedDuration;
 use toml::Spanned;
 
 use super::definition::{
-    Digest, Encoding, KeyEncoding, Scheme, SignatureForm, TimestampPlace, Unit, UrlForm, Verify,
+    BodyForm, Digest, Encoding, KeyEncoding, Scheme, SignatureForm, TimestampPlace, Unit, UrlForm,
+    Verify,
 };
 use super::extract::{Pointer, Trie};
 use super::rules::{Condition, Flaws, Place, tolerance};
@@ -34,6 +35,7 @@ pub(super) struct Way {
     /// `None`: the time is not checked.
     pub(super) tolerance: Option<SignedDuration>,
     pub(super) urls: Vec<UrlForm>,
+    pub(super) bodies: Vec<BodyForm>,
     pub(super) digest: Option<Digest>,
     /// Whether an event's id is outside of what is signed, so that the signed bytes must be
     /// remembered too.
@@ -145,6 +147,7 @@ impl Way {
             timestamp,
             tolerance: given.map_or(Some(TOLERANCE), Option::flatten),
             urls: if file.url.is_empty() { vec![UrlForm::Received] } else { file.url.clone() },
+            bodies: file.body.clone(),
             digest: file.digest.clone(),
             id_is_open,
         })

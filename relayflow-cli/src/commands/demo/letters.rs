@@ -56,7 +56,9 @@ pub(crate) fn letters(
         letters.push(Letter { sort: Sort::Good(events), request });
     }
     let first = letters.first().map(|letter| (letter.sort, letter.request.clone()));
-    if let Some((Sort::Good(events), request)) = first {
+    // Where equal bytes are news each time, nothing is a repetition.
+    let repeats = !vendor.source.accept_identical;
+    if let Some((Sort::Good(events), request)) = first.filter(|_| repeats) {
         letters.push(Letter { sort: Sort::Repeated(events), request });
     }
     if let Some(sample) = vendor.source.provider.samples().first() {
