@@ -36,7 +36,7 @@ fn code() -> BTreeMap<String, String> {
         .filter(|path| !is_test(path))
         .map(|path| {
             let text = read(&path);
-            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+            let code = text.split("mod tests {").next().unwrap_or_default();
             let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
             (path, lines.collect::<Vec<_>>().join("\n"))
         })
@@ -101,14 +101,17 @@ fn core_knows_no_server_and_no_terminal() {
     only(&["relayflow-daemon/", "relayflow-core/"], &["axum::"], "only the daemon serves");
 }
 
+/// Providers whose names are words that code has uses of its own for.
+const WORDS: [&str; 8] =
+    ["box", "close", "cloudevents", "cursor", "generic", "linear", "meta", "segment"];
+
 #[test]
 fn no_providers_name_stands_in_the_code() {
     let names: Vec<String> = files("relayflow-core/providers", ".toml")
         .iter()
         .filter(|path| path.matches('/').count() == 2)
         .filter_map(|path| Some(Path::new(path).file_stem()?.to_string_lossy().into_owned()))
-        // A word of its own, and the one provider that is nobody's.
-        .filter(|name| name != "generic")
+        .filter(|name| !WORDS.contains(&&**name))
         .collect();
     assert!(11 <= names.len(), "{names:?}");
     let mut wrong = Vec::new();
