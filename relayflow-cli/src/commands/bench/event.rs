@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_request_is_whole_signed_and_its_own() {
-        let mut events = Events::new("127.0.0.1:1", "/in/stripe", b"whsec_x", "run").unwrap();
+        let mut events = Events::new("127.0.0.1:1", "/in/bench", b"whsec_x", "run").unwrap();
         let mut out = Vec::new();
         for (number, now) in [(7, 1_790_000_000), (8, 1_790_000_000), (9, 1_790_000_001)] {
             events.write(number, now, &mut out);

@@ -346,7 +346,7 @@ mod tests {
                 duration: None,
                 duplicates: 0.1,
             };
-            let events = Events::new("x", "/in/stripe", b"secret", "run").unwrap();
+            let events = Events::new("x", "/in/bench", b"secret", "run").unwrap();
             let outcome = run(plan, events).await.unwrap();
             assert_eq!((outcome.acknowledged, outcome.refused, outcome.failed), (500, 0, 0));
             assert!((400..500).contains(&outcome.distinct), "{}", outcome.distinct);

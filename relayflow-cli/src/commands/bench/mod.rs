@@ -112,7 +112,7 @@ async fn own(app: &App, args: &BenchArgs) -> Result<Report, Failure> {
         dir.display()
     ));
     let host = server.ingest.to_string();
-    let events = Events::new(&host, "/in/stripe", SECRET.as_bytes(), &random_text(8))?;
+    let events = Events::new(&host, "/in/bench", SECRET.as_bytes(), &random_text(8))?;
     let outcome = load::run(plan(args, server.ingest)?, events).await?;
     server.check()?;
     let executed = if args.ingest_only {
@@ -144,37 +144,10 @@ fn policy(fail: f64) -> Policy {
 }
 
 fn write_config(dir: &Path, destination: SocketAddr, ingest_only: bool) -> std::io::Result<()> {
-    let mut config = format!(
-        r#"[store]
-url = "sqlite:relayflow.db"
-
-[ingest]
-listen = "127.0.0.1:0"
-
-[api]
-listen = "127.0.0.1:0"
-
-[egress]
-allow = ["127.0.0.0/8"]
-
-[sources.stripe]
-provider = "stripe"
-secrets = ["{SECRET}"]
-"#
-    );
+    let mut config = include_str!("config.toml").replace("<secret>", SECRET);
     if !ingest_only {
-        config.push_str(&format!(
-            r#"
-[workflows.bench]
-on = ["stripe:charge.succeeded"]
-
-[[workflows.bench.steps]]
-name = "call"
-timeout = "10s"
-retry = {{ attempts = 20, first = "100ms", longest = "2s", give_up_after = "1h" }}
-http = {{ method = "POST", url = "http://{destination}/task" }}
-"#
-        ));
+        let workflow = include_str!("workflow.toml");
+        config.push_str(&workflow.replace("<destination>", &destination.to_string()));
     }
     std::fs::write(dir.join("relayflow.toml"), config)
 }
@@ -228,10 +201,10 @@ mod tests {
 
     #[test]
     fn a_target_is_a_url() {
-        let (addr, host, path) = locate("http://127.0.0.1:8787/in/stripe?x=1").unwrap();
+        let (addr, host, path) = locate("http://127.0.0.1:8787/in/bench?x=1").unwrap();
         assert_eq!(addr.port(), 8787);
-        assert_eq!((host.as_str(), path.as_str()), ("127.0.0.1:8787", "/in/stripe?x=1"));
-        for bad in ["https://x/in/stripe", "127.0.0.1:8787", "", "http://"] {
+        assert_eq!((host.as_str(), path.as_str()), ("127.0.0.1:8787", "/in/bench?x=1"));
+        for bad in ["https://x/in/bench", "127.0.0.1:8787", "", "http://"] {
             assert_eq!(locate(bad).unwrap_err().exit(), Exit::Usage, "{bad}");
         }
     }
