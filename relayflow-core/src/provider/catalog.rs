@@ -148,6 +148,8 @@ pub struct Provider {
     pub body_bytes_max: Option<usize>,
     /// The names of what a source may set, and what each is about.
     pub settings: BTreeMap<String, String>,
+    /// An example of each setting that a source must make, for the demo and for tests.
+    pub examples: BTreeMap<String, String>,
     pub(super) text: String,
     pub(super) rules: Arc<Rules>,
     samples: Vec<Sample>,
@@ -229,6 +231,12 @@ impl Provider {
             built_in,
             is_confirmed: file.status == Status::Confirmed,
             body_bytes_max: file.body_bytes_max,
+            examples: file
+                .settings
+                .iter()
+                .filter(|(_, setting)| setting.default.is_none())
+                .filter_map(|(name, setting)| Some((name.clone(), setting.example.clone()?)))
+                .collect(),
             settings: file.settings.into_iter().map(|(name, s)| (name, s.about)).collect(),
             text: text.to_owned(),
             rules: Arc::new(rules),

@@ -169,7 +169,7 @@ mod tests {
     use relayflow_core::clock::from_micros;
     use relayflow_core::provider::Catalog;
 
-    use super::super::setting::vendor_of;
+    use super::super::setting::{players, vendor_of};
     use super::*;
 
     #[test]
@@ -178,7 +178,7 @@ mod tests {
         let now = from_micros(1_790_000_000_000_000);
         let mut serial = 1;
         let (mut stale, mut unreadable_count) = (0, 0);
-        for provider in catalog.iter().filter(|provider| !provider.samples().is_empty()) {
+        for provider in players(&catalog) {
             let vendor = vendor_of(provider, &catalog, [7; 32]).unwrap();
             let letters = letters(&vendor, &mut serial, now, true).unwrap();
             for letter in &letters {

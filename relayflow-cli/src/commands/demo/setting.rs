@@ -109,7 +109,7 @@ impl Setting {
         let catalog = Catalog::built_in();
         let mut vendors = Vec::new();
         let mut sources = String::new();
-        for provider in catalog.iter().filter(|provider| !provider.samples().is_empty()) {
+        for provider in players(&catalog) {
             let seed = seed()?;
             write_source(&mut sources, provider, &key_pair(provider, seed));
             vendors.push(vendor_of(provider, &catalog, seed)?);
@@ -154,6 +154,12 @@ public_url = "https://hooks.example.com"   # what vendors call; some of them sig
 allow = ["127.0.0.0/8"]                    # the demo's destinations are on this machine
 "#;
 
+/// The providers that the demo plays: every scheme, shape of batch and kind of answer once, and few
+/// enough to be read on one screen.
+pub(crate) fn players(catalog: &Catalog) -> impl Iterator<Item = &Arc<Provider>> {
+    include_str!("vendors.txt").lines().filter_map(|name| catalog.get(name))
+}
+
 /// The vendor of a provider, with keys that follow from `seed`.
 ///
 /// # Errors
@@ -171,7 +177,7 @@ pub(crate) fn vendor_of(
         secrets: vec![keys.verifying],
         tolerance: None,
         public_url: None,
-        settings: std::collections::BTreeMap::new(),
+        settings: provider.examples.clone(),
         accept_identical: false,
         derived_window: SignedDuration::from_hours(24),
     };
@@ -192,6 +198,12 @@ fn write_source(out: &mut String, provider: &Provider, keys: &KeyPair) {
     let name = toml::Value::from(&*provider.name);
     let secret = toml::Value::from(&*secret);
     let _ = write!(out, "\n[sources.{}]\nprovider = {name}\nsecrets = [{secret}]\n", provider.name);
+    if !provider.examples.is_empty() {
+        let _ = writeln!(out, "[sources.{}.settings]", provider.name);
+        for (name, example) in &provider.examples {
+            let _ = writeln!(out, "{name} = {}", toml::Value::from(example.as_str()));
+        }
+    }
 }
 
 /// The kinds of everything that will be sent.
@@ -200,7 +212,7 @@ fn kinds(catalog: &Catalog) -> BTreeSet<String> {
         let kinds = provider.samples().iter().filter_map(|s| provider.kind_of(&s.event_type));
         kinds.map(ToString::to_string).collect::<Vec<_>>()
     };
-    catalog.iter().flat_map(of_provider).collect()
+    players(catalog).flat_map(of_provider).collect()
 }
 
 impl Flow {
