@@ -55,6 +55,10 @@ pub fn run_guard_if_asked() {
     }
 }
 
+/// What a guard reads on its stdin before it becomes its program: its group is known to the keeper.
+/// A program that ran before could be left over when the daemon is killed at just that moment.
+const GO: &[u8] = b"\n";
+
 /// `<parent's pid> <program> <argument>…`
 fn guard(mut args: impl Iterator<Item = OsString>) -> ! {
     let parent = args.next();
@@ -66,6 +70,10 @@ fn guard(mut args: impl Iterator<Item = OsString>) -> ! {
     // If the parent was gone before the kernel was asked, nothing will ever be sent.
     let now = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().to_string());
     if parent.as_deref().and_then(OsStr::to_str) != now.as_deref() {
+        std::process::exit(71);
+    }
+    // Unbuffered: the next byte is the program's.
+    if !matches!(rustix::io::read(io::stdin(), &mut [0; GO.len()]), Ok(1)) {
         std::process::exit(71);
     }
     let error = std::process::Command::new(&program).args(args).exec();
@@ -181,12 +189,18 @@ async fn spawn(command: std::process::Command) -> io::Result<Group> {
     let (sender, started) = tokio::sync::oneshot::channel();
     let order = (command, tokio::runtime::Handle::current(), sender);
     starter.as_ref().ok_or_else(gone)?.send(order).map_err(|_| gone())?;
-    let child = started.await.map_err(|_| gone())??;
+    let mut child = started.await.map_err(|_| gone())??;
     let id = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     let kept = match (id, GUARD_BINARY.get()) {
         (Some(id), Some(binary)) => Some(Kept::new(id, binary)?),
         (None, _) | (_, None) => None,
     };
+    if GUARD_BINARY.get().is_some()
+        && let Some(stdin) = &mut child.stdin
+    {
+        // A guard that is gone says so by its exit code.
+        let _ = stdin.write_all(GO).await;
+    }
     Ok(Group { child: Some(child), id, kept })
 }
 
