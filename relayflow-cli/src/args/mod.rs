@@ -4,6 +4,7 @@ mod bench;
 mod global;
 mod groups;
 mod nouns;
+mod providers;
 mod send;
 mod tail;
 pub(crate) mod values;
@@ -19,6 +20,7 @@ pub(crate) use nouns::{
     DiscardArgs, DlqCmd, DlqVerb, EventsCmd, EventsVerb, How, Id, RawArgs, ReplayCmd, ReplayVerb,
     RequestsCmd, RequestsVerb, ShowLs, ShowLsVerb,
 };
+pub(crate) use providers::{ProvidersCmd, ProvidersVerb};
 pub(crate) use send::{SendArgs, Tamper};
 pub(crate) use tail::TailArgs;
 
@@ -85,7 +87,7 @@ relayflow tail corr:7c1e --stop-on status:ok --timeout 60s")]
     Queue(QueueCmd),
     /// Provider definitions.
     #[command(alias = "provider")]
-    Providers(ShowLs),
+    Providers(ProvidersCmd),
     /// Configured endpoints.
     #[command(alias = "source")]
     Sources(ShowLs),

@@ -11,6 +11,7 @@ mod events;
 mod list;
 mod nouns;
 mod plan;
+mod providers;
 mod replay;
 mod requests;
 mod send;
@@ -44,7 +45,7 @@ pub(crate) async fn run(app: &App, command: Command) -> Done {
         Command::Dlq(dlq) => dlq::dlq(app, dlq).await,
         Command::Replay(replay) => replay::replay(app, replay).await,
         Command::Queue(queue) => nouns::queues(app, queue).await,
-        Command::Providers(noun) => nouns::providers(app, noun).await,
+        Command::Providers(cmd) => providers::providers(app, cmd).await,
         Command::Sources(noun) => nouns::sources(app, noun).await,
         Command::Workflows(noun) => nouns::workflows(app, noun).await,
         Command::Stats(args) => stats::stats(app, &args).await,

@@ -63,6 +63,18 @@ pub enum Status {
     Unconfirmed,
 }
 
+impl Status {
+    /// As it is written.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::Partial => "partial",
+            Self::Unconfirmed => "unconfirmed",
+        }
+    }
+}
+
 /// A setting of a source.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -532,16 +544,23 @@ pub(super) struct Flaw {
 pub(super) fn fill_in(
     text: &str,
     given: Option<&BTreeMap<String, String>>,
-) -> Result<String, String> {
-    let SettingsOnly { settings } = toml::from_str(text).map_err(|e| e.message().to_owned())?;
+) -> Result<String, Flaw> {
+    let whole = |message| Flaw { span: 0..0, message };
+    let settings = match super::explain::read_all::<SettingsOnly>(text) {
+        (Some(SettingsOnly { settings }), flaws) if flaws.is_empty() => settings,
+        (_, flaws) => {
+            let first = flaws.into_iter().next();
+            return Err(first.unwrap_or_else(|| whole("`settings` cannot be read".to_owned())));
+        }
+    };
     if let Some(unknown) =
         given.into_iter().flatten().map(|(k, _)| k).find(|k| !settings.contains_key(*k))
     {
         let known: Vec<_> = settings.keys().map(String::as_str).collect();
-        return Err(match known.as_slice() {
+        return Err(whole(match known.as_slice() {
             [] => format!("there is no setting `{unknown}`: this provider has none"),
             known => format!("there is no setting `{unknown}`: wanted {}", known.join(", ")),
-        });
+        }));
     }
     let mut out = text.to_owned();
     // A default may name another setting; deeper nesting has no use.
@@ -554,14 +573,28 @@ pub(super) fn fill_in(
             let value = match given.and_then(|g| g.get(name)).or(setting.default.as_ref()) {
                 Some(value) => value,
                 None if given.is_none() => setting.example.as_ref().unwrap_or(name),
-                None => return Err(format!("the setting `{name}` is missing: {}", setting.about)),
+                None => {
+                    let message = format!("the setting `{name}` is missing: {}", setting.about);
+                    return Err(whole(message));
+                }
             };
             let value = setting.means.get(value).unwrap_or(value);
             out = out.replace(&placeholder, &escaped(value));
         }
     }
     match out.split_once(PLACEHOLDER).and_then(|(_, rest)| rest.split_once('}')) {
-        Some((unknown, _)) => Err(format!("`{{setting:{unknown}}}` is not declared in `settings`")),
+        Some((unknown, _)) => {
+            let placeholder = format!("{PLACEHOLDER}{unknown}}}");
+            let start = text.find(&placeholder).unwrap_or(0);
+            let message = match settings.keys().map(String::as_str).collect::<Vec<_>>().as_slice() {
+                [] => format!("the setting `{unknown}` is not declared in `settings`"),
+                known => format!(
+                    "the setting `{unknown}` is not declared in `settings`: wanted {}",
+                    known.join(", ")
+                ),
+            };
+            Err(Flaw { span: start..start + placeholder.len(), message })
+        }
         None => Ok(out),
     }
 }
@@ -585,8 +618,11 @@ fn escaped(value: &str) -> String {
 
 /// Reads a definition whose settings are filled in.
 pub(super) fn read(text: &str) -> Result<Definition, Flaw> {
-    toml::from_str(text).map_err(|error| Flaw {
-        span: error.span().unwrap_or(0..0),
-        message: error.message().replace('\n', " "),
-    })
+    match super::explain::read_all(text) {
+        (Some(read), flaws) if flaws.is_empty() => Ok(read),
+        (_, flaws) => {
+            let first = flaws.into_iter().next();
+            Err(first.unwrap_or_else(|| Flaw { span: 0..0, message: "unreadable".to_owned() }))
+        }
+    }
 }

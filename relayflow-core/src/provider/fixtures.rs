@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::Method;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::sign::{Signed, key_pair, sign_for};
 use super::source::Source;
 use super::{Catalog, challenge, normalize, split, verify};
 use crate::config::SourceConfig;
 use crate::event::{IntegrationEvent, micros};
-use crate::id::{EventId, RequestId};
+use crate::id::EventId;
 use crate::request::Request;
 use crate::secret::Secret;
 
@@ -108,20 +107,7 @@ pub(super) fn source_with(
 }
 
 pub(super) fn request(signed: Signed, now: Timestamp) -> Request {
-    let mut headers = HeaderMap::new();
-    for (name, value) in &signed.headers {
-        headers.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap());
-    }
-    let target = signed.url.splitn(4, '/').nth(3).map_or("/".to_owned(), |rest| format!("/{rest}"));
-    Request {
-        id: RequestId::next(),
-        method: signed.method,
-        target,
-        url: signed.url,
-        headers,
-        body: Bytes::from(signed.body),
-        received_at: now,
-    }
+    super::cases::request_of(signed, now).unwrap()
 }
 
 /// A moment in seconds since 1970.
@@ -314,29 +300,10 @@ fn resign(
     }
 }
 
-/// What holds for every event: JSON where JSON is promised, and attributes of the kind's schema.
+/// What holds for every event.
+#[track_caller]
 pub(super) fn check_whole(event: &IntegrationEvent) {
-    let payload: &RawValue = serde_json::from_str(event.payload.json()).unwrap();
-    assert_ne!(payload.get(), "null");
-    let attributes: Value = serde_json::from_str(&event.attributes).unwrap();
-    let attributes = attributes.as_object().unwrap();
-    let Some(kind) = &event.kind else {
-        assert!(attributes.is_empty());
-        return;
-    };
-    let kinds = crate::kind::kinds();
-    let schema = kinds.schema(kinds.get(kind).unwrap());
-    for (name, value) in attributes {
-        let property = &schema["properties"][name];
-        let is_right = match property["type"].as_str().unwrap() {
-            "string" => value.is_string(),
-            "integer" => value.is_i64() || value.is_u64(),
-            "boolean" => value.is_boolean(),
-            other => panic!("{other}"),
-        };
-        assert!(is_right, "{name} = {value}");
-    }
-    serde_json::from_str::<&RawValue>(&event.to_cloudevent()).unwrap();
+    super::cases::check_whole(event).unwrap();
 }
 
 #[test]

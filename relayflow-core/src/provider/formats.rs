@@ -488,10 +488,11 @@ fn is_mistake(definition: &str, parts: &[&str]) {
 fn a_misspelt_key_names_itself_its_line_and_the_alternatives() {
     let shown = mistakes(&format!("[verify]\nscheme = 'none'\nheeder = 'x'\n{EVENT}"));
     insta::assert_snapshot!(shown, @r"
-    error: unknown field `heeder`, expected one of `scheme`, `only_if`, `when`, `header`, `pointer`, `query`, `each`, `separator`, `prefix`, `parts`, `signed`, `encoding`, `form`, `key`, `id`, `timestamp`, `tolerance`, `url`, `body`, `digest`
+    error: there is no key `heeder` here: wanted scheme, only_if, when, header, pointer, query, each, separator, prefix, parts, signed, encoding, form, key, id, timestamp, tolerance, url, body, digest
       …/mine.toml:7:1
       heeder = 'x'
       ^^^^^^
+      fix: did you mean `header`?
     ");
 }
 
@@ -501,7 +502,7 @@ fn a_mistake_names_the_line_and_what_was_wanted() {
     let hmac = |more: &str| way(&format!("scheme = 'hmac-sha256'\nheader = 'x'\n{more}"));
     is_mistake(
         &way("scheme = 'hmac-md5'\nheader = 'x'"),
-        &["mine.toml:6:10", "unknown variant `hmac-md5`, expected one of `hmac-sha1`"],
+        &["mine.toml:6:10", "`hmac-md5` is not known here: wanted hmac-sha1"],
     );
     is_mistake(
         &hmac("signed = '{tmestamp}.{body}'"),
@@ -516,7 +517,7 @@ fn a_mistake_names_the_line_and_what_was_wanted() {
     is_mistake(&way("scheme = 'bearer'\nsigned = '{body}'"), &["`bearer` signs nothing"]);
     is_mistake(
         &way("scheme = 'token'\nheader = 'x'\nprefix = '{setting:p}'"),
-        &["mine.toml:8:11", "`{setting:p}` is not declared"],
+        &["mine.toml:8:11", "the setting `p` is not declared"],
     );
     let open = "[verify]\nscheme = 'none'\n";
     is_mistake(
@@ -593,7 +594,7 @@ fn a_source_that_cannot_work_is_refused_with_what_to_do() {
     refused(&odd, "there is no setting `hedder`: wanted algorithm, encoding, header");
     odd.settings.clear();
     odd.settings.insert("algorithm".to_owned(), "md5".to_owned());
-    refused(&odd, "unknown variant `hmac-md5`");
+    refused(&odd, "`hmac-md5` is not known here");
     odd.settings.clear();
     odd.settings.insert("scheme".to_owned(), "none".to_owned());
     refused(&odd, "it takes no secret");

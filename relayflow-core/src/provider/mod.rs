@@ -4,8 +4,10 @@
 //! only the one before can give. Nothing here waits, reads a clock or touches a disk
 //! ([`catalog::Catalog::with_dir`] apart), and no provider's name stands in the code.
 
+pub mod cases;
 pub mod catalog;
 pub mod definition;
+pub mod describe;
 pub mod keep;
 pub mod normalize;
 pub mod reply;
@@ -15,6 +17,7 @@ pub mod split;
 pub mod verify;
 
 mod body;
+mod explain;
 mod extract;
 mod key;
 mod message;
@@ -35,10 +38,10 @@ pub use split::{RawEvent, SplitError, split};
 pub use verify::{Verified, VerifyError, verify, verify_kept};
 
 #[cfg(test)]
-mod cases;
-#[cfg(test)]
 mod fixtures;
 #[cfg(test)]
 mod formats;
+#[cfg(test)]
+mod mistakes;
 #[cfg(test)]
 mod properties;

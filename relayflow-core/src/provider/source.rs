@@ -173,7 +173,7 @@ fn rules(provider: &Provider, config: &SourceConfig) -> Result<Arc<Rules>, Sourc
         return Ok(Arc::clone(&provider.rules));
     }
     let text = definition::fill_in(&provider.text, Some(&config.settings))
-        .map_err(SourceError::Setting)?;
+        .map_err(|flaw| SourceError::Setting(flaw.message))?;
     let file = definition::read(&text).map_err(|flaw| SourceError::Setting(flaw.message))?;
     let rules = Rules::new(&file).map_err(|flaws| {
         let messages: Vec<_> = flaws.into_iter().map(|f| f.message).collect();
@@ -213,7 +213,8 @@ fn keys(
     Ok(keys)
 }
 
-fn wanted(rules: &Rules) -> &'static str {
+/// What a secret is, in words.
+pub(super) fn wanted(rules: &Rules) -> &'static str {
     match rules.ways.first().map(|way| way.scheme) {
         Some(Scheme::Basic) => "`user:password`",
         Some(Scheme::Ed25519 | Scheme::EcdsaP256) => "the vendor's public key",

@@ -1,7 +1,7 @@
 //! What is configured: sources, providers, workflows, and the configuration whole, without secrets.
 
 use axum::extract::State;
-use relayflow_core::api::{List, Provider, ProviderType, Source, V, Workflow, WorkflowStep};
+use relayflow_core::api::{List, Provider, Source, V, Workflow, WorkflowStep};
 use relayflow_core::provider;
 use relayflow_core::workflow::{Action, On, Step};
 use serde_json::{Value, json};
@@ -31,6 +31,7 @@ fn source_document(source: &provider::Source, base: &str) -> Source {
         object: "source".to_owned(),
         name: source.name.to_string(),
         provider: source.provider.name.to_string(),
+        provider_status: source.provider.status.name().to_owned(),
         scheme: source.scheme_label.to_string(),
         url: source.public_url.clone().unwrap_or_else(|| format!("{base}/in/{}", source.name)),
         secrets: source.secret_fingerprints(),
@@ -40,22 +41,8 @@ fn source_document(source: &provider::Source, base: &str) -> Source {
 
 pub(crate) async fn providers(State(app): State<App>) -> Json<List<Provider>> {
     let in_force = app.current.get();
-    let list = in_force.catalog.iter().map(|provider| Provider {
-        v: V,
-        object: "provider".to_owned(),
-        name: provider.name.to_string(),
-        title: provider.title.clone(),
-        scheme: provider.scheme().to_owned(),
-        contract: provider.contract.to_string(),
-        built_in: provider.built_in,
-        confirmed: provider.is_confirmed,
-        types: provider.types().into_iter().map(provider_type).collect(),
-    });
+    let list = in_force.catalog.iter().map(|provider| provider.document());
     Json::ok(whole("provider_list", list.collect()))
-}
-
-fn provider_type((event_type, kind): (String, Option<std::sync::Arc<str>>)) -> ProviderType {
-    ProviderType { event_type, kind: kind.map(|kind| kind.to_string()) }
 }
 
 pub(crate) async fn workflows(State(app): State<App>) -> Json<List<Workflow>> {
