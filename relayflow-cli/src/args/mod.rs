@@ -60,6 +60,7 @@ relayflow bench --target http://127.0.0.1:8787/in/stripe --secret-env STRIPE_WEB
 relayflow send stripe invoice.payment_failed --set data.object.amount_due=4200 --follow
 relayflow send github push --tamper signature
 relayflow send stripe charge.failed --print
+relayflow send --from evt_01J9ZC4K --set data.object.amount=1
 relayflow send --list stripe")]
     Send(Box<SendArgs>),
     /// Follow the timeline live.

@@ -252,7 +252,7 @@ pub fn try_sample(catalog: &Catalog, provider: &Provider, sample: &Sample) -> Re
 
 /// A source as `relayflow.toml` would have it: what it must set and `settings` does not has the
 /// definition's example.
-fn source_of(
+pub(super) fn source_of(
     catalog: &Catalog,
     provider: &Provider,
     secrets: Vec<Secret>,

@@ -4,6 +4,7 @@
 //! only the one before can give. Nothing here waits, reads a clock or touches a disk
 //! ([`catalog::Catalog::with_dir`] apart), and no provider's name stands in the code.
 
+pub mod again;
 pub mod cases;
 pub mod catalog;
 pub mod definition;
@@ -14,6 +15,7 @@ pub mod reply;
 pub mod sign;
 pub mod source;
 pub mod split;
+pub mod tamper;
 pub mod verify;
 
 mod body;

@@ -119,7 +119,7 @@ pub fn sign(
     url: &str,
     now: Timestamp,
 ) -> Result<Signed, SignError> {
-    Signer { provider, rules: &provider.rules, key, now }.sign(event_type, body, url)
+    Signer { provider, rules: &provider.rules, key, now, salt: "" }.sign(event_type, body, url)
 }
 
 /// The same with a source's settings.
@@ -135,7 +135,24 @@ pub fn sign_for(
     url: &str,
     now: Timestamp,
 ) -> Result<Signed, SignError> {
-    Signer { provider: &source.provider, rules: &source.rules, key, now }
+    sign_salted(source, key, event_type, body, "", url, now)
+}
+
+/// The same with ids in headers that follow from `salt` too: the same body is another event.
+///
+/// # Errors
+///
+/// As [`sign`].
+pub fn sign_salted(
+    source: &Source,
+    key: &Secret,
+    event_type: &str,
+    body: Vec<u8>,
+    salt: &str,
+    url: &str,
+    now: Timestamp,
+) -> Result<Signed, SignError> {
+    Signer { provider: &source.provider, rules: &source.rules, key, now, salt }
         .sign(event_type, body, url)
 }
 
@@ -144,6 +161,8 @@ struct Signer<'s> {
     rules: &'s Rules,
     key: &'s Secret,
     now: Timestamp,
+    /// What ids in headers follow from beside the body.
+    salt: &'s str,
 }
 
 impl Signer<'_> {
@@ -212,7 +231,7 @@ impl Signer<'_> {
             "application/json"
         };
         draft.set(&http::header::CONTENT_TYPE, content_type);
-        let id = id_of(&draft.body);
+        let id = id_of(&[&draft.body, self.salt.as_bytes()].concat());
         if let Some(reading) = self.rules.id.first()
             && let [Piece::Atom(Place::Header(name))] = reading.as_slice()
         {

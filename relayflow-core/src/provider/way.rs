@@ -159,14 +159,12 @@ impl Way {
     }
 
     /// Whether every byte of the body is part of what is signed, if a form's by what they say.
-    #[cfg(test)]
     pub(super) fn signs_body(&self) -> bool {
         let body = SignedPlace::Other(SignedAtom::Body);
         self.digest.is_some() || self.signs_form() || template::atoms(&self.signed).contains(&&body)
     }
 
     /// Whether a form's fields are what is signed.
-    #[cfg(test)]
     pub(super) fn signs_form(&self) -> bool {
         template::atoms(&self.signed).contains(&&SignedPlace::Other(SignedAtom::Form))
     }
