@@ -18,9 +18,11 @@ mod crash;
 mod delivery;
 mod demo;
 mod lifecycle;
+mod providers;
 mod quarantine;
 mod replay;
 mod retries;
+mod send;
 
 mod docs;
 mod tidy;

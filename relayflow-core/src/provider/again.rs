@@ -8,10 +8,12 @@ use super::source::Source;
 use super::split::{self, Element};
 use super::template::{Piece, atoms};
 
-/// The body with another id in each of its events, made of `serial`; `None` where no id stands in the
-/// body as it is.
+/// The body with another id in each of its events, made of `serial`. `None` where what tells an event
+/// apart is its bytes.
 ///
-/// Where an id stands several times, each becomes the new one.
+/// Where an id stands several times, each becomes the new one. Where it stands in a header, which
+/// signing makes anew, the body gets blanks behind it: a signature that does not cover the id would be
+/// the same again, and what is captured may not be sent twice.
 #[must_use]
 pub fn with_new_ids(source: &Source, body: &[u8], serial: u64) -> Option<Vec<u8>> {
     let opened = body::open(&source.rules.takes, body).ok()?;
@@ -30,12 +32,16 @@ pub fn with_new_ids(source: &Source, body: &[u8], serial: u64) -> Option<Vec<u8>
         is_new |= replaced != text;
         text = replaced;
     }
+    if !is_new && has_header_id(source) {
+        let bits = (0..u64::BITS - serial.leading_zeros()).map(|bit| serial >> bit & 1);
+        text.extend(bits.map(|bit| if bit == 0 { ' ' } else { '\t' }));
+        return text.trim_start().starts_with(['{', '[', '<']).then(|| text.into_bytes());
+    }
     is_new.then(|| text.into_bytes())
 }
 
 /// Whether an event's id is a header that signing makes anew.
-#[must_use]
-pub fn has_header_id(source: &Source) -> bool {
+fn has_header_id(source: &Source) -> bool {
     let is_header = |place: &Place| matches!(place, Place::Header(_));
     source.rules.ways.iter().any(|way| way.id.is_some())
         || source.rules.id.iter().any(|reading| atoms(reading).into_iter().any(is_header))
@@ -147,8 +153,14 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_id_in_its_body_stays_as_it_is() {
-        assert_eq!(again("github", r#"{"ref":"x"}"#), None);
+    fn where_the_id_is_a_header_the_body_gets_blanks() {
+        let body = again("github", r#"{"ref":"x"}"#).unwrap();
+        assert!(body.starts_with(r#"{"ref":"x"}"#) && body.trim_end() == r#"{"ref":"x"}"#);
+        assert!(20 < body.len());
+    }
+
+    #[test]
+    fn what_has_no_id_stays_as_it_is() {
         assert_eq!(again("stripe", "no JSON"), None);
     }
 }

@@ -49,7 +49,7 @@ async fn of_daemon(app: &App) -> Result<Option<List<Provider>>, Failure> {
     }
 }
 
-async fn ls(app: &App, mut args: ListArgs) -> Done {
+async fn ls(app: &App, args: ListArgs) -> Done {
     let all = match of_daemon(app).await? {
         Some(list) => list,
         None => {
@@ -57,8 +57,6 @@ async fn ls(app: &App, mut args: ListArgs) -> Done {
             local(&in_reach(app)?)
         }
     };
-    // They are one page.
-    args.all = args.limit.is_none();
     list(app, &args, None, async |_| Ok(all.clone())).await
 }
 

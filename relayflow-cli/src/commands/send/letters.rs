@@ -138,10 +138,7 @@ impl<'a> Letters<'a> {
             Body::Given(bytes) => bytes.clone(),
             Body::Stored { body, .. } => {
                 let new = again::with_new_ids(&self.source, body, self.serial);
-                let is_new = new.is_some()
-                    || again::has_header_id(&self.source)
-                    || !self.args.set.is_empty()
-                    || self.args.edit;
+                let is_new = new.is_some() || !self.args.set.is_empty() || self.args.edit;
                 if !is_new {
                     return Err(Failure::new(
                         "refused.same_event",

@@ -68,8 +68,7 @@ pub(super) async fn types(app: &App, catalog: &Catalog, provider: &str) -> Done 
             })
         })
         .collect();
-    let args = ListArgs { all: true, ..ListArgs::default() };
-    list(app, &args, None, async |_| {
+    list(app, &ListArgs::default(), None, async |_| {
         Ok(List {
             v: V,
             kind: "sample_list".to_owned(),
