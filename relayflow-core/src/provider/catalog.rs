@@ -256,7 +256,7 @@ impl Provider {
             category: file.category,
             contract: format!("{name}@{}", file.version).into(),
             source: file.source,
-            checked: file.checked,
+            checked: file.checked.into_inner(),
             built_in,
             status: file.status,
             body_bytes_max: file.body_bytes_max,

@@ -23,7 +23,7 @@ pub struct Definition {
     pub category: String,
     /// What this file was written from, and the day it was last held against it.
     pub source: String,
-    pub checked: String,
+    pub checked: Spanned<String>,
     #[serde(default)]
     pub status: Status,
     /// The largest body that the vendor sends, where that is more than the general limit.
@@ -370,7 +370,7 @@ pub struct Split {
     #[serde(default)]
     pub otherwise: Otherwise,
     /// Elements that are no events: those that lack this pointer.
-    pub only_with: Option<String>,
+    pub only_with: Option<Spanned<String>>,
 }
 
 /// A body that has no array where a batch has one.
@@ -453,15 +453,15 @@ pub struct AttributeTable {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Handshake {
-    pub when: When,
+    pub when: Spanned<When>,
     /// Whether it is signed as any other; if so, it is answered only if that holds.
     #[serde(default = "yes")]
     pub signed: bool,
     /// Pairs that must be equal: a place in the request, and a setting's value.
     #[serde(default)]
     pub check: BTreeMap<Spanned<String>, String>,
-    #[serde(default = "ok")]
-    pub status: u16,
+    /// Unless said, 200.
+    pub status: Option<Spanned<u16>>,
     pub content_type: Option<String>,
     #[serde(default)]
     pub headers: BTreeMap<Spanned<String>, Spanned<String>>,
@@ -475,15 +475,11 @@ fn yes() -> bool {
     true
 }
 
-fn ok() -> u16 {
-    200
-}
-
 /// What the vendor wants to hear; unless said, 200 and RelayFlow's own JSON.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reply {
-    pub status: Option<u16>,
+    pub status: Option<Spanned<u16>>,
     pub content_type: Option<String>,
     /// `""` is an empty body.
     pub body: Option<String>,

@@ -251,7 +251,9 @@ fn batch(file: &Definition) -> Vec<String> {
     let at = &file.split.at.0.get_ref().0;
     let mut all: Vec<_> = at.iter().map(|at| format!("one event for each {at}")).collect();
     if !all.is_empty() {
-        all.extend(file.split.only_with.iter().map(|at| format!("only those with {at}")));
+        all.extend(
+            file.split.only_with.iter().map(|at| format!("only those with {}", at.get_ref())),
+        );
         all.push(match file.split.otherwise {
             Otherwise::OneEvent => "without it, the body is one event".to_owned(),
             Otherwise::Unreadable => "without it, the body is unreadable".to_owned(),
@@ -261,6 +263,7 @@ fn batch(file: &Definition) -> Vec<String> {
 }
 
 fn handshake(shake: &Handshake) -> String {
+    let status = shake.status.as_ref().map_or(200, |status| *status.get_ref());
     let signed = if shake.signed { "signed" } else { "not signed" };
     let body = match (&shake.text, &shake.json) {
         (Some(text), _) => format!(" `{}`", text.get_ref()),
@@ -272,11 +275,11 @@ fn handshake(shake: &Handshake) -> String {
     };
     let checks = shake.check.keys().map(|place| format!(", {} is checked", place.get_ref()));
     let checks: String = checks.collect();
-    format!("if {} ({signed}{checks}): {}{body}", condition(&shake.when), shake.status)
+    format!("if {} ({signed}{checks}): {}{body}", condition(shake.when.get_ref()), status)
 }
 
 fn reply(reply: &Reply) -> String {
-    let status = reply.status.unwrap_or(200);
+    let status = reply.status.as_ref().map_or(200, |status| *status.get_ref());
     match &reply.body {
         None => format!("{status} and RelayFlow's own JSON"),
         Some(body) if body.is_empty() => format!("{status} without a body"),

@@ -38,7 +38,12 @@ pub(super) fn read_all<T: DeserializeOwned>(text: &str) -> (Option<T>, Vec<Flaw>
             Err(error) => error,
         };
         let is_unknown = error.message().starts_with("unknown field");
-        flaws.push(flaw(&error));
+        let flaw = flaw(&error);
+        // What is missing because its name is misspelt has been told of.
+        let is_told = flaws.iter().any(|f: &Flaw| meant(&f.message) == missing(&flaw.message));
+        if !is_told || missing(&flaw.message).is_none() {
+            flaws.push(flaw);
+        }
         let taken_out = is_unknown && error.span().is_some_and(|span| take_out(&mut tree, &span));
         if !taken_out || UNKNOWN_MAX <= flaws.len() {
             return (None, flaws);
@@ -105,12 +110,16 @@ fn quoted(text: &str) -> Vec<&str> {
 pub(super) fn diagnostic(file: &str, written: &str, filled: &str, flaw: Flaw) -> Diagnostic {
     let span = as_written(written, filled, flaw.span);
     let given = written.get(span.clone()).unwrap_or_default();
+    let message = match flaw.message.as_str() {
+        "duplicate key" => format!("`{given}` is there twice"),
+        _ => flaw.message,
+    };
     Diagnostic {
         file: file.to_owned(),
         text: written.to_owned(),
         span,
-        fix: fix(&flaw.message, given),
-        message: flaw.message,
+        fix: fix(&message, given),
+        message,
         is_warning: false,
     }
 }
@@ -148,17 +157,28 @@ fn as_written(written: &str, filled: &str, span: Range<usize>) -> Range<usize> {
     line_start + start..line_start + end
 }
 
-/// What to type instead, where the message says what was wanted.
-fn fix(message: &str, given: &str) -> Option<String> {
-    let (what, wanted) = message.split_once(": wanted ").unwrap_or((message, ""));
+/// What was probably meant, where the message says what was wanted.
+fn meant(message: &str) -> Option<&str> {
+    let (what, wanted) = message.split_once(": wanted ")?;
     let word = quoted(what).first().copied()?;
-    let known: Vec<&str> = wanted.split(", ").map(|w| w.trim_matches('`')).collect();
-    if let Some(meant) = nearest(word, known.iter().copied().filter(|w| !w.contains(' '))) {
+    let known = wanted.split(", ").map(|w| w.trim_matches('`'));
+    nearest(word, known.filter(|w| !w.contains(' ')))
+}
+
+/// The name of what is missing.
+fn missing(message: &str) -> Option<&str> {
+    message.strip_suffix("` is missing")?.strip_prefix('`')
+}
+
+/// What to type instead.
+fn fix(message: &str, given: &str) -> Option<String> {
+    if let Some(meant) = meant(message) {
         return Some(format!("did you mean `{meant}`?"));
     }
-    if message.ends_with("is missing") {
-        return Some(format!("add `{word} = …`{}", within(given)));
+    if let Some(name) = missing(message) {
+        return Some(format!("add `{name} = …`{}", within(given)));
     }
+    let word = quoted(message).first().copied()?;
     if word.contains('/') && !word.starts_with(['/', '^']) && message.contains("is no place") {
         return Some(format!("did you mean `/{word}`?"));
     }

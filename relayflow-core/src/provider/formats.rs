@@ -528,11 +528,14 @@ fn a_mistake_names_the_line_and_what_was_wanted() {
         &format!("{open}[event]\nid = ['derived', '/id']\ntype = '/t'"),
         &["must be the last"],
     );
-    is_mistake(&format!("{open}[event]\nid = '^/id'\ntype = '/t'"), &["`^` reaches over 0 levels"]);
+    is_mistake(
+        &format!("{open}[event]\nid = '^/id'\ntype = '/t'"),
+        &["`^` reaches 1 up, but an event is held by 0"],
+    );
     is_mistake(&format!("{open}[split]\nat = '/items'\n{EVENT}"), &["`/items` has no `*`"]);
     is_mistake(
         &format!("{open}{EVENT}[kind.'payment.failled']\ntypes = ['x']"),
-        &["mine.toml:10:7", "of `payment` there are", "payment.failed"],
+        &["mine.toml:10:7", "wanted", "payment.failed"],
     );
     is_mistake(
         &format!(

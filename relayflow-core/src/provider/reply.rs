@@ -67,7 +67,7 @@ pub fn reply(source: &Source, receipt: &str) -> Reply {
         }
     };
     Reply {
-        status: wanted.status.unwrap_or(200),
+        status: wanted.status.as_ref().map_or(200, |status| *status.get_ref()),
         content_type,
         headers: Vec::new(),
         body: body.into_bytes(),

@@ -17,6 +17,7 @@ use super::template::{self, Atom, Piece, Reading};
 use super::way::Way;
 use super::written::Texts;
 use crate::kind::{AttributeType, Kind, kinds};
+use crate::text::nearest;
 
 /// A definition, compiled.
 #[derive(Debug)]
@@ -154,10 +155,20 @@ impl Reads {
             .get_ref()
             .0
             .iter()
-            .filter_map(|text| flaws.note(texts.span(), Reading::parse(text)))
+            .filter_map(|text| flaws.note(texts.span(), reading(text)))
             .collect();
         parsed.into_iter().map(|reading| map(reading.0, &mut |atom| self.place(atom))).collect()
     }
+}
+
+/// A place, or a text with places; a fixed text that looks like a place is taken for a mistake.
+fn reading(text: &str) -> Result<Reading, String> {
+    let reading = Reading::parse(text)?;
+    let is_fixed = template::atoms(&reading.0).is_empty();
+    if is_fixed && text.contains('/') && !text.contains(char::is_whitespace) {
+        return Err(format!("`{text}` is no place but a fixed text: a pointer begins with `/`"));
+    }
+    Ok(reading)
 }
 
 /// Replaces every atom.
@@ -202,7 +213,10 @@ impl Rules {
         }
         let event_type = reads.readings(&file.event.event_type, &mut flaws);
         if file.event.event_type.get_ref().0.is_empty() {
-            flaws.add(file.event.event_type.span(), "`type` names no place");
+            flaws.add(
+                file.event.event_type.span(),
+                "`type` names no place: wanted a pointer such as `/type`, or a fixed text",
+            );
         }
         let subject = match &file.event.subject {
             Some(texts) => reads.readings(texts, &mut flaws),
@@ -211,7 +225,7 @@ impl Rules {
         let at = times(file, &mut reads, &mut flaws);
         let kinds = kinds_of(file, &mut reads, &mut flaws);
         let only_with = file.split.only_with.as_ref().and_then(|text| {
-            let pointer = flaws.note(file.split.at.0.span(), Pointer::parse(text))?;
+            let pointer = flaws.note(text.span(), Pointer::parse(text.get_ref()))?;
             Some(reads.slot(&pointer))
         });
 
@@ -230,10 +244,7 @@ impl Rules {
             .collect();
         let depth = paths.iter().map(|p| p.levels.len()).max().unwrap_or(0);
         if depth + 1 < reads.len() {
-            flaws.add(
-                file.event.id.span(),
-                format!("`^` reaches over {depth} levels of `split.at`"),
-            );
+            too_high(file, depth, &mut flaws);
         }
 
         let used: Vec<_> = file.verify.0.iter().filter(|way| way.is_used()).collect();
@@ -243,6 +254,11 @@ impl Rules {
         }
         let handshakes =
             file.handshake.iter().filter_map(|shake| Shake::new(shake, &mut flaws)).collect();
+        super::shake::status(file.reply.status.as_ref(), &mut flaws);
+        if file.checked.get_ref().parse::<jiff::civil::Date>().is_err() {
+            let message = format!("`{}` is no day: wanted 2026-11-24", file.checked.get_ref());
+            flaws.add(file.checked.span(), message);
+        }
         if !flaws.0.is_empty() {
             return Err(flaws.0);
         }
@@ -278,6 +294,32 @@ impl Rules {
     /// Whether this provider's requests show who sends by bearing the secret.
     pub(super) fn is_open(&self) -> bool {
         self.ways.iter().any(|way| way.scheme == Scheme::None)
+    }
+}
+
+/// Notes every place that is above what `split.at` opens.
+fn too_high(file: &Definition, depth: usize, flaws: &mut Flaws) {
+    let event = [Some(&file.event.id), Some(&file.event.event_type), file.event.subject.as_ref()];
+    let event = event.into_iter().flatten().map(|texts| (texts.span(), texts.get_ref()));
+    let times = file.event.at.0.iter().filter_map(|at| at.pointer.as_ref());
+    let times = times.map(|texts| (texts.span(), texts.get_ref()));
+    let rules = file.kind.values().flat_map(|rules| &rules.0);
+    let attributes = rules.flat_map(|rule| rule.attributes.values());
+    let attributes = attributes.map(|source| (source.span(), &source.get_ref().0.from));
+    for (span, texts) in event.chain(times).chain(attributes) {
+        for reading in texts.0.iter().filter_map(|text| Reading::parse(text).ok()) {
+            for atom in template::atoms(&reading.0) {
+                let Atom::Pointer { up, .. } = atom else { continue };
+                if depth < *up {
+                    let message = format!(
+                        "`{}` reaches {up} up, but an event is held by {depth}, one for each `*` \
+                         of `split.at`",
+                        "^".repeat(*up)
+                    );
+                    flaws.add(span.clone(), message);
+                }
+            }
+        }
     }
 }
 
@@ -318,8 +360,11 @@ fn kinds_of(
             }
             for event_type in &rule.types.get_ref().0 {
                 let list = by_type.entry(event_type.clone()).or_default();
-                if rule.when.is_none() && list.iter().any(|k| k.when.is_none()) {
-                    flaws.add(rule.types.span(), format!("`{event_type}` has two kinds"));
+                let other = list.iter().find(|k| k.when.is_none());
+                if let Some(other) = other.filter(|_| rule.when.is_none()) {
+                    let (one, two) = (&other.kind, &kind.name);
+                    let message = format!("`{event_type}` has two kinds: `{one}` and `{two}`");
+                    flaws.add(rule.types.span(), message);
                 }
                 list.push(Arc::clone(&kind_of));
             }
@@ -339,12 +384,13 @@ fn unknown_kind(name: &str) -> String {
         .map(|k| &*k.name)
         .filter(|k| k.strip_prefix(object).is_some_and(|rest| rest.starts_with('.')))
         .collect();
-    match near.as_slice() {
-        [] => format!("`{name}` is no kind that RelayFlow knows"),
-        near => format!(
-            "`{name}` is no kind that RelayFlow knows: of `{object}` there are {}",
-            near.join(", ")
-        ),
+    let near = match near.as_slice() {
+        [] => nearest(name, kinds().iter().map(|k| &*k.name)).unwrap_or_default().to_owned(),
+        near => near.join(", "),
+    };
+    match near.as_str() {
+        "" => format!("`{name}` is no kind that RelayFlow knows"),
+        near => format!("`{name}` is no kind that RelayFlow knows: wanted {near}"),
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) enum Answer {
 
 impl Shake {
     pub(super) fn new(file: &Handshake, flaws: &mut Flaws) -> Option<Self> {
-        let when = flaws.note(0..0, Condition::new(&file.when))?;
+        let when = flaws.note(file.when.span(), Condition::new(file.when.get_ref()))?;
         let mut reads = Reads(vec![Trie::default()]);
         let when_slot = when.pointer.as_ref().map(|pointer| reads.slot(pointer));
         let check = file
@@ -68,8 +68,9 @@ impl Shake {
                     .collect(),
             ),
         };
-        if http::StatusCode::from_u16(file.status).is_err() {
-            flaws.add(0..0, format!("{} is no status", file.status));
+        if let (Some(_), Some(members)) = (&file.text, &file.json) {
+            let span = members.values().next().map_or(file.when.span(), Spanned::span);
+            flaws.add(span, "a handshake is answered with `text` or with `json`, not with both");
         }
         Some(Self {
             when,
@@ -77,12 +78,22 @@ impl Shake {
             reads: reads.0.swap_remove(0),
             when_slot,
             check,
-            status: file.status,
+            status: status(file.status.as_ref(), flaws).unwrap_or(200),
             content_type: file.content_type.clone(),
             headers,
             answer,
         })
     }
+}
+
+/// A status that an answer can have.
+pub(super) fn status(status: Option<&Spanned<u16>>, flaws: &mut Flaws) -> Option<u16> {
+    let status = status?;
+    let number = *status.get_ref();
+    if !(200..=599).contains(&number) {
+        flaws.add(status.span(), format!("{number} is no status of an answer: wanted 200 to 599"));
+    }
+    Some(number)
 }
 
 fn shake_text(

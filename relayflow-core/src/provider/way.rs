@@ -202,7 +202,13 @@ fn check_fields(file: &Verify, scheme: Scheme, flaws: &mut Flaws) {
             let message = format!("`{name}` needs no `header`, `pointer` or `query`");
             flaws.add(span.clone(), message);
         }
-    } else if places != 1 {
+    } else if 1 < places {
+        let message = format!(
+            "`{name}` has {places} places for a signature: wanted one of `header`, `pointer` and \
+             `query`"
+        );
+        flaws.add(span.clone(), message);
+    } else if places == 0 {
         let message = format!(
             "`{name}` needs one of `header`, `pointer` and `query`: where the signature is"
         );
@@ -242,8 +248,11 @@ fn check_signed(
     if has(&SignedAtom::Secret) != (scheme == Scheme::Sha256) {
         flaws.add(span.clone(), "`{secret}` stands in what is hashed by `sha256`, and only there");
     }
-    if file.tolerance.is_some() && !timestamp.is_some_and(|t| t.is_signed) {
-        flaws.add(span, "there is a `tolerance`, but no time is signed");
+    if let Some(tolerance) = &file.tolerance
+        && !has(&SignedAtom::Timestamp)
+        && !timestamp.is_some_and(|t| t.is_signed)
+    {
+        flaws.add(tolerance.span(), "there is a `tolerance`, but no time is signed");
     }
 }
 
