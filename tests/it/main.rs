@@ -25,4 +25,6 @@ mod retries;
 mod send;
 
 mod docs;
+mod docs_catalogue;
+mod docs_guide;
 mod tidy;
