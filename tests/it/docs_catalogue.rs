@@ -19,7 +19,8 @@ fn mapped(catalog: &Catalog) -> BTreeMap<String, BTreeMap<String, Vec<String>>> 
                 all.entry(mapping.kind).or_default().entry(provider.name.to_string()).or_default();
             for event_type in mapping.types {
                 let event_type = match (event_type.as_str(), &mapping.when) {
-                    ("*", _) => "any other type".to_owned(),
+                    ("*", None) => "any other type".to_owned(),
+                    ("*", Some(_)) => "any other type (some)".to_owned(),
                     (name, None) => format!("`{name}`"),
                     (name, Some(_)) => format!("`{name}` (some)"),
                 };
