@@ -28,6 +28,7 @@ pub mod api;
 
 // Decisions: nothing here waits, reads a clock or touches a disk (but to read configuration).
 pub mod config;
+pub mod contract;
 pub mod provider;
 pub mod route;
 pub mod workflow;

@@ -1,0 +1,228 @@
+//! What is expected of one source's events of one type: the contract that came with the definition,
+//! and what its first events had in common.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::compare::{Difference, compare};
+use super::observe::Observed;
+use super::schema::{Field, Schema};
+use super::shape::{Marks, shape_of};
+
+/// Learning ends when so many events in a row brought nothing new, for each event that did.
+const QUIET_PER_CHANGE: u64 = 4;
+/// And at the latest after so many.
+const LEARNED_FROM_MAX: u64 = 500;
+/// Shapes that are remembered; a sender of more shapes than this has its events looked at in full.
+const SHAPES_MAX: usize = 2_000;
+
+/// What is expected, and what was seen.
+#[derive(Debug, Default)]
+pub struct Profile {
+    /// The contract that came with the definition.
+    shipped: Option<Arc<Schema>>,
+    /// The contract in force, once there is one; it includes what was learned.
+    contract: Option<Arc<Schema>>,
+    learning: Learning,
+    marks: Marks,
+    seen: HashMap<u64, Arc<[Difference]>>,
+}
+
+/// What the first events had in common, until that is settled.
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+pub struct Learning {
+    pub events: u64,
+    /// Events since the last that brought something new.
+    pub quiet: u64,
+    /// Events that brought something new.
+    pub changes: u64,
+    pub observed: Observed,
+}
+
+/// What a look at an event found.
+#[derive(Debug)]
+pub struct Look {
+    pub differences: Arc<[Difference]>,
+    /// Set when this event ended the learning: the contract that holds from now on.
+    pub settled: Option<Arc<Schema>>,
+}
+
+impl Profile {
+    /// `contract`: the one in force, if one was settled before; `learning`: where it stood otherwise.
+    #[must_use]
+    pub fn new(
+        shipped: Option<Arc<Schema>>,
+        contract: Option<Arc<Schema>>,
+        learning: Learning,
+    ) -> Self {
+        let marks = contract.as_deref().map(Marks::of).unwrap_or_default();
+        Self { shipped, contract, learning, marks, seen: HashMap::new() }
+    }
+
+    /// The contract in force.
+    #[must_use]
+    pub fn contract(&self) -> Option<&Arc<Schema>> {
+        self.contract.as_ref()
+    }
+
+    /// What is being learned; `None` once that is settled.
+    #[must_use]
+    pub fn learning(&self) -> Option<&Learning> {
+        self.contract.is_none().then_some(&self.learning)
+    }
+
+    /// Holds an event against what is expected of it.
+    pub fn look(&mut self, json: &str) -> Look {
+        let shape = self.contract.as_ref().and_then(|_| shape_of(json.as_bytes(), &self.marks));
+        if let Some(known) = shape.and_then(|shape| self.seen.get(&shape)) {
+            return Look { differences: Arc::clone(known), settled: None };
+        }
+        // What was stored is JSON; nothing else is held against a contract.
+        let Ok(value) = serde_json::from_str::<Value>(json) else {
+            return Look { differences: Arc::default(), settled: None };
+        };
+        let mut found = self.shipped.as_deref().map_or_else(Vec::new, |s| compare(s, &value));
+        let settled = match &self.contract {
+            Some(contract) => {
+                let differs = compare(contract, &value);
+                let news =
+                    differs.into_iter().filter(|one| !found.iter().any(|f| f.key() == one.key()));
+                let news: Vec<_> = news.collect();
+                found.extend(news);
+                None
+            }
+            None => self.learn(&value),
+        };
+        let differences: Arc<[Difference]> = found.into();
+        if let Some(shape) = shape
+            && self.seen.len() < SHAPES_MAX
+        {
+            self.seen.insert(shape, Arc::clone(&differences));
+        }
+        Look { differences, settled }
+    }
+
+    /// Takes in an event; the contract, if nothing new is to be expected.
+    fn learn(&mut self, value: &Value) -> Option<Arc<Schema>> {
+        let before = self.learning.observed.to_schema();
+        let learning = &mut self.learning;
+        learning.observed.add(value);
+        learning.events += 1;
+        let learned = learning.observed.to_schema();
+        if learning.events == 1 {
+            // The first event is news, and is waited for nobody else.
+        } else if learned == before {
+            learning.quiet += 1;
+        } else {
+            learning.quiet = 0;
+            learning.changes += 1;
+        }
+        let is_settled = QUIET_PER_CHANGE * (1 + learning.changes) <= learning.quiet
+            || LEARNED_FROM_MAX <= learning.events;
+        if !is_settled {
+            return None;
+        }
+        let contract = match &self.shipped {
+            Some(shipped) => merged(shipped, &learned),
+            None => learned,
+        };
+        let contract = Arc::new(contract);
+        self.marks = Marks::of(&contract);
+        self.contract = Some(Arc::clone(&contract));
+        self.learning.observed = Observed::default();
+        Some(contract)
+    }
+}
+
+/// The contract that came with a definition, and what was learned where it says nothing. What it
+/// says stands: a field that it has as optional does not become required for having been there.
+#[must_use]
+pub fn merged(shipped: &Schema, learned: &Schema) -> Schema {
+    let mut out = shipped.clone();
+    if out.types.is_any() {
+        out.types = learned.types;
+    }
+    if out.words.is_none() && out.format.is_none() {
+        out.words.clone_from(&learned.words);
+        out.format = learned.format;
+    }
+    if out.free.is_none() {
+        for (key, field) in &learned.fields {
+            let merged = match shipped.fields.get(key) {
+                Some(known) => Field {
+                    schema: merged(&known.schema, &field.schema),
+                    is_required: known.is_required,
+                },
+                None => field.clone(),
+            };
+            out.fields.insert(key.clone(), merged);
+        }
+        if out.fields.is_empty() {
+            out.free.clone_from(&learned.free);
+        }
+    }
+    out.items = match (&shipped.items, &learned.items) {
+        (Some(shipped), Some(learned)) => Some(Box::new(merged(shipped, learned))),
+        (Some(one), None) | (None, Some(one)) => Some(one.clone()),
+        (None, None) => None,
+    };
+    out
+}
+
+/// The contract that also has `difference`: what accepting it makes of it.
+#[must_use]
+pub fn accepted(contract: &Schema, difference: &Accepted<'_>) -> Schema {
+    use super::compare::Change;
+    use super::schema::{Types, steps};
+
+    let mut out = contract.clone();
+    let (parent, _) = difference.path.rsplit_once('/').unwrap_or(("", difference.path));
+    let key = steps(difference.path).last().unwrap_or_default();
+    match difference.change {
+        Change::FieldAdded => {
+            if let Some(holder) = out.at_mut(parent) {
+                let schema = difference.shape.cloned().unwrap_or_default();
+                holder.fields.insert(key.into(), Field { schema, is_required: false });
+            }
+        }
+        Change::FieldGone => {
+            if let Some(field) = out.at_mut(parent).and_then(|h| h.fields.get_mut(key.as_str())) {
+                field.is_required = false;
+            }
+        }
+        Change::TypeChanged | Change::NewlyNull => {
+            if let Some(place) = out.at_mut(difference.path) {
+                let is = difference.is.split(" or ").filter_map(Types::from_name);
+                place.types = is.fold(place.types, Types::with);
+            }
+        }
+        Change::ValueAdded => {
+            if let Some(words) = out.at_mut(difference.path).and_then(|p| p.words.as_mut()) {
+                words.insert(difference.is.into());
+            }
+        }
+        Change::FormatChanged => {
+            if let Some(place) = out.at_mut(difference.path) {
+                place.format = None;
+            }
+        }
+        // These are about a source, and not about what an event looks like.
+        Change::TypeAdded
+        | Change::TypeGone
+        | Change::Unreadable
+        | Change::HeaderAdded
+        | Change::HeaderGone => {}
+    }
+    out
+}
+
+/// What is accepted.
+#[derive(Debug, Clone, Copy)]
+pub struct Accepted<'a> {
+    pub change: super::compare::Change,
+    pub path: &'a str,
+    pub is: &'a str,
+    pub shape: Option<&'a Schema>,
+}
