@@ -1,14 +1,18 @@
-//! What is expected of one source's events of one type: the contract that came with the definition,
-//! and what its first events had in common.
+//! What is expected of one source's events of one type.
+//!
+//! A contract that came with the definition was derived from few payloads, and no two accounts of a
+//! vendor send the same: what is required is therefore learned from the source's own first events,
+//! beside it. What differs from both is drift. What the definition reads is held against the
+//! shipped contract alone: if a source's events never have it, its attributes are missing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::compare::{Difference, compare};
+use super::compare::{Change, Difference, compare};
 use super::observe::Observed;
-use super::schema::{Field, Schema};
+use super::schema::{Field, Schema, Types};
 use super::shape::{Marks, shape_of};
 
 /// Learning ends when so many events in a row brought nothing new, for each event that did.
@@ -23,6 +27,8 @@ const SHAPES_MAX: usize = 2_000;
 pub struct Profile {
     /// The contract that came with the definition.
     shipped: Option<Arc<Schema>>,
+    /// The paths that the definition reads.
+    reads: Vec<String>,
     /// The contract in force, once there is one; it includes what was learned.
     contract: Option<Arc<Schema>>,
     learning: Learning,
@@ -51,14 +57,16 @@ pub struct Look {
 
 impl Profile {
     /// `contract`: the one in force, if one was settled before; `learning`: where it stood otherwise.
+    /// `reads`: the paths that the definition reads.
     #[must_use]
     pub fn new(
         shipped: Option<Arc<Schema>>,
+        reads: Vec<String>,
         contract: Option<Arc<Schema>>,
         learning: Learning,
     ) -> Self {
         let marks = contract.as_deref().map(Marks::of).unwrap_or_default();
-        Self { shipped, contract, learning, marks, seen: HashMap::new() }
+        Self { shipped, reads, contract, learning, marks, seen: HashMap::new() }
     }
 
     /// The contract in force.
@@ -83,36 +91,25 @@ impl Profile {
         let Ok(value) = serde_json::from_str::<Value>(json) else {
             return Look { differences: Arc::default(), settled: None };
         };
-        let mut found = self.shipped.as_deref().map_or_else(Vec::new, |s| compare(s, &value));
-        let settled = match &self.contract {
-            Some(contract) => {
-                let differs = compare(contract, &value);
-                let news =
-                    differs.into_iter().filter(|one| !found.iter().any(|f| f.key() == one.key()));
-                let news: Vec<_> = news.collect();
-                found.extend(news);
-                None
-            }
-            None => self.learn(&value),
-        };
-        let differences: Arc<[Difference]> = found.into();
+        let Some(contract) = &self.contract else { return self.learn(&value) };
+        let differences: Arc<[Difference]> = compare(contract, &value).into();
         if let Some(shape) = shape
             && self.seen.len() < SHAPES_MAX
         {
             self.seen.insert(shape, Arc::clone(&differences));
         }
-        Look { differences, settled }
+        Look { differences, settled: None }
     }
 
-    /// Takes in an event; the contract, if nothing new is to be expected.
-    fn learn(&mut self, value: &Value) -> Option<Arc<Schema>> {
+    /// Takes in an event; makes the contract, if nothing new is to be expected.
+    fn learn(&mut self, value: &Value) -> Look {
         let before = self.learning.observed.to_schema();
         let learning = &mut self.learning;
         learning.observed.add(value);
         learning.events += 1;
         let learned = learning.observed.to_schema();
         if learning.events == 1 {
-            // The first event is news, and is waited for nobody else.
+            // The first event is news by itself.
         } else if learned == before {
             learning.quiet += 1;
         } else {
@@ -122,46 +119,79 @@ impl Profile {
         let is_settled = QUIET_PER_CHANGE * (1 + learning.changes) <= learning.quiet
             || LEARNED_FROM_MAX <= learning.events;
         if !is_settled {
-            return None;
+            return Look { differences: Arc::default(), settled: None };
         }
-        let contract = match &self.shipped {
-            Some(shipped) => merged(shipped, &learned),
-            None => learned,
+        let (contract, missing) = match &self.shipped {
+            Some(shipped) => (merged(shipped, &learned), missing(shipped, &learned, &self.reads)),
+            None => (learned, vec![]),
         };
         let contract = Arc::new(contract);
         self.marks = Marks::of(&contract);
         self.contract = Some(Arc::clone(&contract));
         self.learning.observed = Observed::default();
-        Some(contract)
+        Look { differences: missing.into(), settled: Some(contract) }
     }
 }
 
-/// The contract that came with a definition, and what was learned where it says nothing. What it
-/// says stands: a field that it has as optional does not become required for having been there.
+/// What is read, was in every payload that the shipped contract was derived from, and is in none of
+/// this source's.
+fn missing(shipped: &Schema, learned: &Schema, reads: &[String]) -> Vec<Difference> {
+    let is_gone = |path: &&String| {
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let (Some(was), Some(is)) = (shipped.at(parent), learned.at(parent)) else { return false };
+        was.fields.get(name).is_some_and(|field| field.is_required) && !is.fields.contains_key(name)
+    };
+    let gone = reads.iter().filter(is_gone).map(|path| Difference {
+        change: Change::FieldGone,
+        grade: Change::FieldGone.grade(),
+        path: path.clone(),
+        was: format!("required {}", shipped.at(path).map(|s| s.types).unwrap_or_default()),
+        is: "absent".to_owned(),
+        hint: None,
+        shape: None,
+    });
+    let mut gone: Vec<_> = gone.collect();
+    gone.dedup_by(|one, other| one.path == other.path);
+    gone
+}
+
+/// The contract that came with a definition, and what was learned: what one of them proves to be
+/// optional or null is that, and what either knows is no news.
 #[must_use]
 pub fn merged(shipped: &Schema, learned: &Schema) -> Schema {
-    let mut out = shipped.clone();
-    if out.types.is_any() {
-        out.types = learned.types;
+    let is_proven_null = shipped.types.contains(Types::NULL) && shipped.types != Types::NULL;
+    let types = match (learned.types.is_any(), is_proven_null) {
+        (true, _) => shipped.types,
+        (false, true) => learned.types.with(Types::NULL),
+        (false, false) => learned.types,
+    };
+    let mut out = Schema { types, about: shipped.about.clone(), ..learned.clone() };
+    if let (Some(shipped), Some(words)) = (&shipped.words, &mut out.words) {
+        words.extend(shipped.iter().cloned());
     }
-    if out.words.is_none() && out.format.is_none() {
-        out.words.clone_from(&learned.words);
-        out.format = learned.format;
+    if shipped.format != learned.format && learned.types.contains(Types::STRING) {
+        out.format = None;
     }
-    if out.free.is_none() {
-        for (key, field) in &learned.fields {
-            let merged = match shipped.fields.get(key) {
-                Some(known) => Field {
-                    schema: merged(&known.schema, &field.schema),
-                    is_required: known.is_required,
-                },
-                None => field.clone(),
-            };
-            out.fields.insert(key.clone(), merged);
+    for (key, known) in &shipped.fields {
+        match out.fields.get_mut(key) {
+            Some(field) => {
+                field.schema = merged(&known.schema, &field.schema);
+                field.is_required &= known.is_required;
+            }
+            // Known, though this source has not sent it yet.
+            None => {
+                let field = Field { schema: known.schema.clone(), is_required: false };
+                out.fields.insert(key.clone(), field);
+            }
         }
-        if out.fields.is_empty() {
-            out.free.clone_from(&learned.free);
-        }
+    }
+    if out.fields.is_empty() {
+        out.free = learned.free.clone().or_else(|| shipped.free.clone());
+    } else if shipped.free.is_some() {
+        out.free.clone_from(&shipped.free);
+    } else if !shipped.fields.is_empty() && learned.fields.is_empty() {
+        // Always empty here, and its fields are known.
+        out.free = None;
     }
     out.items = match (&shipped.items, &learned.items) {
         (Some(shipped), Some(learned)) => Some(Box::new(merged(shipped, learned))),
@@ -174,8 +204,7 @@ pub fn merged(shipped: &Schema, learned: &Schema) -> Schema {
 /// The contract that also has `difference`: what accepting it makes of it.
 #[must_use]
 pub fn accepted(contract: &Schema, difference: &Accepted<'_>) -> Schema {
-    use super::compare::Change;
-    use super::schema::{Types, steps};
+    use super::schema::steps;
 
     let mut out = contract.clone();
     let (parent, _) = difference.path.rsplit_once('/').unwrap_or(("", difference.path));
@@ -221,7 +250,7 @@ pub fn accepted(contract: &Schema, difference: &Accepted<'_>) -> Schema {
 /// What is accepted.
 #[derive(Debug, Clone, Copy)]
 pub struct Accepted<'a> {
-    pub change: super::compare::Change,
+    pub change: Change,
     pub path: &'a str,
     pub is: &'a str,
     pub shape: Option<&'a Schema>,

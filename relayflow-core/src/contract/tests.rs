@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::Difference;
 use super::compare::{Change, Grade, compare};
 use super::observe::Observed;
 use super::profile::{Accepted, Learning, Profile, accepted};
@@ -193,11 +194,10 @@ fn accepting_a_difference_makes_it_none() {
     assert_ne!(found(&schema, &after), "");
     assert_eq!(Schema::parse(&next.to_json()).unwrap(), next);
 }
-use super::Difference;
 
 #[test]
 fn learning_ends_when_nothing_new_comes() {
-    let mut profile = Profile::new(None, None, Learning::default());
+    let mut profile = Profile::new(None, vec![], None, Learning::default());
     let mut events = 0;
     while profile.look(r#"{"id":1,"status":"paid"}"#).settled.is_none() {
         events += 1;
@@ -207,7 +207,7 @@ fn learning_ends_when_nothing_new_comes() {
     let look = profile.look(r#"{"status":"open"}"#);
     assert_eq!(look.differences.len(), 2);
     // What varies is learned from for longer.
-    let mut profile = Profile::new(None, None, Learning::default());
+    let mut profile = Profile::new(None, vec![], None, Learning::default());
     let varied = [r#"{"a":1}"#, r#"{"a":1,"b":1}"#, r#"{"a":1,"c":1}"#];
     let settled = (0..100).find(|i| profile.look(varied[i % 3]).settled.is_some());
     assert!(settled.is_some_and(|at| 10 < at), "{settled:?}");
@@ -217,18 +217,26 @@ fn learning_ends_when_nothing_new_comes() {
 }
 
 #[test]
-fn a_contract_that_came_with_the_definition_holds_from_the_first_event() {
-    let shipped = std::sync::Arc::new(learned(&[json!({"id": "a", "plan": "gold"})]));
-    let mut profile = Profile::new(Some(shipped), None, Learning::default());
-    let first = profile.look(r#"{"id":"b","color":"red"}"#);
-    assert_eq!(first.differences.len(), 2);
+fn what_a_definition_reads_is_held_against_the_contract_that_came_with_it() {
+    let shipped = learned(&[
+        json!({"id": "a", "plan": "gold", "note": null, "extra": 1, "seldom": 1}),
+        json!({"id": "a", "plan": "gold", "note": "x", "extra": 1}),
+    ]);
+    let reads = ["/id", "/plan", "/seldom"].map(str::to_owned).to_vec();
+    let mut profile =
+        Profile::new(Some(std::sync::Arc::new(shipped)), reads, None, Learning::default());
+    let mut found = vec![];
     for _ in 0..9 {
-        profile.look(r#"{"id":"b","color":"red"}"#);
+        let look = profile.look(r#"{"id":"b","color":"red","note":"x"}"#);
+        found.extend(look.differences.iter().map(|one| format!("{} {}", one.change, one.path)));
     }
-    // What is new to it and was always there is expected from then on.
-    let look = profile.look(r#"{"id":"b"}"#);
-    let gone: Vec<_> = look.differences.iter().map(|one| one.path.as_str()).collect();
-    assert_eq!(gone, ["/plan", "/color"]);
+    // Not what it does not read, nor what its own payloads lack at times; and once.
+    assert_eq!(found, ["field_gone /plan"]);
+    // What is known to be null or there at times is no news; what was always there is missed.
+    let look = profile.look(r#"{"id":"b","color":"red","note":null,"extra":2,"seldom":3}"#);
+    assert!(look.differences.is_empty(), "{:?}", look.differences);
+    let look = profile.look(r#"{"id":"b","note":"x"}"#);
+    assert_eq!(look.differences[0].path, "/color");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! ([`catalog::Catalog::with_dir`] apart), and no provider's name stands in the code.
 
 pub mod catalog;
+pub mod contracts;
 pub mod definition;
 pub mod keep;
 pub mod normalize;
@@ -27,6 +28,7 @@ mod written;
 mod xml;
 
 pub use catalog::{Catalog, Provider, Sample};
+pub use contracts::{Contract, Contracts, FieldRead};
 pub use keep::{keep_headers, keep_target};
 pub use normalize::{NormalizeError, normalize};
 pub use reply::{Reply, challenge, handshake, reply, takes_method};
