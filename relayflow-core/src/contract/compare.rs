@@ -274,8 +274,22 @@ impl Change {
         }
     }
 
+    /// Whether it is about what an event looks like, and not about its source.
+    #[must_use]
+    pub fn is_of_an_event(self) -> bool {
+        !matches!(
+            self,
+            Self::TypeAdded
+                | Self::TypeGone
+                | Self::Unreadable
+                | Self::HeaderAdded
+                | Self::HeaderGone
+        )
+    }
+
     /// Whether what is there now tells two differences at one place apart.
-    fn is_told_by_value(self) -> bool {
+    #[must_use]
+    pub fn is_told_by_value(self) -> bool {
         matches!(self, Self::ValueAdded | Self::TypeAdded | Self::TypeChanged)
     }
 }
