@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::contracts::Contracts;
 use super::definition::{self, Definition, Scheme, Status};
 use super::explain;
 use super::rules::{Place, Rules};
@@ -17,6 +18,7 @@ struct BuiltIn {
     name: &'static str,
     definition: &'static str,
     samples: &'static str,
+    contracts: &'static [(&'static str, &'static str)],
 }
 
 const BUILT_IN: &[BuiltIn] = include!(concat!(env!("OUT_DIR"), "/providers.rs"));
@@ -35,7 +37,9 @@ impl Catalog {
         static READ: LazyLock<Catalog> = LazyLock::new(|| {
             let providers = BUILT_IN.iter().map(|file| {
                 let provider = Provider::new(file.name, file.definition, file.samples, true);
-                Arc::new(provider.expect("what is compiled in was checked by a test"))
+                let mut provider = provider.expect("what is compiled in was checked by a test");
+                provider.contracts = Contracts::built_in(file.contracts);
+                Arc::new(provider)
             });
             Catalog::of(providers)
         });
@@ -43,7 +47,8 @@ impl Catalog {
     }
 
     /// The built-in ones and those of a folder's `*.toml`, which replace a built-in one of the same
-    /// name. A file's samples are in `<name>/samples.toml` beside it.
+    /// name. A file's samples are in `<name>/samples.toml` beside it, its contracts in
+    /// `<name>/contracts/<type>.json`.
     ///
     /// # Errors
     ///
@@ -143,6 +148,8 @@ pub struct Provider {
     pub settings: BTreeMap<String, String>,
     /// An example of each setting that a source must make, for the demo and for tests.
     pub examples: BTreeMap<String, String>,
+    /// What its events are expected to look like, by type.
+    pub contracts: Contracts,
     pub(super) text: String,
     pub(super) rules: Arc<Rules>,
     samples: Vec<Sample>,
@@ -214,14 +221,17 @@ impl Provider {
         }
         let beside = path.with_extension("").join(SAMPLES);
         let samples = if beside.exists() { read(&beside)? } else { String::new() };
-        Self::new(name, &read(path)?, &samples, false).map_err(|mut mistakes| {
+        let new = Self::new(name, &read(path)?, &samples, false);
+        let mut provider = new.map_err(|mut mistakes| {
             for mistake in &mut mistakes {
                 let of_samples = mistake.file.ends_with(SAMPLES);
                 let path = if of_samples { &beside } else { path };
                 mistake.file = path.display().to_string();
             }
             mistakes
-        })
+        })?;
+        provider.contracts = Contracts::of_dir(&path.with_extension("").join("contracts"))?;
+        Ok(provider)
     }
 
     /// Reads and checks a definition. `name` is the file's, without its ending.
@@ -267,6 +277,7 @@ impl Provider {
                 .filter_map(|(name, setting)| Some((name.clone(), setting.example.clone()?)))
                 .collect(),
             settings: file.settings.into_iter().map(|(name, s)| (name, s.about)).collect(),
+            contracts: Contracts::default(),
             text: text.to_owned(),
             rules: Arc::new(rules),
             samples: samples.sample,

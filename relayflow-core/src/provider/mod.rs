@@ -7,6 +7,7 @@
 pub mod again;
 pub mod cases;
 pub mod catalog;
+pub mod contracts;
 pub mod definition;
 pub mod describe;
 pub mod keep;
@@ -32,6 +33,7 @@ mod written;
 mod xml;
 
 pub use catalog::{Catalog, Provider, Sample};
+pub use contracts::{Contract, Contracts, FieldRead};
 pub use keep::{keep_headers, keep_target};
 pub use normalize::{NormalizeError, normalize};
 pub use reply::{Reply, challenge, handshake, reply, takes_method};

@@ -246,7 +246,7 @@ fn check_signed(
         flaws.add(span.clone(), "`{id}` is signed, but `id` names no header");
     }
     if has(&SignedAtom::Secret) != (scheme == Scheme::Sha256) {
-        flaws.add(span.clone(), "`{secret}` stands in what is hashed by `sha256`, and only there");
+        flaws.add(span, "`{secret}` stands in what is hashed by `sha256`, and only there");
     }
     if let Some(tolerance) = &file.tolerance
         && !has(&SignedAtom::Timestamp)
