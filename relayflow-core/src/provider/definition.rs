@@ -541,6 +541,9 @@ pub(super) fn fill_in(
     text: &str,
     given: Option<&BTreeMap<String, String>>,
 ) -> Result<String, Flaw> {
+    if given.is_none_or(BTreeMap::is_empty) && !text.contains(PLACEHOLDER) {
+        return Ok(text.to_owned());
+    }
     let whole = |message| Flaw { span: 0..0, message };
     let settings = match super::explain::read_all::<SettingsOnly>(text) {
         (Some(SettingsOnly { settings }), flaws) if flaws.is_empty() => settings,

@@ -25,6 +25,9 @@ pub(super) fn read<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Dia
 
 /// Reads a file, and goes on behind keys that do not exist: `None` beside a mistake of another sort.
 pub(super) fn read_all<T: DeserializeOwned>(text: &str) -> (Option<T>, Vec<Flaw>) {
+    if let Ok(read) = toml::from_str(text) {
+        return (Some(read), Vec::new());
+    }
     let (tree, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         return (None, errors.iter().map(flaw).collect());
