@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::lessons::Lessons;
 use super::sign::{Signed, key_pair, sign_for};
 use super::source::Source;
 use super::{Catalog, challenge, normalize, split, verify};
@@ -207,6 +208,7 @@ fn every_fixture_becomes_the_event_that_it_is() {
         toml::from_str(include_str!("fixtures.toml")).unwrap();
     let catalog = Catalog::built_in();
     let mut wrong = Vec::new();
+    let mut lessons = Lessons::default();
     for (name, fixture) in fixtures.iter().filter(|(_, f)| f.form != Form::Sketch) {
         let provider = catalog.get(&fixture.provider).unwrap();
         let keys = key_pair(provider, [7; 32]);
@@ -268,6 +270,7 @@ fn every_fixture_becomes_the_event_that_it_is() {
             Ok(events) => {
                 for event in &events {
                     check_whole(event);
+                    lessons.add(name, event);
                 }
                 let shown: Vec<_> = events.iter().map(|e| shown(e, request.received_at)).collect();
                 if shown != fixture.events {
@@ -280,6 +283,7 @@ fn every_fixture_becomes_the_event_that_it_is() {
         }
     }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), fixtures.len(), wrong.join("\n"));
+    lessons.hold(&catalog);
 }
 
 /// Signs once more, with another id.

@@ -43,4 +43,6 @@ mod fixtures;
 #[cfg(test)]
 mod formats;
 #[cfg(test)]
+mod lessons;
+#[cfg(test)]
 mod properties;
