@@ -150,14 +150,14 @@ impl Profile {
         let so_far = merged(shipped, &learned);
         let differs = compare(&so_far, value);
         let mut odd = compare(shipped, value);
-        odd.retain(|one| match one.change {
+        odd.retain(|one| {
             // Another type than documented is no matter of what came before.
-            Change::TypeChanged => one.grade == Grade::Breaking,
-            Change::FieldAdded | Change::ValueAdded => {
-                seen > 0 && differs.iter().any(|other| other.key() == one.key())
+            if one.change == Change::TypeChanged {
+                return one.grade == Grade::Breaking;
             }
             // That a field was there once or twice does not make it one that always is.
-            _ => SEEN_FOR_GONE <= seen && differs.iter().any(|other| other.key() == one.key()),
+            let enough = if one.grade == Grade::Additive { 1 } else { SEEN_FOR_GONE };
+            enough <= seen && differs.iter().any(|other| other.key() == one.key())
         });
         odd
     }
