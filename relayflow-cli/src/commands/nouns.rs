@@ -37,7 +37,9 @@ pub(crate) async fn sources(app: &App, noun: ShowLs) -> Done {
                         ("scheme", source.scheme.clone()),
                         ("url", source.url.clone()),
                         ("tolerance", source.tolerance.clone()),
+                        ("answer within", source.reply_within.clone()),
                         ("secrets", source.secrets.join("  ")),
+                        ("learned", source.learned.join("  ")),
                     ],
                 );
             })
@@ -102,6 +104,7 @@ pub(crate) async fn providers(app: &App, noun: ShowLs) -> Done {
                         ("scheme", provider.scheme.clone()),
                         ("contract", provider.contract.clone()),
                         ("confirmed", if provider.confirmed { "yes" } else { "no" }.to_owned()),
+                        ("answer within", provider.reply_within.clone()),
                     ],
                 );
                 for known in &provider.types {
@@ -125,6 +128,7 @@ fn built_in() -> List<Provider> {
         contract: p.contract.to_string(),
         built_in: p.built_in,
         confirmed: p.is_confirmed,
+        reply_within: p.reply_within_label(),
         types: p
             .types()
             .into_iter()

@@ -461,6 +461,10 @@ pub struct Source {
     /// `sha256:` and the first eight digits of each secret's digest.
     pub secrets: Vec<String>,
     pub tolerance: String,
+    /// How long the vendor waits for an answer: `3s`, or `none` where it does not say.
+    pub reply_within: String,
+    /// As `secrets`: what handshakes brought, and is not configured.
+    pub learned: Vec<String>,
 }
 
 /// One workflow in force.
@@ -497,6 +501,8 @@ pub struct Provider {
     pub built_in: bool,
     /// Whether every fact in it was confirmed by the vendor's own words.
     pub confirmed: bool,
+    /// How long the vendor waits for an answer: `3s`, or `none` where it does not say.
+    pub reply_within: String,
     pub types: Vec<ProviderType>,
 }
 
