@@ -356,6 +356,9 @@ pub struct Split {
     /// Pointers with `*` for every element: `/*`, `/events/*`, `/entry/*/changes/*`.
     #[serde(default)]
     pub at: SpannedOrDefault<Texts>,
+    /// One object where a list would be is a list of one: XML writes it so.
+    #[serde(default)]
+    pub single: bool,
     /// What a body is that has none of these arrays.
     #[serde(default)]
     pub otherwise: Otherwise,

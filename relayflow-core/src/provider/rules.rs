@@ -79,6 +79,8 @@ pub(super) struct Path {
     pub(super) levels: Vec<Level>,
     /// What of an element is the event, if not all of it.
     pub(super) tail: Option<(Trie, usize)>,
+    /// An object where the array would be is the only element.
+    pub(super) single: bool,
 }
 
 /// What is read of one level: what events want of it, and the array.
@@ -249,7 +251,9 @@ impl Rules {
             .get_ref()
             .0
             .iter()
-            .filter_map(|text| flaws.note(file.split.at.0.span(), path(text, &reads)))
+            .filter_map(|text| {
+                flaws.note(file.split.at.0.span(), path(text, file.split.single, &reads))
+            })
             .collect();
         let depth = paths.iter().map(|p| p.levels.len()).max().unwrap_or(0);
         if depth + 1 < reads.len() {
@@ -519,7 +523,7 @@ fn attribute_of(
     })
 }
 
-fn path(text: &str, reads: &[Trie]) -> Result<Path, String> {
+fn path(text: &str, single: bool, reads: &[Trie]) -> Result<Path, String> {
     let mut arrays: Vec<&str> = text.split("/*").collect();
     let tail = arrays.pop().unwrap_or_default();
     if arrays.is_empty() {
@@ -540,7 +544,7 @@ fn path(text: &str, reads: &[Trie]) -> Result<Path, String> {
             Some((trie, slot))
         }
     };
-    Ok(Path { levels, tail })
+    Ok(Path { levels, tail, single })
 }
 
 impl Condition {

@@ -3,7 +3,7 @@
 
 use http::Method;
 
-use super::fixtures::{at, request};
+use super::fixtures::{at, request, without_digest};
 use super::formats::{EVENT, NOW, URL, events, ids, incoming, post, source};
 use super::sign::{sign, sign_for};
 use super::{Reply, challenge, handshake, learned, verify};
@@ -191,14 +191,6 @@ json = { plainToken = '{/payload/plainToken}', encryptedToken = '{hmac:/payload/
     );
 }
 
-/// Without its 64 digits, a digest in an id is `sha256:`.
-fn without_digits(id: &str) -> String {
-    match id.split_once("sha256:") {
-        Some((before, rest)) => format!("{before}sha256:{}", &rest[64..]),
-        None => id.to_owned(),
-    }
-}
-
 #[test]
 fn an_id_composed_with_a_digest_is_as_good_as_the_bytes() {
     let definition = "[verify]\nscheme = 'none'\n[split]\nat = '/events/*'\n[event]\n\
@@ -206,8 +198,7 @@ fn an_id_composed_with_a_digest_is_as_good_as_the_bytes() {
     let source = source(definition, &[], &[]);
     let body = r#"{"tenant":"t1","events":[{"id":"own"},{"a":1},{"a":1,"kind":"k"},{"a":1}]}"#;
     let events = events(&source, &post(&[], body));
-    let ids: Vec<_> =
-        events.iter().map(|e| (without_digits(&e.external_id), e.id_is_derived)).collect();
+    let ids: Vec<_> = events.iter().map(|e| (without_digest(e), e.id_is_derived)).collect();
     let id = |text: &str, is_derived| (text.to_owned(), is_derived);
     let expected = [
         id("own", false),
@@ -218,7 +209,7 @@ fn an_id_composed_with_a_digest_is_as_good_as_the_bytes() {
     assert_eq!(ids, expected);
     assert_eq!(events[1].external_id, events[3].external_id);
     let other = super::formats::events(&source, &post(&[], r#"{"events":[{"a":1}]}"#));
-    assert_eq!(without_digits(&other[0].external_id), "sha256:");
+    assert_eq!(without_digest(&other[0]), "sha256:");
 }
 
 #[test]
@@ -233,6 +224,26 @@ fn an_id_of_the_request_and_a_number_in_it() {
     };
     assert_eq!(ids(r#"{"changes":[{},{},{}]}"#), ["r:0", "r:1", "r:2"]);
     assert_eq!(ids(r#"{"other":1}"#), ["r"]);
+}
+
+#[test]
+fn one_object_may_stand_for_a_list_of_one() {
+    let of = |more: &str| {
+        let definition = format!(
+            "[body]\nformats = ['xml']\n[verify]\nscheme = 'none'\n[split]\nat = '/a/b/*'\n{more}\n\
+             [event]\nid = '{{^/a/org}}:{{/id}}'\ntype = ['/@type', 'thing']\n"
+        );
+        source(&definition, &[], &[])
+    };
+    let two = "<a><org>o</org><b type='t'><id>1</id></b><b><id>2</id></b></a>";
+    let one = "<a><org>o</org><b type='t'><id>1</id></b></a>";
+    assert_eq!(ids(&of("single = true"), two), ["o:1", "o:2"]);
+    assert_eq!(ids(&of("single = true"), one), ["o:1"]);
+    // Elsewhere an object at that place is none.
+    let verified = post(&[], one);
+    let other = of("otherwise = 'unreadable'");
+    let verified = verify(&other, &verified, at(NOW)).unwrap();
+    assert!(super::split(&other, &verified).is_err());
 }
 
 #[test]
