@@ -230,7 +230,7 @@ impl Signer<'_> {
         draft.set(&http::header::CONTENT_TYPE, content_type);
         let id = id_of(&draft.body);
         if let Some(reading) = self.rules.id.first()
-            && let [Piece::Atom(Place::Header(name))] = reading.as_slice()
+            && let Some(Piece::Atom(Place::Header(name))) = reading.first()
         {
             draft.set(name, &id);
         }
