@@ -346,4 +346,19 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn every_definition_has_a_status_and_only_the_vendors_word_confirms() {
+        let catalog = Catalog::built_in();
+        let mut counts = BTreeMap::new();
+        for file in BUILT_IN {
+            let table: toml::Table = file.definition.parse().unwrap();
+            let status = table.get("status").map_or("confirmed", |s| s.as_str().unwrap());
+            *counts.entry(status.to_owned()).or_insert(0) += 1;
+            let provider = catalog.get(file.name).unwrap();
+            assert_eq!(provider.is_confirmed, status == "confirmed", "{}", file.name);
+        }
+        let names: Vec<&str> = counts.keys().map(String::as_str).collect();
+        assert_eq!(names, ["confirmed", "partial", "unconfirmed"]);
+    }
 }

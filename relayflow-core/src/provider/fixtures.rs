@@ -370,6 +370,63 @@ fn every_fixture_of_these_providers_is_expected() {
     }
 }
 
+/// The names under which the facts tell of what stands in files of several names here.
+const TOLD_TOGETHER: [(&str, &[&str]); 4] = [
+    ("adyen", &["adyen-platform"]),
+    ("clerk", &["svix"]),
+    ("salesforce-outbound-message", &["salesforce"]),
+    ("salesforce-platform-event", &["salesforce-events"]),
+];
+
+#[test]
+fn what_the_facts_do_not_confirm_is_not_confirmed_here() {
+    let Some(root) = folder("what_the_facts_do_not_confirm_is_not_confirmed_here") else { return };
+    let facts = std::fs::read_to_string(root.join("../providers/FACTS.md")).unwrap();
+    let catalog = Catalog::built_in();
+    let mut told = Vec::new();
+    for section in facts.split("\n## ").skip(1) {
+        let (head, rest) = section.split_once('\n').unwrap();
+        let status = rest.lines().find_map(|line| line.strip_prefix("status: "));
+        let Some(status) = status else { continue };
+        let is_confirmed = status.starts_with("CONFIRMED");
+        for name in head.split(" / ").filter_map(|part| part.split_whitespace().next()) {
+            let others = TOLD_TOGETHER.iter().find(|(first, _)| *first == name);
+            let names = others.into_iter().flat_map(|(_, more)| more.iter().copied());
+            for provider in [name].into_iter().chain(names).filter_map(|n| catalog.get(n)) {
+                told.push(provider.name.to_string());
+                assert!(is_confirmed || !provider.is_confirmed, "{}: {status}", provider.name);
+            }
+        }
+    }
+    // Of the rest nobody has read the vendor's own words.
+    let general = ["generic", "cloudevents", "standard-webhooks"];
+    for provider in catalog.iter().filter(|p| !general.contains(&&*p.name)) {
+        let is_told = told.contains(&provider.name.to_string());
+        assert!(is_told || !provider.is_confirmed, "{} is not among the facts", provider.name);
+    }
+}
+
+#[test]
+fn an_answer_is_the_one_that_the_vendor_takes() {
+    let Some(root) = folder("an_answer_is_the_one_that_the_vendor_takes") else { return };
+    let fixtures: BTreeMap<String, Fixture> =
+        toml::from_str(include_str!("fixtures.toml")).unwrap();
+    let catalog = Catalog::built_in();
+    let bare = |text: &str| text.split('\n').map(str::trim).collect::<String>();
+    let mut count = 0;
+    for (name, fixture) in fixtures.iter().filter(|(_, f)| f.form == Form::Answer) {
+        let keys = key_pair(catalog.get(&fixture.provider).unwrap(), [7; 32]);
+        let source = source(&catalog, &fixture.provider, vec![keys.verifying]);
+        let wanted = std::fs::read_to_string(root.join(name)).unwrap();
+        if !name.contains("fault") {
+            let reply = super::reply(&source, "{}");
+            assert_eq!(bare(&String::from_utf8(reply.body).unwrap()), bare(&wanted), "{name}");
+            count += 1;
+        }
+    }
+    assert_ne!(count, 0);
+}
+
 #[derive(Deserialize)]
 struct Vector {
     id: String,

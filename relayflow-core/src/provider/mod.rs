@@ -42,6 +42,8 @@ mod fixtures;
 #[cfg(test)]
 mod formats;
 #[cfg(test)]
+mod kinds;
+#[cfg(test)]
 mod mistakes;
 #[cfg(test)]
 mod properties;
