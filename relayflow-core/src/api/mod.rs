@@ -455,6 +455,8 @@ pub struct Source {
     pub object: String,
     pub name: String,
     pub provider: String,
+    /// Whether the provider's way to sign was read in the vendor's own words.
+    pub confirmed: bool,
     pub scheme: String,
     /// Where the vendor posts to.
     pub url: String,

@@ -51,19 +51,20 @@ pub fn handshake(source: &Source, request: &Request, _now: Timestamp) -> Option<
 /// must never be put in force by itself.
 #[must_use]
 pub fn learned(source: &Source, request: &Request) -> Option<Secret> {
-    let shakes = source.rules.handshakes.iter().filter(|s| !s.is_signed);
-    for shake in shakes.filter(|s| s.learns.is_some() && holds(&s.when, request)) {
-        let opened = body::open(&source.rules.takes, &request.body).ok();
-        let text = opened.as_ref().map_or("null", Opened::text);
-        let found = shake.reads.read(text).unwrap_or_default();
+    let mut shakes = source.rules.handshakes.iter().filter(|s| !s.is_signed);
+    shakes.find_map(|shake| {
+        let place = shake.learns.as_ref().filter(|_| holds(&shake.when, request))?;
+        let opened = match shake.reads.is_empty() {
+            true => None,
+            false => body::open(&source.rules.takes, &request.body).ok(),
+        };
+        let found = shake.reads.read(opened.as_ref().map_or("null", Opened::text)).ok()?;
         let view = View { source, request, found };
-        let place = shake.learns.as_ref().filter(|_| view.matches(shake))?;
-        let secret = view.place(place)?;
+        let secret = view.place(place).filter(|_| view.matches(shake))?;
         let is_one =
             LEARNED_BYTES.contains(&secret.len()) && secret.bytes().all(|b| b.is_ascii_graphic());
-        return is_one.then(|| Secret::new(secret.into_owned()));
-    }
-    None
+        is_one.then(|| Secret::new(secret.into_owned()))
+    })
 }
 
 /// The answer to a handshake that is signed as any other request, if this is one: it holds no

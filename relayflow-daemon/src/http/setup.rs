@@ -31,6 +31,7 @@ fn source_document(app: &App, source: &provider::Source, base: &str) -> Source {
         object: "source".to_owned(),
         name: source.name.to_string(),
         provider: source.provider.name.to_string(),
+        confirmed: source.provider.is_confirmed,
         scheme: source.scheme_label.to_string(),
         url: source.public_url.clone().unwrap_or_else(|| format!("{base}/in/{}", source.name)),
         secrets: source.secret_fingerprints(),
