@@ -29,6 +29,7 @@ use crate::http::auth::{Auth, is_loopback};
 use crate::http::inbound::Inbound;
 use crate::http::problem::chain;
 use crate::http::server::{Limits, Server, Serving};
+use crate::learned::Learned;
 use crate::metrics::Metrics;
 use crate::reload::{self, Reload};
 use crate::tls;
@@ -214,9 +215,11 @@ pub async fn start(options: Options) -> Result<Running, ServeError> {
         ingest_addr,
         api_addr,
         tails: Arc::new(Semaphore::new(TAILS_MAX)),
+        learned: Arc::new(Learned::new(&config)),
         state: Arc::new(State::default()),
         config: RwLock::new(Arc::clone(&config)),
     });
+    app.learned.sweep(app.started_at);
     let (ingest_limits, api_limits) = limits(&config);
     let inbound = Inbound::new(Arc::clone(&app), &config.ingest);
     let metrics = || Arc::clone(&app.metrics);

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use super::catalog::{Catalog, header_names};
 use super::definition::Scheme;
 use super::key::keyed_digest;
-use super::rules::Rules;
+use super::rules::{Place, Rules};
 use super::source::Source;
 use super::way::SignaturePlace;
 use crate::request::Request;
@@ -43,6 +43,8 @@ impl KeptHeaders {
         let mut tokens: HashSet<String> = CREDENTIALS.iter().map(ToString::to_string).collect();
         tokens.extend(token_headers(rules));
         tokens.extend(catalog.iter().flat_map(|provider| token_headers(&provider.rules)));
+        tokens.extend(learned_headers(rules));
+        tokens.extend(catalog.iter().flat_map(|provider| learned_headers(&provider.rules)));
         Self { wanted, tokens }
     }
 }
@@ -94,6 +96,17 @@ pub fn keep_target(source: &Source, request: &Request, digest_key: &[u8; 32]) ->
         })
         .collect();
     format!("{path}?{}", parts.join("&"))
+}
+
+/// The headers in which a vendor brings the secret that it will sign with.
+fn learned_headers(rules: &Rules) -> Vec<String> {
+    let places = rules.handshakes.iter().filter_map(|shake| shake.learns.as_ref());
+    places
+        .filter_map(|place| match place {
+            Place::Header(name) => Some(name.to_string()),
+            Place::Slot { .. } | Place::Query(_) | Place::Derived | Place::Number => None,
+        })
+        .collect()
 }
 
 /// The headers into which these rules' senders put a shared secret.

@@ -19,6 +19,7 @@ mod body;
 mod extract;
 mod key;
 mod message;
+mod multipart;
 mod rules;
 mod shake;
 mod template;
@@ -31,8 +32,8 @@ pub use catalog::{Catalog, Provider, Sample};
 pub use contracts::{Contract, Contracts, FieldRead};
 pub use keep::{keep_headers, keep_target};
 pub use normalize::{NormalizeError, normalize};
-pub use reply::{Reply, challenge, handshake, reply, takes_method};
-pub use source::{Source, SourceError};
+pub use reply::{Reply, challenge, handshake, learned, reply, takes_method};
+pub use source::{Source, SourceError, fingerprint};
 pub use split::{RawEvent, SplitError, split};
 pub use verify::{Verified, VerifyError, verify, verify_kept};
 
@@ -43,6 +44,12 @@ mod fixtures;
 #[cfg(test)]
 mod formats;
 #[cfg(test)]
+mod kinds;
+#[cfg(test)]
 mod lessons;
 #[cfg(test)]
+mod mistakes;
+#[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod shapes;
