@@ -222,6 +222,9 @@ fn every_fixture_becomes_the_event_that_it_is() {
             if let super::way::SignaturePlace::Headers(names) = &way.place {
                 bearing.extend(names.iter().map(|n| n.as_str().to_owned()));
             }
+            if way.scheme == super::definition::Scheme::Rsa {
+                bearing.extend(way.headers().into_iter().map(ToString::to_string));
+            }
         }
         let ways = signed.headers.iter().map(|(n, _)| n.clone());
         let ours: Vec<_> = ways

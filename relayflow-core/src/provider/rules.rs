@@ -40,6 +40,16 @@ pub(super) struct Rules {
     pub(super) kinds: HashMap<String, Vec<Arc<KindOf>>>,
     pub(super) handshakes: Vec<Shake>,
     pub(super) reply: Reply,
+    /// The text that holds the event as JSON.
+    pub(super) inside: Option<Inside>,
+}
+
+/// Where the text is that holds an event.
+#[derive(Debug)]
+pub(super) struct Inside {
+    /// What is read of the object that it stands in, the text among it.
+    pub(super) reads: Trie,
+    pub(super) slot: usize,
 }
 
 /// What bodies are taken.
@@ -228,7 +238,20 @@ impl Rules {
             .iter()
             .filter_map(|text| flaws.note(file.split.at.0.span(), path(text, &reads)))
             .collect();
+        let inside = file.split.inside.as_ref().and_then(|text| {
+            let mut reads = reads.get(1).cloned().unwrap_or_default();
+            let pointer = flaws.note(text.span(), Pointer::parse(text.get_ref()))?;
+            let slot = reads.want(&pointer);
+            Some(Inside { reads, slot })
+        });
+        if inside.is_some() && !paths.is_empty() {
+            flaws.add(
+                file.split.at.0.span(),
+                "`at` and `inside`: one of them says where events are",
+            );
+        }
         let depth = paths.iter().map(|p| p.levels.len()).max().unwrap_or(0);
+        let depth = if inside.is_some() { 1 } else { depth };
         if depth + 1 < reads.len() {
             flaws.add(
                 file.event.id.span(),
@@ -272,6 +295,7 @@ impl Rules {
             kinds,
             handshakes,
             reply: file.reply.clone(),
+            inside,
         })
     }
 

@@ -34,6 +34,8 @@ pub(super) enum Piece<A> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum SignedAtom {
     Body,
+    /// The body's CRC-32, as a decimal number.
+    Crc32,
     /// The timestamp's text, as it came.
     Timestamp,
     /// The header that `id` names.
@@ -108,6 +110,7 @@ pub(super) fn signed(text: &str) -> Result<Signed, String> {
     pieces(text, |atom| {
         Ok(match atom {
             "body" => SignedAtom::Body,
+            "crc32" => SignedAtom::Crc32,
             "timestamp" => SignedAtom::Timestamp,
             "id" => SignedAtom::Id,
             "method" => SignedAtom::Method,
@@ -122,7 +125,7 @@ pub(super) fn signed(text: &str) -> Result<Signed, String> {
                 Ok(Atom::Pointer { .. }) | Err(_) => {
                     return Err(format!(
                         "`{{{other}}}` cannot be signed: wanted body, timestamp, id, method, url, \
-                         path, secret, form, header:…, query:… or a pointer"
+                         path, secret, form, crc32, header:…, query:… or a pointer"
                     ));
                 }
             },
