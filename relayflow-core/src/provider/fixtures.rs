@@ -362,6 +362,7 @@ fn every_fixture_of_these_providers_is_expected() {
 struct Vector {
     id: String,
     provider: String,
+    algorithm: String,
     key: String,
     expected: String,
     method: Option<String>,
@@ -373,6 +374,7 @@ struct Vector {
     body_file: Option<String>,
     version: Option<String>,
     signing_string: Option<String>,
+    signature_base: Option<String>,
     challenge: Option<String>,
     #[serde(default)]
     headers: BTreeMap<String, String>,
@@ -391,6 +393,11 @@ fn every_published_vector_of_these_providers_verifies() {
             // The digest of a body that a URL carries, and no signature.
             let digest = super::key::sha256(&[vector.body.unwrap().as_bytes()]);
             assert_eq!(hex::encode(digest), vector.expected);
+            continue;
+        }
+        if vector.provider == "http-message-signatures" {
+            count += 1;
+            message_signature(&catalog, &vector);
             continue;
         }
         if vector.id == "zendesk-old-doc" {
@@ -479,4 +486,39 @@ fn every_published_vector_of_these_providers_verifies() {
         assert!(verify(&source, &request, now).is_err(), "{}: one byte more", vector.id);
     }
     assert!(10 <= count, "only {count} vectors were tried");
+}
+
+/// A request of which the signature base tells all that is signed.
+fn message_signature(catalog: &Catalog, vector: &Vector) {
+    let base = vector.signature_base.as_deref().unwrap();
+    let mut method = "POST";
+    let mut path = "/";
+    let mut headers: BTreeMap<String, String> = vector.headers.clone();
+    for line in base.lines() {
+        let (name, value) = line.split_once(": ").unwrap();
+        match name.trim_matches('"') {
+            "@method" => method = value,
+            "@path" => path = value,
+            name if name.starts_with('@') => {}
+            name => drop(headers.insert(name.to_owned(), value.to_owned())),
+        }
+    }
+    let signed = Signed {
+        method: method.parse().unwrap(),
+        url: format!("https://example.com{path}"),
+        headers: headers.into_iter().collect(),
+        body: Vec::new(),
+    };
+    let settings: &[(&str, &str)] = match vector.algorithm.as_str() {
+        "HMAC-SHA256" => &[("algorithm", "hmac-sha256"), ("key", "base64")],
+        _ => &[("algorithm", "ed25519")],
+    };
+    let settings = [settings, &[("components", "date @authority")]].concat();
+    let secrets = vec![Secret::new(vector.key.as_str())];
+    let source = source_with(catalog, &vector.provider, secrets, &settings);
+    let now = at(1_618_884_473);
+    let mut request = request(signed, now);
+    verify(&source, &request, now).unwrap_or_else(|e| panic!("{}: {e}", vector.id));
+    request.headers.insert("date", HeaderValue::from_static("Tue, 20 Apr 2021 02:07:56 GMT"));
+    assert!(verify(&source, &request, now).is_err(), "{}: another date", vector.id);
 }

@@ -148,10 +148,8 @@ impl<'t> Token<'t> {
     /// A claim in seconds since 1970, whole or not.
     fn time(&self, name: &str) -> Result<Option<Timestamp>, ClaimError> {
         let Some(value) = self.claims.get(name) else { return Ok(None) };
-        let text = match value {
-            Value::Number(number) => number.to_string(),
-            _ => return Err(ClaimError::BadTime),
-        };
+        let Value::Number(number) = value else { return Err(ClaimError::BadTime) };
+        let text = number.to_string();
         let at = super::value::moment(&text, super::definition::Unit::Seconds);
         at.map(Some).ok_or(ClaimError::BadTime)
     }

@@ -110,6 +110,18 @@ impl Key {
         Ok(Some(Self::Public(keys)))
     }
 
+    pub(super) fn as_mac(&self) -> Option<&MacKey> {
+        if let Self::Mac(key) = self { Some(key) } else { None }
+    }
+
+    pub(super) fn public(&self) -> &[PublicKey] {
+        if let Self::Public(keys) = self { keys } else { &[] }
+    }
+
+    pub(super) fn authority(&self) -> Option<&CertificateDer<'static>> {
+        if let Self::Authority(der) = self { Some(der) } else { None }
+    }
+
     /// Whether one of `signatures` is this key's over `message`. Every one is looked at, and the
     /// work does not depend on how near one comes.
     pub(super) fn holds(
@@ -141,7 +153,7 @@ impl Key {
     }
 }
 
-pub(super) fn holds_once(signatures: &[Vec<u8>], mut check: impl FnMut(&[u8]) -> bool) -> bool {
+fn holds_once(signatures: &[Vec<u8>], mut check: impl FnMut(&[u8]) -> bool) -> bool {
     if signatures.is_empty() {
         check(&[]);
         return false;

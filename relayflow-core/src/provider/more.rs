@@ -76,8 +76,8 @@ pub(super) fn signed(file: &Verify) -> Signed {
             atoms.push(SignedAtom::Url);
         }
     }
-    for component in file.components.iter().flat_map(|c| &c.get_ref().0) {
-        match component.as_str() {
+    for component in components(file) {
+        match component {
             "content-digest" => atoms.push(SignedAtom::Body),
             "@target-uri" | "@authority" | "@path" | "@query" | "@request-target" => {
                 atoms.push(SignedAtom::Url);
@@ -86,6 +86,11 @@ pub(super) fn signed(file: &Verify) -> Signed {
         }
     }
     atoms.into_iter().map(Piece::Atom).collect()
+}
+
+/// What a message signature must cover; several may stand in one text.
+pub(super) fn components(file: &Verify) -> impl Iterator<Item = &str> {
+    file.components.iter().flat_map(|c| &c.get_ref().0).flat_map(|text| text.split_whitespace())
 }
 
 impl Way {
@@ -102,10 +107,8 @@ impl Way {
             ValuePlace::Header(name) => Some(name),
             ValuePlace::Slot(_) => None,
         });
-        let own: &[&HeaderName] = match self.scheme {
-            Scheme::HttpSignature => &[&INPUT, &DIGEST],
-            _ => &[],
-        };
+        let is_message = self.scheme == Scheme::HttpSignature;
+        let own: &[&HeaderName] = if is_message { &[&INPUT, &DIGEST] } else { &[] };
         named.chain(own.iter().copied()).collect()
     }
 }
@@ -133,7 +136,7 @@ fn check_fields(file: &Verify, scheme: Scheme, flaws: &mut Flaws) {
     if scheme == Scheme::Jwt && file.header.is_none() {
         flaws.add(span.clone(), "`jwt` needs a `header`: where the token is");
     }
-    if scheme == Scheme::HttpSignature && file.components.is_none() {
+    if scheme == Scheme::HttpSignature && components(file).next().is_none() {
         flaws.add(span, "`http-signature` needs `components`: what must be signed at least");
     } else if scheme != Scheme::HttpSignature && file.components.is_some() {
         flaws.add(span, format!("`{name}` has no use for `components`"));
@@ -147,11 +150,14 @@ fn algorithm(
     flaws: &mut Flaws,
 ) -> Option<AlgorithmOf> {
     let choice = file.algorithm.as_ref()?;
-    let is_of_scheme = |algorithm: Algorithm| match scheme {
-        Scheme::Rsa => matches!(algorithm, Algorithm::RsaSha1 | Algorithm::RsaSha256),
-        Scheme::Jwt => super::jwt::name(algorithm).is_some(),
-        Scheme::HttpSignature => algorithm != Algorithm::RsaSha1,
-        _ => false,
+    let is_of_scheme = |algorithm: Algorithm| {
+        if scheme == Scheme::Rsa {
+            matches!(algorithm, Algorithm::RsaSha1 | Algorithm::RsaSha256)
+        } else if scheme == Scheme::Jwt {
+            super::jwt::name(algorithm).is_some()
+        } else {
+            algorithm != Algorithm::RsaSha1
+        }
     };
     let found = match choice.get_ref() {
         AlgorithmChoice::Fixed(algorithm) => AlgorithmOf::Fixed(*algorithm),
@@ -202,6 +208,9 @@ fn key_place(
     flaws: &mut Flaws,
 ) -> Option<KeyPlace> {
     let file = keys.get_ref();
+    if file.url.as_ref().is_some_and(String::is_empty) {
+        return None;
+    }
     let hosts: Vec<String> = file.hosts.0.iter().filter(|h| !h.is_empty()).cloned().collect();
     if hosts.is_empty() {
         flaws.add(keys.span(), "`keys` needs `hosts`: a key comes from its vendor or from nobody");
@@ -214,7 +223,6 @@ fn key_place(
         }
     }
     let url = match &file.url {
-        Some(url) if url.is_empty() => return None,
         Some(url) => {
             if !fetched::is_allowed(url, &hosts, file.path.as_deref()) {
                 flaws.add(keys.span(), format!("`{url}` is not on one of `hosts`"));
@@ -229,9 +237,10 @@ fn key_place(
             flaws,
         )?),
     };
-    let form = match scheme {
-        Scheme::Rsa => KeyForm::Certificate { chain: file.chain, name: file.name.clone() },
-        _ => KeyForm::Set,
+    let form = if scheme == Scheme::Rsa {
+        KeyForm::Certificate { chain: file.chain, name: file.name.clone() }
+    } else {
+        KeyForm::Set
     };
     Some(KeyPlace { url, hosts, path: file.path.clone(), form })
 }

@@ -46,11 +46,12 @@ pub(super) fn p256(key: &Secret) -> Option<p256::ecdsa::SigningKey> {
 }
 
 fn rsa(key: &Secret) -> Option<RsaKeyPair> {
-    match PrivateKeyDer::from_pem_slice(key.expose()).ok()? {
-        PrivateKeyDer::Pkcs8(der) => RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).ok(),
-        PrivateKeyDer::Pkcs1(der) => RsaKeyPair::from_der(der.secret_pkcs1_der()).ok(),
-        _ => None,
+    let der = PrivateKeyDer::from_pem_slice(key.expose()).ok()?;
+    if let PrivateKeyDer::Pkcs1(der) = &der {
+        return RsaKeyPair::from_der(der.secret_pkcs1_der()).ok();
     }
+    let PrivateKeyDer::Pkcs8(der) = &der else { return None };
+    RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).ok()
 }
 
 fn p384(key: &Secret) -> Option<EcdsaKeyPair> {
@@ -91,10 +92,11 @@ pub(super) fn sign(
         Ok(signature)
     };
     match algorithm {
-        Algorithm::HmacSha256 => match Key::of(way, key)? {
-            Some(Key::Mac(key)) => Ok(key.sum(&[message])),
-            _ => Err("it is of another scheme".to_owned()),
-        },
+        Algorithm::HmacSha256 => {
+            let key =
+                Key::of(way, key)?.and_then(|key| key.as_mac().map(|mac| mac.sum(&[message])));
+            key.ok_or_else(|| "it is of another scheme".to_owned())
+        }
         Algorithm::RsaSha1 => Err("with SHA-1 nothing is signed here".to_owned()),
         Algorithm::RsaSha256 => with_rsa(&RSA_PKCS1_SHA256),
         Algorithm::RsaPssSha512 => with_rsa(&RSA_PSS_SHA512),

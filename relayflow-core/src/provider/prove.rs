@@ -261,14 +261,7 @@ impl<'r> Check<'_, 'r> {
         url: Option<&str>,
         kid: Option<&str>,
     ) -> Result<Vec<Cow<'k, PublicKey>>, VerifyError> {
-        let pinned: Vec<&PublicKey> = keys
-            .iter()
-            .filter_map(|key| match key {
-                Key::Public(keys) => Some(keys),
-                _ => None,
-            })
-            .flatten()
-            .collect();
+        let pinned: Vec<&PublicKey> = keys.iter().flat_map(Key::public).collect();
         let candidates: Vec<Cow<'k, PublicKey>> = match &way.keys_at {
             Some(place) if pinned.is_empty() => {
                 let url = match &place.url {
@@ -278,10 +271,7 @@ impl<'r> Check<'_, 'r> {
                 if !place.allows(url) {
                     return Err(VerifyError::ForeignKey);
                 }
-                let authorities = keys.iter().filter_map(|key| match key {
-                    Key::Authority(der) => Some(der.clone()),
-                    _ => None,
-                });
+                let authorities = keys.iter().filter_map(Key::authority).cloned();
                 let wanted = KeyWanted {
                     url: url.to_owned(),
                     source: self.source.name.clone(),
@@ -318,10 +308,9 @@ impl<'r> Check<'_, 'r> {
 
 /// Whether one of the shared secrets made `signature`. Every one is tried.
 fn holds_mac(keys: &[Key], message: &[u8], signature: &[u8]) -> bool {
-    keys.iter().fold(false, |held, key| match key {
-        Key::Mac(mac) => Secret::new(mac.sum(&[message])).is(signature) | held,
-        _ => held,
-    })
+    keys.iter()
+        .filter_map(Key::as_mac)
+        .fold(false, |held, mac| Secret::new(mac.sum(&[message])).is(signature) | held)
 }
 
 /// The token in a header's value. Where the definition names no word before it, `Bearer ` may be one.

@@ -196,7 +196,7 @@ impl Way {
             keys_at: more.keys_at,
             checks: more.checks,
             claims: file.claims.clone().unwrap_or_default(),
-            components: file.components.as_ref().map_or_else(Vec::new, |c| c.get_ref().0.clone()),
+            components: more::components(file).map(str::to_owned).collect(),
         })
     }
 
