@@ -39,5 +39,6 @@ pub mod store;
 pub mod egress;
 pub mod execute;
 pub mod ingest;
+pub mod keys;
 pub mod replay;
 pub mod view;
