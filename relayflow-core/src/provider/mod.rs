@@ -16,26 +16,39 @@ pub mod split;
 pub mod verify;
 
 mod body;
+mod certificate;
+mod claim;
+mod der;
 mod extract;
+mod fetched;
+mod http_signature;
+mod jwt;
 mod key;
 mod message;
+mod more;
 mod multipart;
+mod private;
+mod prove;
+mod public;
 mod rules;
 mod shake;
 mod template;
 mod value;
+mod visit;
 mod way;
 mod written;
 mod xml;
 
 pub use catalog::{Catalog, Provider, Sample};
 pub use contracts::{Contract, Contracts, FieldRead};
+pub use fetched::{FetchedKey, FetchedKeys, KeyId, KeyWanted, UnusableKey};
 pub use keep::{keep_headers, keep_target};
 pub use normalize::{NormalizeError, normalize};
 pub use reply::{Reply, challenge, handshake, learned, reply, takes_method};
 pub use source::{Source, SourceError, fingerprint};
 pub use split::{RawEvent, SplitError, split};
-pub use verify::{Verified, VerifyError, verify, verify_kept};
+pub use verify::{Verified, VerifyError, verify, verify_kept, verify_kept_with, verify_with};
+pub use visit::visit;
 
 #[cfg(test)]
 mod cases;
