@@ -125,6 +125,10 @@ pub(crate) fn set(body: &[u8], path: &str, value: &str) -> Result<Vec<u8>, Failu
         return Err(Failure::usage("--set changes JSON and forms; the payload is XML")
             .hint("--edit, or --data @FILE"));
     }
+    if body.starts_with(b"--") {
+        return Err(Failure::usage("--set changes JSON and forms; the payload has several parts")
+            .hint("--edit, or --data @FILE"));
+    }
     if !is_json {
         return Ok(set_form(body, path, value));
     }

@@ -36,7 +36,9 @@ pub(crate) async fn sources(app: &App, noun: ShowLs) -> Done {
                         ("scheme", source.scheme.clone()),
                         ("url", source.url.clone()),
                         ("tolerance", source.tolerance.clone()),
+                        ("answer within", source.reply_within.clone()),
                         ("secrets", source.secrets.join("  ")),
+                        ("learned", source.learned.join("  ")),
                     ],
                 );
             })

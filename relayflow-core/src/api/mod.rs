@@ -468,6 +468,10 @@ pub struct Source {
     /// `sha256:` and the first eight digits of each secret's digest.
     pub secrets: Vec<String>,
     pub tolerance: String,
+    /// How long the vendor waits for an answer: `3s`, or `none` where it does not say.
+    pub reply_within: String,
+    /// As `secrets`: what handshakes brought, and is not configured.
+    pub learned: Vec<String>,
 }
 
 /// One workflow in force.
@@ -506,6 +510,8 @@ pub struct Provider {
     /// `confirmed` (the way to sign was read in the vendor's own words or code), `partial` (some of it
     /// from samples or from others) or `unconfirmed`.
     pub status: String,
+    /// How long the vendor waits for an answer: `3s`, or `none` where it does not say.
+    pub reply_within: String,
     pub types: Vec<ProviderType>,
 }
 

@@ -250,7 +250,12 @@ impl Reader<'_> {
         // `none` only by name: as the definition's scheme, or as a setting that chooses it.
         let is_unsigned =
             definition.scheme() == "none" || settings.values().any(|value| value == "none");
-        if secrets.is_empty() && errors == self.errors.len() && !is_unsigned {
+        if secrets.is_empty() && definition.learns_secret() {
+            let message = format!(
+                "source `{name}` waits for the secret that its provider brings in its first request"
+            );
+            self.warn(&place, message, None);
+        } else if secrets.is_empty() && errors == self.errors.len() && !is_unsigned {
             let from = secrets_at.map_or(place, |setting| setting.from);
             let message = format!("source `{name}` has no secret: anyone could send to it");
             let fix = r#"secrets = [{ env = "NAME" }]"#.to_owned();

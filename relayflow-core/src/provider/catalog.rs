@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -144,6 +145,8 @@ pub struct Provider {
     pub status: Status,
     /// The largest body that the vendor sends, in bytes, where that is more than the general limit.
     pub body_bytes_max: Option<usize>,
+    /// How long the vendor waits for an answer, where it says.
+    pub reply_within: Option<Duration>,
     /// The names of what a source may set, and what each is about.
     pub settings: BTreeMap<String, String>,
     /// An example of each setting that a source must make, for the demo and for tests.
@@ -270,6 +273,7 @@ impl Provider {
             built_in,
             status: file.status,
             body_bytes_max: file.body_bytes_max,
+            reply_within: rules.reply_within.and_then(|time| time.try_into().ok()),
             examples: file
                 .settings
                 .iter()
@@ -294,6 +298,19 @@ impl Provider {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.rules.ways.iter().any(|way| way.scheme == Scheme::None)
+    }
+
+    /// Whether the vendor brings the secret itself in its first request, so that a source may wait
+    /// for it.
+    #[must_use]
+    pub fn learns_secret(&self) -> bool {
+        self.rules.learns()
+    }
+
+    /// How long the vendor waits for an answer: `3s`, or `none` where it does not say.
+    #[must_use]
+    pub fn reply_within_label(&self) -> String {
+        self.rules.reply_within.map_or_else(|| "none".to_owned(), |time| format!("{time:#}"))
     }
 
     /// The kind of a type; of one whose kind follows from the payload, that of the plain case.
@@ -368,5 +385,20 @@ mod tests {
                 panic!("{}:\n{}", file.name, shown.join("\n"));
             }
         }
+    }
+
+    #[test]
+    fn every_definition_has_a_status_and_only_the_vendors_word_confirms() {
+        let catalog = Catalog::built_in();
+        let mut counts = BTreeMap::new();
+        for file in BUILT_IN {
+            let table: toml::Table = file.definition.parse().unwrap();
+            let status = table.get("status").map_or("confirmed", |s| s.as_str().unwrap());
+            *counts.entry(status.to_owned()).or_insert(0) += 1;
+            let provider = catalog.get(file.name).unwrap();
+            assert_eq!(provider.status.name(), status, "{}", file.name);
+        }
+        let names: Vec<&str> = counts.keys().map(String::as_str).collect();
+        assert_eq!(names, ["confirmed", "partial", "unconfirmed"]);
     }
 }

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::catalog::Provider;
 use super::definition::{
-    self, Definition, Encoding, Format, Handshake, KeyEncoding, Otherwise, Reply, Scheme, Unit,
-    Verify, When,
+    self, AlgorithmChoice, Chain, Claims, Definition, Encoding, Format, Handshake, KeyEncoding,
+    KeysAt, KindWhen, Otherwise, Reply, Scheme, Unit, Verify, When,
 };
 use super::source;
 use super::written::Texts;
@@ -38,6 +38,8 @@ pub struct Description {
     pub batch: Vec<String>,
     pub handshakes: Vec<String>,
     pub reply: String,
+    /// How long the vendor waits for it: `3s`, or `none` where it does not say.
+    pub reply_within: String,
     /// Places, the first that has something counts.
     pub id: Vec<String>,
     #[serde(rename = "type")]
@@ -47,6 +49,8 @@ pub struct Description {
     pub kinds: Vec<Mapping>,
     /// The types of which `send` has a payload.
     pub samples: Vec<String>,
+    /// The types whose events have a contract, from which drift is told.
+    pub contracts: Vec<String>,
 }
 
 /// What a source may set.
@@ -102,12 +106,14 @@ impl Provider {
             batch: batch(&file),
             handshakes: file.handshake.iter().map(handshake).collect(),
             reply: reply(&file.reply),
+            reply_within: self.reply_within_label(),
             id: of(&file.event.id),
             event_type: of(&file.event.event_type),
             subject: file.event.subject.as_ref().map(of).unwrap_or_default(),
             time: times(&file),
             kinds: mappings(&file),
             samples: self.samples().iter().map(|s| s.event_type.clone()).collect(),
+            contracts: self.contracts.types(),
         }
     }
 
@@ -128,6 +134,7 @@ impl Provider {
             contract: self.contract.to_string(),
             built_in: self.built_in,
             status: self.status.name().to_owned(),
+            reply_within: self.reply_within_label(),
             types: types.collect(),
         }
     }
@@ -174,7 +181,13 @@ fn way(way: &Verify) -> String {
     if !place.is_empty() {
         words.push(place.join(" "));
     }
-    if !scheme.is_shared() && scheme != Scheme::None {
+    words.extend(more(way));
+    if scheme == Scheme::HttpSignature || scheme == Scheme::Jwt {
+        let tolerance = way.tolerance.as_ref().map_or("5m", |t| t.get_ref());
+        if tolerance != "off" {
+            words.push(format!("its time within {tolerance}"));
+        }
+    } else if !scheme.is_shared() && scheme != Scheme::None {
         let signed = way.signed.as_ref().map_or("{body}", |s| s.get_ref());
         words.push(format!("over `{signed}`"));
         words.push(encoding(way.encoding).to_owned());
@@ -191,6 +204,66 @@ fn way(way: &Verify) -> String {
         }
     }
     words.join(", ")
+}
+
+/// What `rsa`, `jwt` and `http-signature` say beyond the others, and what must be equal.
+fn more(way: &Verify) -> Vec<String> {
+    let mut words = Vec::new();
+    words.extend(way.algorithm.as_ref().map(|choice| algorithm(choice.get_ref())));
+    words.extend(way.claims.iter().flat_map(claims));
+    let components: Vec<_> = super::more::components(way).collect();
+    if !components.is_empty() {
+        words.push(format!("over at least {}", components.join(" ")));
+    }
+    let checks = way.check.iter().filter(|(_, text)| !text.is_empty());
+    words.extend(checks.map(|(place, text)| format!("{} must be `{text}`", place.get_ref())));
+    words.extend(way.keys.as_ref().and_then(|keys| keys_at(keys.get_ref())));
+    words
+}
+
+fn algorithm(choice: &AlgorithmChoice) -> String {
+    let names = match choice {
+        AlgorithmChoice::Fixed(algorithm) => return format!("with {}", algorithm.name()),
+        AlgorithmChoice::Named(names) => names,
+    };
+    let header = names.header.iter().map(|name| format!("header:{name}"));
+    let place: Vec<_> = header.chain(names.pointer.clone()).collect();
+    let words = names.words.iter();
+    let words: Vec<_> = words.map(|(word, of)| format!("{} for {word}", of.name())).collect();
+    format!("with what {} says ({})", place.join(" or "), words.join(", "))
+}
+
+fn claims(claims: &Claims) -> Vec<String> {
+    let named = |name: &Option<String>| name.clone().filter(|name| !name.is_empty());
+    let mut all = Vec::new();
+    all.extend(named(&claims.body).map(|name| format!("claim {name} is the body's SHA-256")));
+    let query = named(&claims.query);
+    all.extend(query.map(|name| format!("claim {name} is the digest of method, path and query")));
+    let equal = claims.equal.iter().filter(|(_, value)| !value.is_empty());
+    all.extend(equal.map(|(name, value)| format!("claim {name} must be `{value}`")));
+    all
+}
+
+/// Where the vendor shows its key; `None` where a setting leaves that out.
+fn keys_at(keys: &KeysAt) -> Option<String> {
+    let header = keys.header.iter().map(|name| format!("header:{name}"));
+    let named: Vec<_> = header.chain(keys.pointer.clone()).collect();
+    let hosts: Vec<_> = keys.hosts.0.iter().map(String::as_str).filter(|h| !h.is_empty()).collect();
+    let mut text = match &keys.url {
+        Some(url) if url.is_empty() => return None,
+        Some(url) => format!("its keys are fetched from {url}"),
+        None => format!("its key is fetched from where {} says", named.join(" or ")),
+    };
+    if !hosts.is_empty() {
+        text += &format!(", only from {}", hosts.join(" or "));
+        text += &keys.path.as_ref().map(|path| format!(", path {path}")).unwrap_or_default();
+    }
+    text += &keys.name.as_ref().map(|name| format!(", of {name}")).unwrap_or_default();
+    if keys.url.is_none() && keys.chain == Chain::Host {
+        text += ", where that host vouches for it";
+    }
+    text += ", unless the source has one of its own";
+    Some(text)
 }
 
 fn encoding(encoding: Encoding) -> &'static str {
@@ -233,6 +306,7 @@ fn name(format: Format) -> &'static str {
         Format::Json => "JSON",
         Format::Ndjson => "one JSON value a line",
         Format::Form => "a form",
+        Format::Multipart => "a multipart form",
         Format::Xml => "XML",
     }
 }
@@ -242,7 +316,8 @@ fn bodies(file: &Definition) -> Vec<String> {
         return vec![name(Format::Json).to_owned()];
     }
     let mut all: Vec<_> = file.body.formats.iter().map(|f| name(*f).to_owned()).collect();
-    all.extend(file.body.form_json.iter().map(|field| format!("JSON in the form's {field}")));
+    let only = if file.body.form_json_only { ", and nothing else of it" } else { "" };
+    all.extend(file.body.form_json.iter().map(|name| format!("JSON in the form's {name}{only}")));
     all.extend(file.body.form_xml.iter().map(|field| format!("XML in the form's {field}")));
     all
 }
@@ -258,7 +333,16 @@ fn batch(file: &Definition) -> Vec<String> {
             Otherwise::OneEvent => "without it, the body is one event".to_owned(),
             Otherwise::Unreadable => "without it, the body is unreadable".to_owned(),
         });
+        if file.split.single {
+            all.push("one object in place of a list is a list of one".to_owned());
+        }
     }
+    all.extend(
+        file.split
+            .inside
+            .iter()
+            .map(|at| format!("the event is the JSON in the text at {}", at.get_ref())),
+    );
     all
 }
 
@@ -275,7 +359,14 @@ fn handshake(shake: &Handshake) -> String {
     };
     let checks = shake.check.keys().map(|place| format!(", {} is checked", place.get_ref()));
     let checks: String = checks.collect();
-    format!("if {} ({signed}{checks}): {}{body}", condition(shake.when.get_ref()), status)
+    let learns = shake.learns.iter();
+    let learns = learns.map(|place| format!(", {} is learned as the secret", place.get_ref()));
+    let visit = shake.visit.iter().map(|visit| {
+        let hosts = visit.hosts.0.join(" or ");
+        format!(", {} is visited if it is on {hosts}", visit.pointer.get_ref())
+    });
+    let more: String = learns.chain(visit).collect();
+    format!("if {} ({signed}{checks}{more}): {}{body}", condition(shake.when.get_ref()), status)
 }
 
 fn reply(reply: &Reply) -> String {
@@ -311,13 +402,7 @@ fn mappings(file: &Definition) -> Vec<Mapping> {
             Mapping {
                 kind: kind.get_ref().clone(),
                 types: rule.types.get_ref().0.clone(),
-                when: rule.when.as_ref().map(|when| {
-                    let place = when.pointer.get_ref().0.join(" or ");
-                    match &when.is {
-                        Some(is) => format!("{place} is {}", is.0.join(" or ")),
-                        None => format!("{place} is there"),
-                    }
-                }),
+                when: rule.when.as_ref().map(|when| kind_condition(when.get_ref())),
                 attributes: rule
                     .attributes
                     .iter()
@@ -330,6 +415,25 @@ fn mappings(file: &Definition) -> Vec<Mapping> {
         }));
     }
     all
+}
+
+fn kind_condition(when: &KindWhen) -> String {
+    if let Some(pointer) = &when.pointer {
+        let place = pointer.get_ref().0.join(" or ");
+        return match &when.is {
+            Some(is) => format!("{place} is {}", is.0.join(" or ")),
+            None => format!("{place} is there"),
+        };
+    }
+    let (list, word) = match when.all.as_slice() {
+        [] => (&when.any, " or "),
+        _ => (&when.all, " and "),
+    };
+    let each = list.iter().map(|one| match (one.all.is_empty(), one.any.is_empty()) {
+        (true, true) => kind_condition(one),
+        _ => format!("({})", kind_condition(one)),
+    });
+    each.collect::<Vec<_>>().join(word)
 }
 
 #[cfg(test)]

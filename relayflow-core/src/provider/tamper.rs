@@ -1,9 +1,12 @@
 //! Spoils a signed request, to see it rejected: for `send` and tests.
 
+use std::ops::Range;
+
 use serde_json::Value;
 
 use super::body;
 use super::extract::Segment;
+use super::multipart;
 use super::sign::Signed;
 use super::source::Source;
 use super::way::{SignaturePlace, Way};
@@ -12,14 +15,16 @@ use super::way::{SignaturePlace, Way};
 #[must_use]
 pub fn spoil_signature(source: &Source, letter: &mut Signed) -> bool {
     // A loop that stopped at the first would leave another way's signature whole.
-    source.rules.ways.iter().fold(false, |spoilt, way| spoil(way, letter) | spoilt)
+    source.rules.ways.iter().fold(false, |spoilt, way| spoil(source, way, letter) | spoilt)
 }
 
-/// Changes one letter or digit of the body; `false` if it has none.
+/// Changes one letter or digit of the body, of a multipart form in its event; `false` if it has none.
 #[must_use]
-pub fn spoil_body(letter: &mut Signed) -> bool {
-    let place = letter.body.iter().rposition(u8::is_ascii_alphanumeric);
-    let Some(byte) = place.and_then(|place| letter.body.get_mut(place)) else { return false };
+pub fn spoil_body(source: &Source, letter: &mut Signed) -> bool {
+    let content = field(source, &letter.body).unwrap_or(0..letter.body.len());
+    let Some(content) = letter.body.get_mut(content) else { return false };
+    let place = content.iter().rposition(u8::is_ascii_alphanumeric);
+    let Some(byte) = place.and_then(|place| content.get_mut(place)) else { return false };
     *byte = if *byte == b'0' { b'1' } else { b'0' };
     true
 }
@@ -30,7 +35,18 @@ pub fn signs_body(source: &Source) -> bool {
     source.rules.ways.iter().any(|way| way.signs_body() || way.is_each)
 }
 
-fn spoil(way: &Way, letter: &mut Signed) -> bool {
+/// Where in a multipart form the field with the event is.
+fn field(source: &Source, body: &[u8]) -> Option<Range<usize>> {
+    let takes = &source.rules.takes;
+    let name =
+        takes.form_json.as_ref().filter(|_| takes.multipart && multipart::looks_like(body))?;
+    let parts = multipart::parts(body).ok()?;
+    let content = parts.into_iter().find(|part| part.name == *name)?.content;
+    let start = content.as_ptr().addr().checked_sub(body.as_ptr().addr())?;
+    Some(start..start + content.len())
+}
+
+fn spoil(source: &Source, way: &Way, letter: &mut Signed) -> bool {
     match &way.place {
         SignaturePlace::Nowhere => false,
         SignaturePlace::Headers(names) => {
@@ -61,12 +77,12 @@ fn spoil(way: &Way, letter: &mut Signed) -> bool {
         SignaturePlace::Slot(slot) => {
             let pointers = way.reads.pointers();
             let pointer = pointers.into_iter().find(|(other, _)| other == slot);
-            pointer.is_some_and(|(_, pointer)| spoil_at(way, &pointer.0, letter))
+            pointer.is_some_and(|(_, pointer)| spoil_at(source, way, &pointer.0, letter))
         }
     }
 }
 
-fn spoil_at(way: &Way, pointer: &[Segment], letter: &mut Signed) -> bool {
+fn spoil_at(source: &Source, way: &Way, pointer: &[Segment], letter: &mut Signed) -> bool {
     let names: Vec<&str> = pointer
         .iter()
         .filter_map(|segment| match segment {
@@ -74,9 +90,11 @@ fn spoil_at(way: &Way, pointer: &[Segment], letter: &mut Signed) -> bool {
             Segment::First | Segment::FirstKey => None,
         })
         .collect();
-    if let Ok(mut json) = serde_json::from_slice::<Value>(&letter.body) {
+    let content = field(source, &letter.body).unwrap_or(0..letter.body.len());
+    let json = letter.body.get(content.clone()).unwrap_or_default();
+    if let Ok(mut json) = serde_json::from_slice::<Value>(json) {
         let spoilt = spoil_json(&mut json, &names, way.is_each);
-        letter.body = json.to_string().into_bytes();
+        letter.body.splice(content, json.to_string().into_bytes());
         return spoilt;
     }
     if !body::looks_like_form(&letter.body) {

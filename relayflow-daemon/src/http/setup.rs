@@ -21,11 +21,11 @@ pub(crate) async fn sources(State(app): State<App>) -> Json<List<Source>> {
     let in_force = app.current.get();
     let mut sources: Vec<_> = in_force.sources.values().collect();
     sources.sort_by(|a, b| a.name.cmp(&b.name));
-    let list = sources.into_iter().map(|source| source_document(source, &base)).collect();
+    let list = sources.into_iter().map(|source| source_document(&app, source, &base)).collect();
     Json::ok(whole("source_list", list))
 }
 
-fn source_document(source: &provider::Source, base: &str) -> Source {
+fn source_document(app: &App, source: &provider::Source, base: &str) -> Source {
     Source {
         v: V,
         object: "source".to_owned(),
@@ -36,6 +36,8 @@ fn source_document(source: &provider::Source, base: &str) -> Source {
         url: source.public_url.clone().unwrap_or_else(|| format!("{base}/in/{}", source.name)),
         secrets: source.secret_fingerprints(),
         tolerance: source.tolerance_label(),
+        reply_within: source.reply_within_label(),
+        learned: app.learned.fingerprints(&source.name),
     }
 }
 

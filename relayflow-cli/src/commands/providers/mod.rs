@@ -95,6 +95,7 @@ fn short(out: &mut String, known: &Provider) {
             ("status", nouns::in_words(&known.status)),
             ("scheme", known.scheme.clone()),
             ("contract", known.contract.clone()),
+            ("answer within", known.reply_within.clone()),
         ],
     );
     for known in &known.types {
@@ -116,7 +117,9 @@ fn describe(told: &Description) -> String {
             ("from", format!("{}, checked {}", told.source, told.checked)),
             ("secret", told.secret.clone()),
             ("answer", told.reply.clone()),
+            ("answer within", told.reply_within.clone()),
             ("body", body(told)),
+            ("contracts", format!("{} of its types have one", told.contracts.len())),
         ],
     );
     part(&mut out, "signed by, the preferred way first", &told.schemes);

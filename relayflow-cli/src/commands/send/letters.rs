@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use relayflow_core::config::{Config, SourceConfig};
-use relayflow_core::provider::sign::{Signed, key_pair, sign_salted};
-use relayflow_core::provider::{Catalog, Provider, Sample, Source, again, tamper};
+use relayflow_core::provider::sign::{Signed, key_pair_for, sign_salted};
+use relayflow_core::provider::{Catalog, Sample, Source, again, tamper};
 use relayflow_core::secret::Secret;
 
 use super::no_provider;
@@ -87,7 +87,7 @@ impl<'a> Letters<'a> {
         let serial = u64::try_from(app.now().as_millisecond()).unwrap_or(0);
         Ok(Self {
             args,
-            key: key(app, args, source, provider)?,
+            key: key(app, args, source, &prepared)?,
             source: prepared,
             event_type,
             body,
@@ -196,7 +196,7 @@ impl<'a> Letters<'a> {
             Body::Given(_) => {}
         }
         let is_spoilt = match self.args.tamper {
-            Some(Tamper::Body) => tamper::spoil_body(&mut letter),
+            Some(Tamper::Body) => tamper::spoil_body(&self.source, &mut letter),
             Some(Tamper::Signature) => tamper::spoil_signature(&self.source, &mut letter),
             Some(Tamper::Secret) | None => true,
         };
@@ -213,7 +213,7 @@ fn key(
     app: &App,
     args: &SendArgs,
     source: &SourceConfig,
-    provider: &Provider,
+    prepared: &Source,
 ) -> Result<Secret, Failure> {
     let given = match (&args.key_file, &args.key_env) {
         (Some(path), _) => Some(read_key(path)?),
@@ -223,12 +223,16 @@ fn key(
         (None, None) => None,
     };
     match (args.tamper, given) {
-        (Some(Tamper::Secret), Some(_)) => {
+        (Some(Tamper::Secret), Some(given)) => loop {
             let mut seed = [0; 32];
             getrandom::fill(&mut seed)
                 .map_err(|e| Failure::error(format!("no randomness: {e}")))?;
-            Ok(key_pair(provider, seed).signing)
-        }
+            // Of some schemes there are only two: this one may be the given one.
+            let other = key_pair_for(prepared, seed).signing;
+            if other.expose().trim_ascii() != given.expose() {
+                break Ok(other);
+            }
+        },
         (Some(Tamper::Secret), None) => Ok(other_secret(source.secrets.first())),
         (Some(Tamper::Body | Tamper::Signature) | None, Some(given)) => Ok(given),
         (Some(Tamper::Body | Tamper::Signature) | None, None) => {
