@@ -151,8 +151,8 @@ fn trial(known: &Known, tolerance: Option<SignedDuration>, to: &Daemon) -> (Vec<
     post("spoilt", &spoilt, &is_rejected);
     let other = key_pair(known.provider(), [8; 32]).signing;
     post("with another key", &sign(&other, serial + 2, now), &is_rejected);
-    if tamper::signs_body(&known.source) {
-        let mut spoilt = sign(&known.keys.signing, serial + 3, now);
+    let mut spoilt = sign(&known.keys.signing, serial + 3, now);
+    if tamper::signs_body(&known.source, &spoilt) {
         assert!(tamper::spoil_body(&known.source, &mut spoilt), "{}", known.name);
         post("with another body", &spoilt, &is_rejected);
     }

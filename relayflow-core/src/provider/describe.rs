@@ -29,6 +29,8 @@ pub struct Description {
     pub checked: String,
     /// The ways to sign, the preferred one first.
     pub schemes: Vec<String>,
+    /// Those that count only when a setting says so.
+    pub schemes_by_setting: Vec<String>,
     /// What a secret of a source is.
     pub secret: String,
     pub settings: Vec<Setting>,
@@ -99,6 +101,7 @@ impl Provider {
             source: self.source.clone(),
             checked: self.checked.clone(),
             schemes: file.verify.0.iter().filter(|way| way.is_used()).map(way).collect(),
+            schemes_by_setting: by_setting(&file),
             secret: source::wanted(&self.rules).to_owned(),
             settings: settings(&file),
             bodies: bodies(&file),
@@ -150,6 +153,22 @@ fn settings(file: &Definition) -> Vec<Setting> {
     all.collect()
 }
 
+/// Ways that the defaults and examples leave out, each behind what puts it in.
+fn by_setting(file: &Definition) -> Vec<String> {
+    let others = file.verify.0.iter().filter(|way| !way.is_used());
+    let told = others.filter_map(|other| {
+        let only = other.only_if.as_ref()?;
+        let of = |(_, setting): &(&String, &definition::Setting)| {
+            setting.default.as_ref().or(setting.example.as_ref()) == Some(&only.value)
+        };
+        let named: Vec<_> = file.settings.iter().filter(of).map(|(name, _)| &**name).collect();
+        // Two settings may have the same default; which one is meant, the text no longer says.
+        let name = if let [name] = named.as_slice() { *name } else { "a setting" };
+        Some(format!("if {name} is {}: {}", only.is.0.join(" or "), way(other)))
+    });
+    told.collect()
+}
+
 fn way(way: &Verify) -> String {
     let scheme = *way.scheme.get_ref();
     let mut words = vec![scheme.name().to_owned()];
@@ -181,13 +200,7 @@ fn way(way: &Verify) -> String {
     if !place.is_empty() {
         words.push(place.join(" "));
     }
-    words.extend(more(way));
-    if scheme == Scheme::HttpSignature || scheme == Scheme::Jwt {
-        let tolerance = way.tolerance.as_ref().map_or("5m", |t| t.get_ref());
-        if tolerance != "off" {
-            words.push(format!("its time within {tolerance}"));
-        }
-    } else if !scheme.is_shared() && scheme != Scheme::None {
+    if takes_template(scheme) {
         let signed = way.signed.as_ref().map_or("{body}", |s| s.get_ref());
         words.push(format!("over `{signed}`"));
         words.push(encoding(way.encoding).to_owned());
@@ -202,6 +215,13 @@ fn way(way: &Verify) -> String {
                 tolerance => format!("its time within {tolerance}, where it is signed"),
             });
         }
+    }
+    words.extend(more(way));
+    if matches!(scheme, Scheme::Jwt | Scheme::HttpSignature) {
+        words.push(match way.tolerance.as_ref().map_or("5m", |t| t.get_ref()) {
+            "off" => "its time is not checked".to_owned(),
+            tolerance => format!("its time within {tolerance}"),
+        });
     }
     words.join(", ")
 }
@@ -219,6 +239,11 @@ fn more(way: &Verify) -> Vec<String> {
     words.extend(checks.map(|(place, text)| format!("{} must be `{text}`", place.get_ref())));
     words.extend(way.keys.as_ref().and_then(|keys| keys_at(keys.get_ref())));
     words
+}
+
+/// Whether what is signed is composed as the definition says.
+fn takes_template(scheme: Scheme) -> bool {
+    !scheme.is_shared() && !matches!(scheme, Scheme::None | Scheme::Jwt | Scheme::HttpSignature)
 }
 
 fn algorithm(choice: &AlgorithmChoice) -> String {
@@ -454,6 +479,14 @@ mod tests {
         let catalog = Catalog::built_in();
         let told = catalog.get("stripe").unwrap().describe();
         insta::assert_snapshot!(told.schemes.join("\n"), @"hmac-sha256, in header stripe-signature as t=…,v1=…, over `{timestamp}.{body}`, in hexadecimal digits, its time within 5m, where it is signed");
+        let told = catalog.get("paypal").unwrap().describe();
+        insta::assert_snapshot!(told.schemes.join("\n"), @"rsa, in header paypal-transmission-sig, over `{id}|{timestamp}|1JE4291016473214C|{crc32}`, in base 64, its time within 96h, where it is signed, with what header:paypal-auth-algo says (rsa-sha256 for SHA256withRSA), its key is fetched from where header:paypal-cert-url says, only from api.paypal.com or api-m.paypal.com or api.sandbox.paypal.com or api-m.sandbox.paypal.com, path /v1/notifications/certs/*, where that host vouches for it, unless the source has one of its own");
+        let told = catalog.get("jira").unwrap().describe();
+        insta::assert_snapshot!(told.schemes_by_setting.join("\n"), @"if signing is app: jwt, in header authorization behind `JWT `, with hmac-sha256, claim qsh is the digest of method, path and query, its time within 5m");
+        let told = catalog.get("plaid").unwrap().describe();
+        insta::assert_snapshot!(told.schemes.join("\n"), @"jwt, in header plaid-verification, with ecdsa-p256, claim request_body_sha256 is the body's SHA-256, its time within 5m");
+        let told = catalog.get("http-message-signatures").unwrap().describe();
+        insta::assert_snapshot!(told.schemes.join("\n"), @"http-signature, with hmac-sha256, over at least @method @target-uri content-digest, its time within 5m");
         let told = catalog.get("slack").unwrap().describe();
         insta::assert_snapshot!(told.handshakes.join("\n"), @r"
         if /type is url_verification (signed): 200 `{/challenge}`

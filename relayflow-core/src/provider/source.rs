@@ -249,6 +249,9 @@ fn keys(
 
 /// What a secret is, in words.
 pub(super) fn wanted(rules: &Rules) -> &'static str {
+    if rules.ways.first().is_some_and(|way| way.keys_at.is_some()) {
+        return "none: the vendor's key is fetched; or its public key, or its authority's certificate";
+    }
     match rules.ways.first().map(|way| way.scheme) {
         Some(Scheme::Basic) => "`user:password`",
         Some(Scheme::Ed25519 | Scheme::EcdsaP256 | Scheme::Rsa) => "the vendor's public key",

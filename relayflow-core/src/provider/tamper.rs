@@ -29,10 +29,20 @@ pub fn spoil_body(source: &Source, letter: &mut Signed) -> bool {
     true
 }
 
-/// Whether the provider signs the body: if not, another body under the same credential is taken.
+/// Whether the body of this request is signed: if not, another one under the same credential is taken.
 #[must_use]
-pub fn signs_body(source: &Source) -> bool {
-    source.rules.ways.iter().any(|way| way.signs_body() || way.is_each)
+pub fn signs_body(source: &Source, letter: &Signed) -> bool {
+    let is_for = |way: &&Way| {
+        let format = way.when.as_ref().and_then(|when| when.body);
+        let bears = match &way.place {
+            SignaturePlace::Headers(names) => {
+                letter.headers.iter().any(|(name, _)| names.iter().any(|n| n.as_str() == name))
+            }
+            SignaturePlace::Query(_) | SignaturePlace::Slot(_) | SignaturePlace::Nowhere => true,
+        };
+        bears && format.is_none_or(|format| body::looks_like(format, &letter.body))
+    };
+    source.rules.ways.iter().filter(is_for).any(|way| way.signs_body() || way.is_each)
 }
 
 /// Where in a multipart form the field with the event is.

@@ -119,10 +119,11 @@ fn describe(told: &Description) -> String {
             ("answer", told.reply.clone()),
             ("answer within", told.reply_within.clone()),
             ("body", body(told)),
-            ("contracts", format!("{} of its types have one", told.contracts.len())),
+            ("contracts", contracts(told)),
         ],
     );
     part(&mut out, "signed by, the preferred way first", &told.schemes);
+    part(&mut out, "signed by, where a setting says so", &told.schemes_by_setting);
     let settings: Vec<_> = told.settings.iter().map(setting).collect();
     part(&mut out, "settings of a source", &settings);
     part(&mut out, "batch", &told.batch);
@@ -143,6 +144,14 @@ fn describe(told: &Description) -> String {
     part(&mut out, "types → kind, with attributes", &kinds);
     part(&mut out, "payloads for `send`", &told.samples);
     out
+}
+
+fn contracts(told: &Description) -> String {
+    match told.contracts.len() {
+        0 => "none".to_owned(),
+        1 => "of one type".to_owned(),
+        several => format!("of {several} types"),
+    }
 }
 
 fn body(told: &Description) -> String {

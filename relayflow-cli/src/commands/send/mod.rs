@@ -55,7 +55,6 @@ async fn deliver(app: &App, args: &SendArgs, letters: &mut Letters<'_>) -> Done 
     let timeout = Duration::try_from(app.global.request_timeout).unwrap_or(Duration::from_secs(30));
     let client = vendor::client(timeout)?;
     let pace = args.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
-    let signs_body = tamper::signs_body(letters.source());
     let started = Instant::now();
     let mut exit = Exit::Ok;
     for number in 0..args.count {
@@ -64,6 +63,7 @@ async fn deliver(app: &App, args: &SendArgs, letters: &mut Letters<'_>) -> Done 
             tokio::time::sleep_until(started + after).await;
         }
         let (url, letter) = letters.next(app)?;
+        let signs_body = tamper::signs_body(letters.source(), &letter);
         let copies = if args.duplicate { 2 } else { 1 };
         for _ in 0..copies {
             let sent = vendor::post(&client, &url, &letter).await?;
