@@ -5,6 +5,11 @@
 //! own (the canonical one), so what a document is stands in `object` wherever it is not a list.
 
 pub mod codes;
+mod drift;
+
+pub use drift::{
+    AcceptDrift, CheckContracts, Contract, ContractCheck, Drift, LearnContract, Violation,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;

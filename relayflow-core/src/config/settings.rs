@@ -10,7 +10,9 @@ use toml::de::DeValue;
 use super::reader::{Origin, Reader, Section, Setting};
 use super::secrets::{Known, is_secret_name};
 use super::units::{self, Raw};
-use super::{ApiConfig, EgressConfig, IngestConfig, Role, SourceConfig, StoreConfig, Tls, Token};
+use super::{
+    ApiConfig, DriftConfig, EgressConfig, IngestConfig, Role, SourceConfig, StoreConfig, Tls, Token,
+};
 use crate::backoff::Backoff;
 use crate::provider::Catalog;
 use crate::secret::Secret;
@@ -131,6 +133,13 @@ impl Reader<'_> {
         let allow = self.get(&mut section, "allow", units::networks);
         self.finish(&section);
         Some(EgressConfig { allow: allow? })
+    }
+
+    pub(super) fn drift(&mut self, root: &mut Section<'_>) -> Option<DriftConfig> {
+        let mut section = self.section(root, "drift");
+        let is_enabled = self.get(&mut section, "enabled", units::boolean);
+        self.finish(&section);
+        Some(DriftConfig { is_enabled: is_enabled? })
     }
 
     pub(super) fn retry(&mut self, root: &mut Section<'_>) -> Option<Backoff> {

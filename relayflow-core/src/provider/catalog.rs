@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::contracts::Contracts;
 use super::definition::{self, Definition, Scheme, Status};
 use super::rules::{Place, Rules};
 use super::settings;
@@ -18,6 +19,7 @@ struct BuiltIn {
     name: &'static str,
     definition: &'static str,
     samples: &'static str,
+    contracts: &'static [(&'static str, &'static str)],
 }
 
 const BUILT_IN: &[BuiltIn] = include!(concat!(env!("OUT_DIR"), "/providers.rs"));
@@ -35,13 +37,16 @@ impl Catalog {
     pub fn built_in() -> Self {
         let providers = BUILT_IN.iter().map(|file| {
             let provider = Provider::new(file.name, file.definition, file.samples, true);
-            provider.expect("what is compiled in was checked by a test")
+            let mut provider = provider.expect("what is compiled in was checked by a test");
+            provider.contracts = Contracts::built_in(file.contracts);
+            provider
         });
         Self::of(providers)
     }
 
     /// The built-in ones and those of a folder's `*.toml`, which replace a built-in one of the same
-    /// name. A file's samples are in `<name>/samples.toml` beside it.
+    /// name. A file's samples are in `<name>/samples.toml` beside it, its contracts in
+    /// `<name>/contracts/<type>.json`.
     ///
     /// # Errors
     ///
@@ -122,12 +127,14 @@ fn read(path: &Path) -> Result<Provider, Vec<Diagnostic>> {
     let name = path.file_stem().and_then(|n| n.to_str()).unwrap_or_default();
     let samples = path.with_extension("").join("samples.toml");
     let samples = std::fs::read_to_string(samples).unwrap_or_default();
-    Provider::new(name, &text, &samples, false).map_err(|mut mistakes| {
+    let mut provider = Provider::new(name, &text, &samples, false).map_err(|mut mistakes| {
         for mistake in &mut mistakes {
             mistake.file = path.display().to_string();
         }
         mistakes
-    })
+    })?;
+    provider.contracts = Contracts::of_dir(&path.with_extension("").join("contracts"))?;
+    Ok(provider)
 }
 
 /// A vendor's webhook dialect.
@@ -154,6 +161,8 @@ pub struct Provider {
     pub settings: BTreeMap<String, String>,
     /// An example of each setting that a source must make, for the demo and for tests.
     pub examples: BTreeMap<String, String>,
+    /// What its events are expected to look like, by type.
+    pub contracts: Contracts,
     pub(super) text: String,
     pub(super) rules: Arc<Rules>,
     samples: Vec<Sample>,
@@ -243,6 +252,7 @@ impl Provider {
                 .filter_map(|(name, setting)| Some((name.clone(), setting.example.clone()?)))
                 .collect(),
             settings: file.settings.into_iter().map(|(name, s)| (name, s.about)).collect(),
+            contracts: Contracts::default(),
             text: text.to_owned(),
             rules: Arc::new(rules),
             samples: samples.sample,

@@ -151,6 +151,18 @@ pub struct Verify {
     pub body: Vec<BodyForm>,
     /// A digest of the body that what is signed contains.
     pub digest: Option<Digest>,
+    // Of `rsa`, `jwt` and `http-signature`.
+    pub algorithm: Option<Spanned<AlgorithmChoice>>,
+    /// Where the vendor shows its own key, for sources that pin none.
+    pub keys: Option<Spanned<KeysAt>>,
+    /// Pairs that must be equal, both within what is signed: a place in the request, and a text.
+    /// An empty text is not asked for.
+    #[serde(default)]
+    pub check: BTreeMap<Spanned<String>, String>,
+    /// What a token must claim.
+    pub claims: Option<Claims>,
+    /// What a message signature must cover at least.
+    pub components: Option<Spanned<Texts>>,
 }
 
 /// A comparison of texts, one of which comes from a setting.
@@ -168,8 +180,7 @@ impl Verify {
     }
 }
 
-/// The vocabulary of schemes. `rsa-sha1`, `rsa-sha256` (X.509), `jwt` and `http-message-signatures`
-/// will stand here, each with the fields of [`Verify`] that it needs.
+/// The vocabulary of schemes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scheme {
@@ -181,6 +192,12 @@ pub enum Scheme {
     Sha256,
     Ed25519,
     EcdsaP256,
+    /// With a certificate's key.
+    Rsa,
+    /// A signed token (RFC 7519) in a header.
+    Jwt,
+    /// HTTP Message Signatures (RFC 9421).
+    HttpSignature,
     /// The secret itself, in a header or URL parameter.
     Token,
     /// The same as `Authorization: Bearer …`.
@@ -203,6 +220,9 @@ impl Scheme {
             Self::Sha256 => "sha256",
             Self::Ed25519 => "ed25519",
             Self::EcdsaP256 => "ecdsa-p256",
+            Self::Rsa => "rsa",
+            Self::Jwt => "jwt",
+            Self::HttpSignature => "http-signature",
             Self::Token => "token",
             Self::Bearer => "bearer",
             Self::Basic => "basic",
@@ -215,6 +235,85 @@ impl Scheme {
     pub fn is_shared(self) -> bool {
         matches!(self, Self::Token | Self::Bearer | Self::Basic)
     }
+}
+
+/// How a signature of `rsa`, `jwt` or `http-signature` is made. The request never chooses beyond what
+/// its definition lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Algorithm {
+    #[serde(alias = "hs256")]
+    HmacSha256,
+    /// PKCS #1 v1.5. No new vendor should use it.
+    RsaSha1,
+    /// PKCS #1 v1.5.
+    #[serde(alias = "rs256", alias = "rsa-v1_5-sha256")]
+    RsaSha256,
+    RsaPssSha512,
+    /// The two numbers one behind the other.
+    #[serde(alias = "es256", alias = "ecdsa-p256-sha256")]
+    EcdsaP256,
+    #[serde(alias = "es384", alias = "ecdsa-p384-sha384")]
+    EcdsaP384,
+    Ed25519,
+}
+
+/// The algorithm, or which of several a word in the request stands for.
+#[derive(Debug, Clone)]
+pub enum AlgorithmChoice {
+    Fixed(Algorithm),
+    Named(AlgorithmNames),
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlgorithmNames {
+    pub header: Option<String>,
+    pub pointer: Option<String>,
+    pub words: BTreeMap<String, Algorithm>,
+}
+
+/// Where the vendor shows the key that it signs with.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeysAt {
+    /// One address; else the header or the member of the body that has it.
+    pub url: Option<String>,
+    pub header: Option<String>,
+    pub pointer: Option<String>,
+    /// The hosts that it may be on, with their port if it is not 443; `*` is a part of one label.
+    pub hosts: Texts,
+    /// What the path must be; `*` is anything but `/`.
+    pub path: Option<String>,
+    /// The host that the certificate must be of.
+    pub name: Option<String>,
+    #[serde(default)]
+    pub chain: Chain,
+}
+
+/// What shows that a fetched certificate is the vendor's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Chain {
+    /// Its chain ends at a root that this system trusts, or at the authority that the source pins.
+    #[default]
+    Root,
+    /// The same; but a file that has nothing above the certificate is taken as what the vendor's
+    /// host, over TLS, says that it is.
+    Host,
+}
+
+/// What a token must claim.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claims {
+    /// The claim with the body's SHA-256, in hexadecimal digits.
+    pub body: Option<String>,
+    /// The claim with the digest of method, path and query that Connect apps know as `qsh`.
+    pub query: Option<String>,
+    /// Claims that must have this value; an empty one is not asked for.
+    #[serde(default)]
+    pub equal: BTreeMap<String, String>,
 }
 
 /// `key=value` parts of a header.
@@ -364,6 +463,9 @@ pub struct Split {
     pub otherwise: Otherwise,
     /// Elements that are no events: those that lack this pointer.
     pub only_with: Option<String>,
+    /// A text that holds JSON: that is the event then, and `^` reaches what it stands in. A body
+    /// that has no such text is the event itself.
+    pub inside: Option<Spanned<String>>,
 }
 
 /// A body that has no array where a batch has one.
@@ -472,6 +574,17 @@ pub struct Handshake {
     pub text: Option<Spanned<String>>,
     /// A JSON object of such texts.
     pub json: Option<BTreeMap<String, Spanned<String>>>,
+    /// What is visited before it is answered: how some vendors learn that somebody listens.
+    pub visit: Option<Visit>,
+}
+
+/// An address in a signed request that is asked for once.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Visit {
+    pub pointer: String,
+    /// As of `keys`.
+    pub hosts: Texts,
 }
 
 fn yes() -> bool {
@@ -492,6 +605,29 @@ pub struct Reply {
     pub body: Option<String>,
     /// How long the vendor waits for an answer, where it says: `3s`.
     pub within: Option<Spanned<String>>,
+}
+
+impl<'de> Deserialize<'de> for AlgorithmChoice {
+    fn deserialize<D: Deserializer<'de>>(toml: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = AlgorithmChoice;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an algorithm, or a table with `words` and where the word is")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                Algorithm::deserialize(StrDeserializer::new(text)).map(AlgorithmChoice::Fixed)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                AlgorithmNames::deserialize(MapAccessDeserializer::new(map))
+                    .map(AlgorithmChoice::Named)
+            }
+        }
+        toml.deserialize_any(Reader)
+    }
 }
 
 impl<'de> Deserialize<'de> for AttributeSource {

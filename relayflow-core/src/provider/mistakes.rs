@@ -19,7 +19,7 @@ fn is_mistake(definition: &str, parts: &[&str]) {
 fn a_misspelt_key_names_itself_its_line_and_the_alternatives() {
     let shown = mistakes(&format!("[verify]\nscheme = 'none'\nheeder = 'x'\n{EVENT}"));
     insta::assert_snapshot!(shown, @r"
-    error: unknown field `heeder`, expected one of `scheme`, `only_if`, `when`, `header`, `pointer`, `query`, `each`, `separator`, `prefix`, `parts`, `signed`, `encoding`, `form`, `key`, `id`, `timestamp`, `tolerance`, `url`, `body`, `digest`
+    error: unknown field `heeder`, expected one of `scheme`, `only_if`, `when`, `header`, `pointer`, `query`, `each`, `separator`, `prefix`, `parts`, `signed`, `encoding`, `form`, `key`, `id`, `timestamp`, `tolerance`, `url`, `body`, `digest`, `algorithm`, `keys`, `check`, `claims`, `components`
       …/mine.toml:7:1
       heeder = 'x'
       ^^^^^^

@@ -130,13 +130,22 @@ fn signed_digest(
 
 fn payload(source: &Source, verified: &Verified<'_>, text: &str) -> Payload {
     match verified.opened(source) {
-        Ok(Opened::Json { text: whole, from }) => {
+        // What stood in a text is no part of the body's bytes.
+        Ok(Opened::Json { text: whole, from }) if is_part(whole, text) => {
             let from = from + body::offset(whole, text);
             let body: Bytes = verified.request().body.clone();
             Payload::Slice { body, from, to: from + text.len() }
         }
-        Ok(Opened::Converted(_)) | Err(_) => Payload::Converted(text.to_owned()),
+        Ok(Opened::Json { .. } | Opened::Converted(_)) | Err(_) => {
+            Payload::Converted(text.to_owned())
+        }
     }
+}
+
+fn is_part(whole: &str, part: &str) -> bool {
+    let whole = whole.as_bytes().as_ptr_range();
+    let part = part.as_bytes().as_ptr_range();
+    whole.start <= part.start && part.end <= whole.end
 }
 
 /// Everything that a reading may read.

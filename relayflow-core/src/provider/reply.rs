@@ -77,6 +77,22 @@ pub fn challenge(source: &Source, verified: &Verified<'_>) -> Option<Reply> {
     answer_first(source, verified.request(), opened, shakes)
 }
 
+/// The signed handshake that a verified request is, if it is one, and the body's text.
+pub(super) fn signed_shake<'s>(
+    source: &'s Source,
+    verified: &'s Verified<'_>,
+) -> Option<(&'s Shake, &'s str)> {
+    let mut shakes = source.rules.handshakes.iter().filter(|s| s.is_signed && s.visit.is_some());
+    let text = shakes.clone().next().and_then(|_| Some(verified.opened(source).ok()?.text()))?;
+    let request = verified.request();
+    let shake = shakes.find(|shake| {
+        let found = shake.reads.read(text).ok();
+        holds(&shake.when, request)
+            && found.is_some_and(|found| View { source, request, found }.matches(shake))
+    })?;
+    Some((shake, text))
+}
+
 /// What the vendor is answered once its events are committed; `receipt` is RelayFlow's own JSON.
 #[must_use]
 pub fn reply(source: &Source, receipt: &str) -> Reply {
@@ -229,7 +245,15 @@ impl View<'_> {
         let mut ways = self.source.rules.ways.iter().zip(&self.source.keys);
         ways.find_map(|(way, keys)| match keys.first() {
             Some(Key::Mac(key)) => Some(key::encode(way.encoding, &key.sum(&[text.as_bytes()]))),
-            Some(Key::Hashed(_) | Key::Ed25519(_) | Key::P256(_) | Key::Shared(_)) | None => None,
+            Some(
+                Key::Hashed(_)
+                | Key::Ed25519(_)
+                | Key::P256(_)
+                | Key::Public(_)
+                | Key::Authority(_)
+                | Key::Shared(_),
+            )
+            | None => None,
         })
     }
 }

@@ -40,6 +40,16 @@ pub(super) struct Rules {
     pub(super) reply: Reply,
     /// How long the vendor waits for an answer.
     pub(super) reply_within: Option<SignedDuration>,
+    /// The text that holds the event as JSON.
+    pub(super) inside: Option<Inside>,
+}
+
+/// Where the text is that holds an event.
+#[derive(Debug)]
+pub(super) struct Inside {
+    /// What is read of the object that it stands in, the text among it.
+    pub(super) reads: Trie,
+    pub(super) slot: usize,
 }
 
 /// What bodies are taken.
@@ -227,7 +237,20 @@ impl Rules {
                 flaws.note(file.split.at.0.span(), path(text, file.split.single, &reads))
             })
             .collect();
+        let inside = file.split.inside.as_ref().and_then(|text| {
+            let mut reads = reads.get(1).cloned().unwrap_or_default();
+            let pointer = flaws.note(text.span(), Pointer::parse(text.get_ref()))?;
+            let slot = reads.want(&pointer);
+            Some(Inside { reads, slot })
+        });
+        if inside.is_some() && !paths.is_empty() {
+            flaws.add(
+                file.split.at.0.span(),
+                "`at` and `inside`: one of them says where events are",
+            );
+        }
         let depth = paths.iter().map(|p| p.levels.len()).max().unwrap_or(0);
+        let depth = if inside.is_some() { 1 } else { depth };
         if depth + 1 < reads.len() {
             flaws.add(
                 file.event.id.span(),
@@ -278,6 +301,7 @@ impl Rules {
             handshakes,
             reply: file.reply.clone(),
             reply_within,
+            inside,
         })
     }
 

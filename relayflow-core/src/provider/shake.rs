@@ -3,7 +3,7 @@
 use toml::Spanned;
 
 use super::definition::Handshake;
-use super::extract::Trie;
+use super::extract::{Pointer, Trie};
 use super::rules::{Condition, Flaws, Place, Reads, map};
 use super::template::{self, Atom, Piece};
 
@@ -21,6 +21,27 @@ pub(super) struct Shake {
     pub(super) content_type: Option<String>,
     pub(super) headers: Vec<(String, Vec<Piece<ShakePlace>>)>,
     pub(super) answer: Answer,
+    pub(super) visit: Option<VisitOf>,
+}
+
+/// Where the address is that is visited before it is answered.
+#[derive(Debug)]
+pub(super) struct VisitOf {
+    pub(super) reads: Trie,
+    pub(super) slot: usize,
+    pub(super) hosts: Vec<String>,
+}
+
+impl VisitOf {
+    fn new(file: &Handshake, flaws: &mut Flaws) -> Option<Self> {
+        let visit = file.visit.as_ref()?;
+        if !file.signed {
+            flaws.add(0..0, "`visit`: only what a signed handshake names is visited");
+        }
+        let mut reads = Trie::default();
+        let slot = reads.want(&flaws.note(0..0, Pointer::parse(&visit.pointer))?);
+        Some(Self { reads, slot, hosts: visit.hosts.0.clone() })
+    }
 }
 
 /// What a handshake's text is made of.
@@ -85,6 +106,7 @@ impl Shake {
             content_type: file.content_type.clone(),
             headers,
             answer,
+            visit: VisitOf::new(file, flaws),
         })
     }
 }

@@ -100,7 +100,8 @@ impl Source {
         }
         let keys = keys(&rules, provider, config)?;
         let has_key = keys.iter().any(|keys| !keys.is_empty());
-        if !has_key && !rules.is_open() && !rules.learns() {
+        let is_fetched = rules.ways.iter().any(|way| way.keys_at.is_some());
+        if !has_key && !is_fetched && !rules.is_open() && !rules.learns() {
             return Err(SourceError::NoSecret { provider: name(), wanted: wanted(&rules) });
         }
         let public_url = config.public_url.clone().or_else(|| {
@@ -115,13 +116,24 @@ impl Source {
                 provider.name
             ));
         }
+        if config.secrets.iter().any(super::private::is_published) {
+            warnings.push(
+                "a secret is the key that RelayFlow itself publishes for tests: anyone can sign \
+                 with it"
+                    .to_owned(),
+            );
+        }
         if public_url.is_none() && rules.ways.iter().any(super::way::Way::signs_url) {
             warnings.push(format!(
                 "`{}` signs the URL that it calls: set `public_url` here or under `[ingest]`",
                 provider.name
             ));
         }
-        let scheme = rules.ways.iter().zip(&keys).find(|(_, keys)| !keys.is_empty());
+        let scheme = rules
+            .ways
+            .iter()
+            .zip(&keys)
+            .find(|(way, keys)| !keys.is_empty() || way.keys_at.is_some());
         let scheme = scheme.map_or(Scheme::None, |(way, _)| way.scheme);
         Ok(Self {
             name: config.name.as_str().into(),
@@ -219,7 +231,7 @@ fn keys(
         let mut fits = false;
         let mut why = String::new();
         for (way, keys) in rules.ways.iter().zip(&mut keys) {
-            match Key::new(way.scheme, way.key, secret) {
+            match Key::of(way, secret) {
                 Ok(Some(key)) => {
                     keys.push(key);
                     fits = true;
@@ -239,7 +251,10 @@ fn keys(
 fn wanted(rules: &Rules) -> &'static str {
     match rules.ways.first().map(|way| way.scheme) {
         Some(Scheme::Basic) => "`user:password`",
-        Some(Scheme::Ed25519 | Scheme::EcdsaP256) => "the vendor's public key",
+        Some(Scheme::Ed25519 | Scheme::EcdsaP256 | Scheme::Rsa) => "the vendor's public key",
+        Some(Scheme::Jwt | Scheme::HttpSignature) => {
+            "the signing secret, or the vendor's public key where that is what it has"
+        }
         Some(Scheme::Token | Scheme::Bearer) => "the token that the vendor sends",
         Some(
             Scheme::HmacSha1

@@ -72,6 +72,11 @@ pub fn split<'v>(
     verified: &'v Verified<'_>,
 ) -> Result<Vec<RawEvent<'v>>, SplitError> {
     let text = verified.opened(source)?.text();
+    if let (Some(rule), Some(inner)) = (&source.rules.inside, verified.inside(source)?) {
+        let found = rule.reads.read(text).map_err(BodyError::from)?;
+        let holder = Some(Arc::new(Holder { found, outer: None }));
+        return Ok(vec![RawEvent { element: Element { text: inner, holder }, number: None }]);
+    }
     let elements = elements(&source.rules, text)?;
     let is_whole = matches!(elements.as_slice(), [only] if only.text.len() == text.len());
     Ok(elements

@@ -38,6 +38,8 @@ pub(super) enum Piece<A> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum SignedAtom {
     Body,
+    /// The body's CRC-32, as a decimal number.
+    Crc32,
     /// The timestamp's text, as it came.
     Timestamp,
     /// The header that `id` names.
@@ -117,6 +119,7 @@ pub(super) fn signed(text: &str) -> Result<Signed, String> {
     pieces(text, |atom| {
         Ok(match atom {
             "body" => SignedAtom::Body,
+            "crc32" => SignedAtom::Crc32,
             "timestamp" => SignedAtom::Timestamp,
             "id" => SignedAtom::Id,
             "method" => SignedAtom::Method,
@@ -131,7 +134,7 @@ pub(super) fn signed(text: &str) -> Result<Signed, String> {
                 Ok(Atom::Pointer { .. } | Atom::Derived | Atom::Number) | Err(_) => {
                     return Err(format!(
                         "`{{{other}}}` cannot be signed: wanted body, timestamp, id, method, url, \
-                         path, secret, form, header:…, query:… or a pointer"
+                         path, secret, form, crc32, header:…, query:… or a pointer"
                     ));
                 }
             },

@@ -140,6 +140,7 @@ impl Inbound {
             IngestError::Malformed(_) => Problem::of(Code::BadRequest)
                 .detail("this is not a request that the source's provider sends"),
             IngestError::Unverified => Problem::of(Code::Signature).challenge("Signature"),
+            IngestError::Vendor(_) => Problem::of(Code::Vendor),
             IngestError::Busy | IngestError::Store(StoreError::Busy) => {
                 Problem::of(Code::Overloaded)
             }
