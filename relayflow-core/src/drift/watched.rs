@@ -468,5 +468,4 @@ fn note_of(row: DriftRow) -> NewDrift {
 }
 
 #[cfg(test)]
-#[path = "watched_tests.rs"]
 mod tests;
