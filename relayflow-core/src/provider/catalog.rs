@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::contracts::Contracts;
 use super::definition::{self, Definition, Scheme, Status};
 use super::rules::{Place, Rules};
+use super::settings;
 use super::template::{Piece, atoms};
 use crate::diagnostic::Diagnostic;
 
@@ -221,8 +222,8 @@ impl Provider {
             is_warning: false,
         };
         let whole = |message| definition::Flaw { span: 0..0, message };
-        let filled = definition::fill_in(text, None).map_err(|message| {
-            let start = text.find(definition::PLACEHOLDER).unwrap_or(0);
+        let filled = settings::fill_in(text, None).map_err(|message| {
+            let start = text.find(settings::PLACEHOLDER).unwrap_or(0);
             let length = text[start..].find('}').map_or(0, |end| end + 1);
             vec![diagnostic(text, definition::Flaw { span: start..start + length, message })]
         })?;

@@ -9,6 +9,7 @@ use super::definition::{self, Scheme};
 use super::keep::KeptHeaders;
 use super::key::{Key, sha256};
 use super::rules::Rules;
+use super::settings;
 use crate::config::{SourceConfig, Tolerance};
 use crate::secret::Secret;
 
@@ -206,8 +207,8 @@ fn rules(provider: &Provider, config: &SourceConfig) -> Result<Arc<Rules>, Sourc
     if provider.settings.is_empty() && config.settings.is_empty() {
         return Ok(Arc::clone(&provider.rules));
     }
-    let text = definition::fill_in(&provider.text, Some(&config.settings))
-        .map_err(SourceError::Setting)?;
+    let text =
+        settings::fill_in(&provider.text, Some(&config.settings)).map_err(SourceError::Setting)?;
     let file = definition::read(&text).map_err(|flaw| SourceError::Setting(flaw.message))?;
     let rules = Rules::new(&file).map_err(|flaws| {
         let messages: Vec<_> = flaws.into_iter().map(|f| f.message).collect();
