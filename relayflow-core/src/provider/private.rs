@@ -148,13 +148,3 @@ fn public_pem(key: &RsaKeyPair) -> String {
         text.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into_owned()).collect();
     format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"))
 }
-
-/// Whether a secret is the public half of one of the published keys.
-pub(super) fn is_published(secret: &Secret) -> bool {
-    let text = String::from_utf8_lossy(secret.expose()).trim().to_owned();
-    text.contains("PUBLIC KEY")
-        && [0, 1].iter().any(|n| {
-            let (_, public) = published_rsa(&[*n; 32]);
-            String::from_utf8_lossy(public.expose()).trim() == text
-        })
-}

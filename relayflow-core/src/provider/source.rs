@@ -107,7 +107,7 @@ impl Source {
             Some(format!("{base}/in/{}", config.name))
         });
         let mut warnings = warnings(config);
-        if config.secrets.iter().any(super::private::is_published) {
+        if config.secrets.iter().any(|s| super::keypair::is_published(s, &rules)) {
             warnings.push(
                 "a secret is the key that RelayFlow itself publishes for tests: anyone can sign \
                  with it"
