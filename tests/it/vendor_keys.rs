@@ -169,9 +169,9 @@ fn a_source_trusts_the_test_key_only_if_it_says_so_and_a_handshake_is_visited() 
     let home = home(&definition(&format!("pointer = \"/key\", {hosts}"), &rest), "");
     let refused = home.relayflow(&["send", "mine", "paid", "--data", "{}"]);
     assert_ne!(refused.exit, 0);
-    let public = refused.err.split_once("'''").and_then(|(_, rest)| rest.split_once("'''"));
+    let public = refused.err.split_once("[\"").and_then(|(_, rest)| rest.split_once("\"]"));
     let public = public.unwrap_or_else(|| panic!("{}", refused.err)).0;
-    configure(&home, (free_port(), free_port()), &format!("'''{public}'''"));
+    configure(&home, (free_port(), free_port()), &format!("\"{public}\""));
     let checked = home.relayflow(&["config", "check"]);
     assert!(format!("{}{}", checked.out, checked.err).contains("anyone can sign"), "{checked:?}");
 

@@ -195,7 +195,7 @@ fn signing_key(
     let public = String::from_utf8_lossy(public);
     Err(Failure::new("refused.sign", format!("{} alone has the key that signs for '{}'", prepared.provider.name, source.name))
         .why("the source knows it by a public key: give the private one with --key FILE, or let the source trust RelayFlow's test key, with which anyone can sign")
-        .hint(format!("secrets = ['''{public}''']")))
+        .hint(format!("secrets = [\"{public}\"]")))
 }
 
 fn find_source<'c>(

@@ -4,6 +4,7 @@ use super::catalog::Provider;
 use super::definition::{Algorithm, Scheme};
 use super::key::{self, sha256};
 use super::private;
+use super::public::PublicKey;
 use super::rules::Rules;
 use super::source::Source;
 use super::way::{AlgorithmOf, Way};
@@ -33,18 +34,24 @@ pub fn test_keys(source: &Source) -> Option<(KeyPair, KeyPair)> {
     let ways = || source.rules.ways.iter().zip(&source.keys);
     let used = ways().find(|(_, keys)| !keys.is_empty()).or_else(|| ways().next());
     let (way, _) = used?;
-    let is_pair = matches!(family(way), Family::Ed25519 | Family::P256 | Family::Rsa);
-    is_pair.then(|| (pair(Some(way), TEST_SEED), pair(Some(way), TEST_SEED.map(|byte| !byte))))
+    is_of_pair(way)
+        .then(|| (pair(Some(way), TEST_SEED), pair(Some(way), TEST_SEED.map(|byte| !byte))))
+}
+
+/// Whether one key signs in this way, and another, which anybody may know, verifies.
+pub(super) fn is_of_pair(way: &Way) -> bool {
+    matches!(family(way), Family::Ed25519 | Family::P256 | Family::Rsa)
+        || matches!(way.algorithm, Some(AlgorithmOf::Fixed(Algorithm::EcdsaP384)))
 }
 
 /// Whether a secret is the public half of a key that is published.
 pub(super) fn is_published(secret: &Secret, rules: &Rules) -> bool {
-    let text = secret.expose().trim_ascii();
-    let is_pair = |way: &&Way| matches!(family(way), Family::Ed25519 | Family::P256 | Family::Rsa);
-    rules.ways.iter().filter(is_pair).any(|way| {
-        [TEST_SEED, TEST_SEED.map(|byte| !byte)]
-            .iter()
-            .any(|seed| pair(Some(way), *seed).verifying.expose().trim_ascii() == text)
+    let Ok(keys) = PublicKey::read(secret.expose()) else { return false };
+    rules.ways.iter().filter(|way| is_of_pair(way)).any(|way| {
+        [TEST_SEED, TEST_SEED.map(|byte| !byte)].iter().any(|seed| {
+            let published = pair(Some(way), *seed).verifying;
+            PublicKey::read(published.expose()).is_ok_and(|published| published == keys)
+        })
     })
 }
 
