@@ -193,9 +193,19 @@ impl Reader<'_> {
             let source = self.source(name, &mut section, dirs, catalog);
             self.finish(&section);
             let Some(source) = source else { continue };
-            if let Err(e) = crate::provider::Source::new(&source, ingest_public_url, catalog) {
-                let message = format!("source `{}`: {}", source.name, chain(&e));
-                self.error(&section.from, message, None);
+            match crate::provider::Source::new(&source, ingest_public_url, catalog) {
+                Ok(prepared) if prepared.trusts_published_key => {
+                    let message = format!(
+                        "source `{}` trusts RelayFlow's own test key: anyone can sign with it",
+                        source.name
+                    );
+                    self.warn(&section.from, message, None);
+                }
+                Ok(_) => {}
+                Err(e) => {
+                    let message = format!("source `{}`: {}", source.name, chain(&e));
+                    self.error(&section.from, message, None);
+                }
             }
             sources.push(source);
         }

@@ -31,6 +31,8 @@ pub struct Source {
     pub public_url: Option<String>,
     /// What an operator should know, such as a secret that is too short.
     pub warnings: Vec<String>,
+    /// Whether a secret is the public half of the key that RelayFlow publishes for tests.
+    pub trusts_published_key: bool,
     /// `None`: as the definition has it; `Some(None)`: not checked.
     pub(super) tolerance: Option<Option<SignedDuration>>,
     pub(super) rules: Arc<Rules>,
@@ -108,13 +110,6 @@ impl Source {
             Some(format!("{base}/in/{}", config.name))
         });
         let mut warnings = warnings(config);
-        if config.secrets.iter().any(|s| super::keypair::is_published(s, &rules)) {
-            warnings.push(
-                "a secret is the key that RelayFlow itself publishes for tests: anyone can sign \
-                 with it"
-                    .to_owned(),
-            );
-        }
         if public_url.is_none() && rules.ways.iter().any(super::way::Way::signs_url) {
             warnings.push(format!(
                 "`{}` signs the URL that it calls: set `public_url` here or under `[ingest]`",
@@ -135,6 +130,10 @@ impl Source {
             derived_window: config.derived_window,
             public_url,
             warnings,
+            trusts_published_key: config
+                .secrets
+                .iter()
+                .any(|secret| super::keypair::is_published(secret, &rules)),
             tolerance: config.tolerance.map(|tolerance| match tolerance {
                 Tolerance::Off => None,
                 Tolerance::Within(duration) => Some(duration),
