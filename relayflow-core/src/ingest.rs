@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::api::codes::Code;
 use crate::api::{Ingested, IngestedEvent, Readmitted, V};
+use crate::drift::{Headers, Seen, SeenEvent, Watcher};
 use crate::event::IntegrationEvent;
 use crate::execute::Lanes;
 use crate::id::{EventId, RequestId};
@@ -31,6 +32,19 @@ pub struct InForce {
     pub catalog: Arc<Catalog>,
     pub sources: HashMap<String, Arc<Source>>,
     pub workflows: Arc<Workflows>,
+}
+
+impl InForce {
+    /// The built-in definitions, no source and no workflow: what a store is read with where there
+    /// is no configuration.
+    #[must_use]
+    pub fn bare() -> Self {
+        Self {
+            catalog: Arc::new(Catalog::built_in()),
+            sources: HashMap::new(),
+            workflows: Arc::new(Workflows::default()),
+        }
+    }
 }
 
 /// The configuration in force, for whoever needs it now.
@@ -61,6 +75,8 @@ pub struct Ingest {
     pub lanes: Arc<Lanes>,
     /// What headers that carry a token are digested under.
     pub digest_key: [u8; 32],
+    /// Looks for drift in what was committed; `None` where nobody wants to know.
+    pub watcher: Option<Arc<Watcher>>,
     /// Of vendors that show theirs on hosts of their own.
     pub keys: Keys,
 }
@@ -149,12 +165,19 @@ impl Ingest {
                 self.prepare(source, &in_force, &verified, None)
             }
         };
+        let seen = self.watcher.as_ref().map(|watcher| {
+            let headers = watcher.new_headers(source, &request.headers);
+            seen(source, &request, headers, &new)
+        });
         let receipt = self.store.commit(new.of(request)).await.map_err(|error| {
             if matches!(error, StoreError::Busy) {
                 return IngestError::Busy;
             }
             IngestError::Store(error)
         })?;
+        if let (Some(watcher), Some(seen)) = (&self.watcher, seen) {
+            watcher.look(without_duplicates(seen, &receipt));
+        }
         Ok(provider::reply(source, &ingested(&receipt)))
     }
 
@@ -176,7 +199,7 @@ impl Ingest {
     /// Counts the request, and keeps it for the operator.
     fn turn_away(
         &self,
-        source: &Source,
+        source: &Arc<Source>,
         request: Request,
         error: VerifyError,
         lacking: Option<KeyError>,
@@ -186,6 +209,9 @@ impl Ingest {
             None => error.to_string(),
         };
         truncate(&mut detail, DETAIL_BYTES_MAX);
+        if let (VerifyError::Missing { .. }, Some(watcher)) = (&error, &self.watcher) {
+            watcher.unsigned(source, request.id, request.received_at, &request.headers);
+        }
         self.store.reject(NewRejected {
             headers: provider::keep_headers(source, &request, &self.digest_key),
             kept_target: provider::keep_target(source, &request, &self.digest_key),
@@ -305,7 +331,12 @@ impl Ingest {
         };
         let new = self.prepare(source, &in_force, &verified, Some(reread));
         drop(verified);
+        // Only some headers of a request are kept: nothing can be said of them.
+        let seen = seen(source, &request, None, &new);
         let receipt = self.store.commit(new.of(request)).await.map_err(ReadmitError::Store)?;
+        if let Some(watcher) = &self.watcher {
+            watcher.look(without_duplicates(seen, &receipt));
+        }
         Ok(Readmitted {
             v: V,
             object: "readmitted".to_owned(),
@@ -315,6 +346,30 @@ impl Ingest {
             events: events_of(&receipt),
         })
     }
+}
+
+/// What is looked at once it is committed. The payloads are shared, not copied.
+fn seen(source: &Arc<Source>, request: &Request, headers: Option<Headers>, new: &Prepared) -> Seen {
+    let event = |new: &NewEvent| SeenEvent {
+        id: new.event.id,
+        event_type: new.event.event_type.clone(),
+        payload: new.event.payload.clone(),
+    };
+    Seen {
+        source: Arc::clone(source),
+        request: request.id,
+        received_at: request.received_at,
+        headers,
+        events: new.events.iter().map(event).collect(),
+        is_unreadable: new.unreadable.is_some(),
+    }
+}
+
+/// A repetition shows nothing that its first did not.
+fn without_duplicates(mut seen: Seen, receipt: &Receipt) -> Seen {
+    let mut events = receipt.events.iter();
+    seen.events.retain(|event| events.next() == Some(&(event.id, false)));
+    seen
 }
 
 /// A request's parts, before it is handed to the store.

@@ -1,6 +1,7 @@
 //! From a query to a document: what the API answers and what `--db` prints, said once.
 
 mod convert;
+pub mod drift;
 mod trace;
 
 use bytes::Bytes;

@@ -95,7 +95,7 @@ pub struct Body {
     pub form_xml: Option<String>,
 }
 
-/// `multipart` will stand here.
+/// The vocabulary of bodies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
@@ -104,6 +104,8 @@ pub enum Format {
     Ndjson,
     /// `application/x-www-form-urlencoded`: an object of its fields.
     Form,
+    /// `multipart/form-data`: an object of its fields; a file is an object of what it is called.
+    Multipart,
     /// An object of the root: `xml.rs` says how.
     Xml,
 }
@@ -376,6 +378,9 @@ pub struct Split {
     /// Pointers with `*` for every element: `/*`, `/events/*`, `/entry/*/changes/*`.
     #[serde(default)]
     pub at: SpannedOrDefault<Texts>,
+    /// One object where a list would be is a list of one: XML writes it so.
+    #[serde(default)]
+    pub single: bool,
     /// What a body is that has none of these arrays.
     #[serde(default)]
     pub otherwise: Otherwise,
@@ -427,18 +432,25 @@ pub struct At {
 pub struct KindRule {
     pub types: Spanned<Texts>,
     /// Only events of which this holds.
-    pub when: Option<KindWhen>,
+    pub when: Option<Spanned<KindWhen>>,
     #[serde(default)]
     pub attributes: BTreeMap<Spanned<String>, Spanned<AttributeSource>>,
 }
 
-/// A condition on an event.
-#[derive(Debug, Clone, Deserialize)]
+/// A condition on an event: of one place, or of several conditions.
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KindWhen {
-    pub pointer: Spanned<Texts>,
+    /// Of several places the first that is there counts.
+    pub pointer: Option<Spanned<Texts>>,
     /// Unless said, it must be there.
     pub is: Option<Texts>,
+    /// Each of these must hold.
+    #[serde(default)]
+    pub all: Vec<KindWhen>,
+    /// One of these must hold.
+    #[serde(default)]
+    pub any: Vec<KindWhen>,
 }
 
 /// Where an attribute is: a place, several, or a table.
@@ -470,6 +482,9 @@ pub struct Handshake {
     /// Whether it is signed as any other; if so, it is answered only if that holds.
     #[serde(default = "yes")]
     pub signed: bool,
+    /// Where the request has the secret that the vendor will sign with: it is kept for the
+    /// operator to compare and to configure, and never put in force by itself.
+    pub learns: Option<Spanned<String>>,
     /// Pairs that must be equal: a place in the request, and a setting's value.
     #[serde(default)]
     pub check: BTreeMap<Spanned<String>, String>,
@@ -502,6 +517,8 @@ pub struct Reply {
     pub content_type: Option<String>,
     /// `""` is an empty body.
     pub body: Option<String>,
+    /// How long the vendor waits for an answer, where it says: `3s`.
+    pub within: Option<Spanned<String>>,
 }
 
 impl<'de> Deserialize<'de> for AttributeSource {

@@ -8,7 +8,7 @@ use super::definition::{Algorithm, Scheme};
 use super::jwt;
 use super::key::keyed_digest;
 use super::prove::token_in;
-use super::rules::Rules;
+use super::rules::{Place, Rules};
 use super::source::Source;
 use super::way::{AlgorithmOf, SignaturePlace, Way};
 use crate::request::Request;
@@ -50,6 +50,8 @@ impl KeptHeaders {
         let mut tokens: HashSet<String> = CREDENTIALS.iter().map(ToString::to_string).collect();
         tokens.extend(token_headers(rules));
         tokens.extend(catalog.iter().flat_map(|provider| token_headers(&provider.rules)));
+        tokens.extend(learned_headers(rules));
+        tokens.extend(catalog.iter().flat_map(|provider| learned_headers(&provider.rules)));
         let jwt_ways = || rules.ways.iter().filter(|way| way.scheme == Scheme::Jwt);
         let named = |way: &Way| match &way.place {
             SignaturePlace::Headers(names) => names.iter().map(ToString::to_string).collect(),
@@ -133,6 +135,17 @@ pub fn keep_target(source: &Source, request: &Request, digest_key: &[u8; 32]) ->
         })
         .collect();
     format!("{path}?{}", parts.join("&"))
+}
+
+/// The headers in which a vendor brings the secret that it will sign with.
+fn learned_headers(rules: &Rules) -> Vec<String> {
+    let places = rules.handshakes.iter().filter_map(|shake| shake.learns.as_ref());
+    places
+        .filter_map(|place| match place {
+            Place::Header(name) => Some(name.to_string()),
+            Place::Slot { .. } | Place::Query(_) | Place::Derived | Place::Number => None,
+        })
+        .collect()
 }
 
 /// The headers into which these rules' senders put a shared secret.

@@ -49,7 +49,7 @@ impl More {
                 Atom::Header(name) => {
                     (ValuePlace::Header(name.clone()), has(SignedAtom::Header(name)))
                 }
-                Atom::Pointer { .. } | Atom::Query(_) => {
+                Atom::Pointer { .. } | Atom::Query(_) | Atom::Derived | Atom::Number => {
                     flaws.add(place.span(), "`check` reads the body and headers");
                     continue;
                 }

@@ -9,7 +9,8 @@ use jiff::SignedDuration;
 use toml::Spanned;
 
 use super::definition::{
-    AttributeTable, Definition, Flaw, Format, KindRule, Otherwise, Reply, Scheme, Unit, When,
+    AttributeTable, Definition, Flaw, Format, KindRule, KindWhen, Otherwise, Reply, Scheme, Unit,
+    When,
 };
 use super::extract::{Pointer, Trie};
 use super::shake::Shake;
@@ -40,6 +41,8 @@ pub(super) struct Rules {
     pub(super) kinds: HashMap<String, Vec<Arc<KindOf>>>,
     pub(super) handshakes: Vec<Shake>,
     pub(super) reply: Reply,
+    /// How long the vendor waits for an answer.
+    pub(super) reply_within: Option<SignedDuration>,
     /// The text that holds the event as JSON.
     pub(super) inside: Option<Inside>,
 }
@@ -58,6 +61,7 @@ pub(super) struct Takes {
     pub(super) json: bool,
     pub(super) ndjson: bool,
     pub(super) form: bool,
+    pub(super) multipart: bool,
     pub(super) form_json: Option<String>,
     pub(super) form_json_only: bool,
     pub(super) form_xml: Option<String>,
@@ -67,9 +71,16 @@ pub(super) struct Takes {
 /// Where a value is, once compiled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
-    Slot { up: usize, slot: usize },
+    Slot {
+        up: usize,
+        slot: usize,
+    },
     Header(HeaderName),
     Query(String),
+    /// The digest of the event's bytes.
+    Derived,
+    /// The event's number in its batch.
+    Number,
 }
 
 /// The way to the elements of a batch: through one array for each `*`.
@@ -78,6 +89,8 @@ pub(super) struct Path {
     pub(super) levels: Vec<Level>,
     /// What of an element is the event, if not all of it.
     pub(super) tail: Option<(Trie, usize)>,
+    /// An object where the array would be is the only element.
+    pub(super) single: bool,
 }
 
 /// What is read of one level: what events want of it, and the array.
@@ -91,9 +104,17 @@ pub(super) struct Level {
 #[derive(Debug)]
 pub(super) struct KindOf {
     pub(super) kind: Arc<str>,
-    /// Slots of which the first that is there must be one of the texts (any, if there are none).
-    pub(super) when: Option<(Vec<usize>, Vec<String>)>,
+    pub(super) when: Option<KindCondition>,
     pub(super) attributes: Vec<AttributeOf>,
+}
+
+/// A condition on an event.
+#[derive(Debug)]
+pub(super) enum KindCondition {
+    /// The first place that is there must be one of the texts (any, if there are none).
+    Is(Vec<Place>, Vec<String>),
+    All(Vec<KindCondition>),
+    Any(Vec<KindCondition>),
 }
 
 /// Where one attribute is.
@@ -143,6 +164,8 @@ impl Reads {
         match atom {
             Atom::Header(name) => Place::Header(name),
             Atom::Query(name) => Place::Query(name),
+            Atom::Derived => Place::Derived,
+            Atom::Number => Place::Number,
             Atom::Pointer { up, pointer } => {
                 while self.0.len() <= up {
                     self.0.push(Trie::default());
@@ -202,7 +225,9 @@ impl Rules {
             }
         };
         let id = reads.readings(&id_texts, &mut flaws);
-        let names_nothing = id.iter().any(|reading| template::atoms(reading).is_empty());
+        let names_nothing = id
+            .iter()
+            .any(|reading| template::atoms(reading).iter().all(|p| matches!(p, Place::Number)));
         if names_nothing || (id_texts.get_ref().0.is_empty() && !id_may_be_derived) {
             flaws.add(
                 id_texts.span(),
@@ -236,7 +261,9 @@ impl Rules {
             .get_ref()
             .0
             .iter()
-            .filter_map(|text| flaws.note(file.split.at.0.span(), path(text, &reads)))
+            .filter_map(|text| {
+                flaws.note(file.split.at.0.span(), path(text, file.split.single, &reads))
+            })
             .collect();
         let inside = file.split.inside.as_ref().and_then(|text| {
             let mut reads = reads.get(1).cloned().unwrap_or_default();
@@ -266,6 +293,11 @@ impl Rules {
         }
         let handshakes =
             file.handshake.iter().filter_map(|shake| Shake::new(shake, &mut flaws)).collect();
+        let reply_within = reply(&file.reply, &mut flaws);
+        only_ids_have_digests(&event_type, &file.event.event_type, &mut flaws);
+        if let Some(texts) = &file.event.subject {
+            only_ids_have_digests(&subject, texts, &mut flaws);
+        }
         if !flaws.0.is_empty() {
             return Err(flaws.0);
         }
@@ -277,6 +309,7 @@ impl Rules {
                 json: formats.is_empty() || formats.contains(&Format::Json),
                 ndjson: formats.contains(&Format::Ndjson),
                 form: formats.contains(&Format::Form),
+                multipart: formats.contains(&Format::Multipart),
                 form_json: file.body.form_json.clone(),
                 form_json_only: file.body.form_json_only,
                 form_xml: file.body.form_xml.clone(),
@@ -295,6 +328,7 @@ impl Rules {
             kinds,
             handshakes,
             reply: file.reply.clone(),
+            reply_within,
             inside,
         })
     }
@@ -302,6 +336,45 @@ impl Rules {
     /// Whether this provider's requests show who sends by bearing the secret.
     pub(super) fn is_open(&self) -> bool {
         self.ways.iter().any(|way| way.scheme == Scheme::None)
+    }
+
+    /// Whether the vendor brings the secret itself, in a handshake.
+    pub(super) fn learns(&self) -> bool {
+        self.handshakes.iter().any(|shake| shake.learns.is_some())
+    }
+}
+
+/// The longest that a vendor may be said to wait.
+const REPLY_WITHIN_MAX: SignedDuration = SignedDuration::from_mins(10);
+
+/// Checks what the vendor is answered; how long it waits.
+fn reply(file: &Reply, flaws: &mut Flaws) -> Option<SignedDuration> {
+    if file.status.is_some_and(|status| !(200..300).contains(&status)) {
+        flaws.add(0..0, "`reply.status` answers what was taken: wanted 200 to 299");
+    }
+    if file.content_type.as_ref().is_some_and(|t| http::HeaderValue::from_str(t).is_err()) {
+        flaws.add(0..0, "`reply.content_type` cannot stand in a header");
+    }
+    let within = file.within.as_ref()?;
+    match within.get_ref().parse::<SignedDuration>() {
+        Ok(time) if time.is_positive() && time <= REPLY_WITHIN_MAX => Some(time),
+        Ok(_) | Err(_) => {
+            let text = within.get_ref();
+            flaws.add(within.span(), format!("`{text}` is no time to wait: wanted `3s`"));
+            None
+        }
+    }
+}
+
+/// A digest tells equal events apart from others; it says nothing about what they are.
+fn only_ids_have_digests(
+    readings: &[Vec<Piece<Place>>],
+    texts: &Spanned<Texts>,
+    flaws: &mut Flaws,
+) {
+    let digest = readings.iter().any(|r| template::atoms(r).contains(&&Place::Derived));
+    if digest {
+        flaws.add(texts.span(), "`{derived}` is for ids");
     }
 }
 
@@ -373,17 +446,10 @@ fn unknown_kind(name: &str) -> String {
 }
 
 fn kind_of(kind: &Kind, rule: &KindRule, reads: &mut Reads, flaws: &mut Flaws) -> KindOf {
-    let when = rule.when.as_ref().map(|when| {
-        let slots = when
-            .pointer
-            .get_ref()
-            .0
-            .iter()
-            .filter_map(|text| flaws.note(when.pointer.span(), Pointer::parse(text)))
-            .map(|pointer| reads.slot(&pointer))
-            .collect();
-        (slots, when.is.clone().unwrap_or_default().0)
-    });
+    let when = rule
+        .when
+        .as_ref()
+        .and_then(|when| kind_condition(when.get_ref(), &when.span(), 0, reads, flaws));
     let mut attributes: Vec<_> = rule
         .attributes
         .iter()
@@ -395,6 +461,52 @@ fn kind_of(kind: &Kind, rule: &KindRule, reads: &mut Reads, flaws: &mut Flaws) -
     // A currency comes before the amounts whose smallest unit it names.
     attributes.sort_by_key(|a| a.value != AttributeType::Currency);
     KindOf { kind: Arc::clone(&kind.name), when, attributes }
+}
+
+/// How deep conditions may stand in each other.
+const CONDITIONS_DEPTH_MAX: usize = 4;
+
+fn kind_condition(
+    when: &KindWhen,
+    span: &Range<usize>,
+    depth: usize,
+    reads: &mut Reads,
+    flaws: &mut Flaws,
+) -> Option<KindCondition> {
+    let parts = [when.pointer.is_some(), !when.all.is_empty(), !when.any.is_empty()];
+    if parts.iter().filter(|is_there| **is_there).count() != 1 {
+        flaws.add(span.clone(), "a condition has one of `pointer`, `all` and `any`");
+        return None;
+    }
+    if when.is.is_some() && when.pointer.is_none() {
+        flaws.add(span.clone(), "`is` says what a `pointer` must be");
+        return None;
+    }
+    if CONDITIONS_DEPTH_MAX <= depth {
+        flaws.add(span.clone(), "conditions stand too deep in each other");
+        return None;
+    }
+    if let Some(pointer) = &when.pointer {
+        let atoms: Vec<_> = pointer
+            .get_ref()
+            .0
+            .iter()
+            .filter_map(|text| flaws.note(pointer.span(), Atom::parse(text)))
+            .collect();
+        if atoms.iter().any(|atom| matches!(atom, Atom::Derived | Atom::Number)) {
+            flaws.add(pointer.span(), "no condition can be made on this");
+            return None;
+        }
+        let places = atoms.into_iter().map(|atom| reads.place(atom)).collect();
+        return Some(KindCondition::Is(places, when.is.clone().unwrap_or_default().0));
+    }
+    let mut inner = |list: &[KindWhen]| -> Vec<_> {
+        list.iter().filter_map(|one| kind_condition(one, span, depth + 1, reads, flaws)).collect()
+    };
+    Some(match when.all.as_slice() {
+        [] => KindCondition::Any(inner(&when.any)),
+        all => KindCondition::All(inner(all)),
+    })
 }
 
 fn attribute_of(
@@ -435,7 +547,7 @@ fn attribute_of(
     })
 }
 
-fn path(text: &str, reads: &[Trie]) -> Result<Path, String> {
+fn path(text: &str, single: bool, reads: &[Trie]) -> Result<Path, String> {
     let mut arrays: Vec<&str> = text.split("/*").collect();
     let tail = arrays.pop().unwrap_or_default();
     if arrays.is_empty() {
@@ -456,7 +568,7 @@ fn path(text: &str, reads: &[Trie]) -> Result<Path, String> {
             Some((trie, slot))
         }
     };
-    Ok(Path { levels, tail })
+    Ok(Path { levels, tail, single })
 }
 
 impl Condition {

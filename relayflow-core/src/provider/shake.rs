@@ -13,6 +13,8 @@ pub(super) struct Shake {
     pub(super) when: Condition,
     pub(super) is_signed: bool,
     pub(super) reads: Trie,
+    /// Where the secret is that the vendor will sign with.
+    pub(super) learns: Option<Place>,
     pub(super) when_slot: Option<usize>,
     pub(super) check: Vec<(Vec<Piece<ShakePlace>>, String)>,
     pub(super) status: u16,
@@ -89,12 +91,14 @@ impl Shake {
                     .collect(),
             ),
         };
+        let learns = file.learns.as_ref().and_then(|text| learned(file, text, &mut reads, flaws));
         if http::StatusCode::from_u16(file.status).is_err() {
             flaws.add(0..0, format!("{} is no status", file.status));
         }
         Some(Self {
             when,
             is_signed: file.signed,
+            learns,
             reads: reads.0.swap_remove(0),
             when_slot,
             check,
@@ -104,6 +108,26 @@ impl Shake {
             answer,
             visit: VisitOf::new(file, flaws),
         })
+    }
+}
+
+/// The place of a secret that is learned. What is signed already has nothing to learn.
+fn learned(
+    file: &Handshake,
+    text: &Spanned<String>,
+    reads: &mut Reads,
+    flaws: &mut Flaws,
+) -> Option<Place> {
+    if file.signed {
+        flaws.add(text.span(), "`learns` needs `signed = false`: who signs has the secret");
+        return None;
+    }
+    match flaws.note(text.span(), Atom::parse(text.get_ref()))? {
+        atom @ (Atom::Header(_) | Atom::Pointer { up: 0, .. }) => Some(reads.place(atom)),
+        Atom::Query(_) | Atom::Pointer { .. } | Atom::Derived | Atom::Number => {
+            flaws.add(text.span(), "a secret is learned from a header or the body");
+            None
+        }
     }
 }
 
@@ -121,6 +145,7 @@ fn shake_text(
             Atom::Pointer { up, .. } if 0 < up => {
                 Err(format!("`{place}`: nothing holds a request"))
             }
+            Atom::Derived | Atom::Number => Err(format!("`{place}` is of an event")),
             atom @ (Atom::Pointer { .. } | Atom::Header(_) | Atom::Query(_)) => Ok((is_hmac, atom)),
         }
     });

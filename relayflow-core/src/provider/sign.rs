@@ -16,6 +16,7 @@ use super::definition::{Scheme, SignatureForm, Unit};
 use super::extract::{Found, Pointer, Segment};
 use super::key::{self, Key, sha256};
 use super::message::Signing;
+use super::multipart;
 use super::private::{self, ED25519_WANTED, P256_WANTED, ed25519, p256};
 use super::rules::{Place, Rules};
 use super::source::Source;
@@ -94,6 +95,21 @@ pub(super) struct Signer<'s> {
 
 impl Signer<'_> {
     fn sign(&self, event_type: &str, body: Vec<u8>, url: &str) -> Result<Signed, SignError> {
+        let mut signed = self.sign_body(event_type, body, url)?;
+        // What a multipart form's field holds may be given without the form.
+        if let (true, Some(name)) = (self.rules.takes.multipart, &self.rules.takes.form_json)
+            && !body::looks_like_form(&signed.body)
+        {
+            let digest = hex::encode(sha256(&[&signed.body]));
+            let (body, content_type) = multipart::with_field(name, &signed.body, &digest);
+            signed.body = body;
+            let content_types = signed.headers.iter_mut().filter(|(n, _)| n == "content-type");
+            content_types.for_each(|(_, value)| value.clone_from(&content_type));
+        }
+        Ok(signed)
+    }
+
+    fn sign_body(&self, event_type: &str, body: Vec<u8>, url: &str) -> Result<Signed, SignError> {
         // What a form's field holds may be given without the form.
         let body = match &self.rules.takes.form_xml {
             Some(name) if body::looks_like_xml(&body) => body::in_field(name, &body),
@@ -174,7 +190,7 @@ impl Signer<'_> {
         draft.set(&http::header::CONTENT_TYPE, content_type);
         let id = id_of(&draft.body);
         if let Some(reading) = self.rules.id.first()
-            && let [Piece::Atom(Place::Header(name))] = reading.as_slice()
+            && let Some(Piece::Atom(Place::Header(name))) = reading.first()
         {
             draft.set(name, &id);
         }

@@ -11,6 +11,7 @@ use super::keep::KeptHeaders;
 use super::key::{Key, sha256};
 use super::rules::Rules;
 use crate::config::{SourceConfig, Tolerance};
+use crate::secret::Secret;
 
 /// The most secrets that are tried on one request.
 const SECRETS_MAX: usize = 4;
@@ -102,7 +103,7 @@ impl Source {
         let keys = keys(&rules, provider, config)?;
         let has_key = keys.iter().any(|keys| !keys.is_empty());
         let is_fetched = rules.ways.iter().any(|way| way.keys_at.is_some());
-        if !has_key && !is_fetched && !rules.is_open() {
+        if !has_key && !is_fetched && !rules.is_open() && !rules.learns() {
             return Err(SourceError::NoSecret { provider: name(), wanted: wanted(&rules) });
         }
         let public_url = config.public_url.clone().or_else(|| {
@@ -110,6 +111,13 @@ impl Source {
             Some(format!("{base}/in/{}", config.name))
         });
         let mut warnings = warnings(config);
+        if !has_key && rules.learns() {
+            warnings.push(format!(
+                "it waits for the secret that `{}` brings in its first request, and refuses every \
+                 event until then",
+                provider.name
+            ));
+        }
         if public_url.is_none() && rules.ways.iter().any(super::way::Way::signs_url) {
             warnings.push(format!(
                 "`{}` signs the URL that it calls: set `public_url` here or under `[ingest]`",
@@ -141,11 +149,7 @@ impl Source {
             kept: KeptHeaders::new(&rules, catalog),
             rules,
             keys,
-            fingerprints: config
-                .secrets
-                .iter()
-                .map(|s| format!("sha256:{}", hex::encode(&sha256(&[s.expose()])[..4])))
-                .collect(),
+            fingerprints: config.secrets.iter().map(fingerprint).collect(),
         })
     }
 
@@ -154,6 +158,18 @@ impl Source {
     #[must_use]
     pub fn secret_fingerprints(&self) -> Vec<String> {
         self.fingerprints.clone()
+    }
+
+    /// How long the vendor waits for an answer: `3s`, or `none` where it does not say.
+    #[must_use]
+    pub fn reply_within_label(&self) -> String {
+        self.provider.reply_within_label()
+    }
+
+    /// Whether this is one of the source's secrets, as far as their fingerprints tell.
+    #[must_use]
+    pub fn has_secret(&self, secret: &Secret) -> bool {
+        self.fingerprints.contains(&fingerprint(secret))
     }
 
     /// How far a signed time may lie from ours: `5m`, `off` where it is not checked, `none` where
@@ -168,6 +184,12 @@ impl Source {
             None => "off".to_owned(),
         }
     }
+}
+
+/// `sha256:` and the first eight digits of a secret's digest.
+#[must_use]
+pub fn fingerprint(secret: &Secret) -> String {
+    format!("sha256:{}", hex::encode(&sha256(&[secret.expose()])[..4]))
 }
 
 fn unknown(config: &SourceConfig, catalog: &Catalog) -> SourceError {

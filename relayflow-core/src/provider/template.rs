@@ -14,6 +14,10 @@ pub(super) enum Atom {
     Header(HeaderName),
     /// `query:name`: a parameter of the URL, decoded.
     Query(String),
+    /// `derived`: the digest of the event's bytes.
+    Derived,
+    /// `number`: the event's number in its batch, from 0; missing where the body is one event.
+    Number,
 }
 
 /// How a value is made: from one place, or composed from several.
@@ -67,6 +71,11 @@ impl Atom {
         }
         if let Some(name) = text.strip_prefix("query:") {
             return Ok(Self::Query(name.to_owned()));
+        }
+        match text {
+            "derived" => return Ok(Self::Derived),
+            "number" => return Ok(Self::Number),
+            _ => {}
         }
         let rest = text.trim_start_matches('^');
         if rest == "." {
@@ -122,7 +131,7 @@ pub(super) fn signed(text: &str) -> Result<Signed, String> {
                 Ok(Atom::Header(name)) => SignedAtom::Header(name),
                 Ok(Atom::Query(name)) => SignedAtom::Query(name),
                 Ok(Atom::Pointer { up: 0, pointer }) => SignedAtom::Pointer(pointer),
-                Ok(Atom::Pointer { .. }) | Err(_) => {
+                Ok(Atom::Pointer { .. } | Atom::Derived | Atom::Number) | Err(_) => {
                     return Err(format!(
                         "`{{{other}}}` cannot be signed: wanted body, timestamp, id, method, url, \
                          path, secret, form, crc32, header:…, query:… or a pointer"

@@ -223,7 +223,9 @@ impl<'r> Check<'_, 'r> {
         let chosen = ways()
             .find(|(way, _)| self.applies(way))
             .or_else(|| ways().next())
-            .expect("a source has a key for one of its ways, or the way `none`");
+            // A source that waits for its secret has no key, and nothing fits.
+            .or_else(|| self.source.rules.ways.iter().zip(&self.source.keys).next())
+            .expect("a definition has a way to verify");
         (chosen.0, chosen.1)
     }
 

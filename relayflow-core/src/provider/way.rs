@@ -422,7 +422,7 @@ fn covers(
     let atoms = template::atoms(signed);
     let has = |wanted: &SignedAtom| atoms.contains(&wanted);
     template::atoms(reading).into_iter().all(|place| match place {
-        Place::Slot { .. } => {
+        Place::Slot { .. } | Place::Derived | Place::Number => {
             body_is_signed || has(&SignedAtom::Body) || has(&SignedAtom::Form)
         }
         Place::Query(_) => has(&SignedAtom::Url),
