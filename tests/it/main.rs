@@ -22,6 +22,7 @@ mod lifecycle;
 mod quarantine;
 mod replay;
 mod retries;
+mod vendor_keys;
 
 mod docs;
 mod tidy;
