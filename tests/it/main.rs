@@ -24,6 +24,7 @@ mod quarantine;
 mod replay;
 mod retries;
 mod send;
+mod vendor_keys;
 
 mod docs;
 mod docs_catalogue;

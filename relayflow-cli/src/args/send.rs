@@ -51,8 +51,9 @@ pub(crate) struct SendArgs {
     /// Show the timeline until the tasks have ended.
     #[arg(short, long)]
     pub(crate) follow: bool,
-    /// The vendor's private key, where the source knows only the public one.
-    #[arg(long, value_name = "FILE", conflicts_with = "key_env")]
+    /// The private key that signs, where the source has only the public one; unless given, RelayFlow's
+    /// own test key, if the source trusts that.
+    #[arg(long, visible_alias = "key", value_name = "FILE", conflicts_with = "key_env")]
     pub(crate) key_file: Option<PathBuf>,
     /// The variable with that key.
     #[arg(long, value_name = "NAME")]

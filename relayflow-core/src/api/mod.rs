@@ -442,6 +442,16 @@ pub struct Stats {
     /// The share (0 to 1) of the last 15 minutes' attempts that ended in `retrying`.
     pub retry_rate: f64,
     pub replays: ReplayTotals,
+    /// Open findings.
+    #[serde(default)]
+    pub drift: DriftTotals,
+}
+
+/// Open findings of drift, by grade.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriftTotals {
+    pub breaking: i64,
+    pub additive: i64,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

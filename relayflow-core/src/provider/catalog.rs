@@ -12,6 +12,7 @@ use super::contracts::Contracts;
 use super::definition::{self, Definition, Scheme, Status};
 use super::explain;
 use super::rules::{Place, Rules};
+use super::settings;
 use super::template::{Piece, atoms};
 use crate::diagnostic::Diagnostic;
 
@@ -252,7 +253,7 @@ impl Provider {
         let told = |filled: &str, flaws: Vec<definition::Flaw>| -> Vec<Diagnostic> {
             flaws.into_iter().map(|f| explain::diagnostic(&file, text, filled, f)).collect()
         };
-        let filled = definition::fill_in(text, None).map_err(|flaw| told(text, vec![flaw]))?;
+        let filled = settings::fill_in(text, None).map_err(|flaw| told(text, vec![flaw]))?;
         let (read, mut flaws) = explain::read_all::<Definition>(&filled);
         let Some(definition) = read else { return Err(told(&filled, flaws)) };
         let rules = Rules::new(&definition).map_err(|more| flaws.extend(more)).ok();

@@ -11,6 +11,8 @@ use toml::Spanned;
 
 use super::written::{OneOrMany, SpannedOrDefault, Texts};
 
+pub use super::proof::{Algorithm, AlgorithmChoice, AlgorithmNames, Chain, Claims, KeysAt, Visit};
+
 /// A provider file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -247,101 +249,6 @@ impl Scheme {
     pub fn is_shared(self) -> bool {
         matches!(self, Self::Token | Self::Bearer | Self::Basic)
     }
-}
-
-/// How a signature of `rsa`, `jwt` or `http-signature` is made. The request never chooses beyond what
-/// its definition lists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Algorithm {
-    #[serde(alias = "hs256")]
-    HmacSha256,
-    /// PKCS #1 v1.5. No new vendor should use it.
-    RsaSha1,
-    /// PKCS #1 v1.5.
-    #[serde(alias = "rs256", alias = "rsa-v1_5-sha256")]
-    RsaSha256,
-    RsaPssSha512,
-    /// The two numbers one behind the other.
-    #[serde(alias = "es256", alias = "ecdsa-p256-sha256")]
-    EcdsaP256,
-    #[serde(alias = "es384", alias = "ecdsa-p384-sha384")]
-    EcdsaP384,
-    Ed25519,
-}
-
-impl Algorithm {
-    /// As it is written.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::HmacSha256 => "hmac-sha256",
-            Self::RsaSha1 => "rsa-sha1",
-            Self::RsaSha256 => "rsa-sha256",
-            Self::RsaPssSha512 => "rsa-pss-sha512",
-            Self::EcdsaP256 => "ecdsa-p256",
-            Self::EcdsaP384 => "ecdsa-p384",
-            Self::Ed25519 => "ed25519",
-        }
-    }
-}
-
-/// The algorithm, or which of several a word in the request stands for.
-#[derive(Debug, Clone)]
-pub enum AlgorithmChoice {
-    Fixed(Algorithm),
-    Named(AlgorithmNames),
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AlgorithmNames {
-    pub header: Option<String>,
-    pub pointer: Option<String>,
-    pub words: BTreeMap<String, Algorithm>,
-}
-
-/// Where the vendor shows the key that it signs with.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct KeysAt {
-    /// One address; else the header or the member of the body that has it.
-    pub url: Option<String>,
-    pub header: Option<String>,
-    pub pointer: Option<String>,
-    /// The hosts that it may be on, with their port if it is not 443; `*` is a part of one label.
-    pub hosts: Texts,
-    /// What the path must be; `*` is anything but `/`.
-    pub path: Option<String>,
-    /// The host that the certificate must be of.
-    pub name: Option<String>,
-    #[serde(default)]
-    pub chain: Chain,
-}
-
-/// What shows that a fetched certificate is the vendor's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Chain {
-    /// Its chain ends at a root that this system trusts, or at the authority that the source pins.
-    #[default]
-    Root,
-    /// The same; but a file that has nothing above the certificate is taken as what the vendor's
-    /// host, over TLS, says that it is.
-    Host,
-}
-
-/// What a token must claim.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Claims {
-    /// The claim with the body's SHA-256, in hexadecimal digits.
-    pub body: Option<String>,
-    /// The claim with the digest of method, path and query that Connect apps know as `qsh`.
-    pub query: Option<String>,
-    /// Claims that must have this value; an empty one is not asked for.
-    #[serde(default)]
-    pub equal: BTreeMap<String, String>,
 }
 
 /// `key=value` parts of a header.
@@ -606,15 +513,6 @@ pub struct Handshake {
     pub visit: Option<Visit>,
 }
 
-/// An address in a signed request that is asked for once.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Visit {
-    pub pointer: Spanned<String>,
-    /// As of `keys`.
-    pub hosts: Texts,
-}
-
 fn yes() -> bool {
     true
 }
@@ -629,29 +527,6 @@ pub struct Reply {
     pub body: Option<String>,
     /// How long the vendor waits for an answer, where it says: `3s`.
     pub within: Option<Spanned<String>>,
-}
-
-impl<'de> Deserialize<'de> for AlgorithmChoice {
-    fn deserialize<D: Deserializer<'de>>(toml: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = AlgorithmChoice;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an algorithm, or a table with `words` and where the word is")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
-                Algorithm::deserialize(StrDeserializer::new(text)).map(AlgorithmChoice::Fixed)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                AlgorithmNames::deserialize(MapAccessDeserializer::new(map))
-                    .map(AlgorithmChoice::Named)
-            }
-        }
-        toml.deserialize_any(Reader)
-    }
 }
 
 impl<'de> Deserialize<'de> for AttributeSource {
@@ -686,102 +561,11 @@ impl<'de> Deserialize<'de> for AttributeSource {
     }
 }
 
-/// The settings of a file, read before `{setting:…}` is filled in.
-#[derive(Deserialize)]
-struct SettingsOnly {
-    #[serde(default)]
-    settings: BTreeMap<String, Setting>,
-}
-
 /// A mistake in a definition's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Flaw {
     pub(super) span: std::ops::Range<usize>,
     pub(super) message: String,
-}
-
-/// The file's text with every `{setting:name}` filled in: what the source set, else the default,
-/// else (in a check of the file alone) the example.
-///
-/// # Errors
-///
-/// A setting that is not declared, or must be set and is not.
-pub(super) fn fill_in(
-    text: &str,
-    given: Option<&BTreeMap<String, String>>,
-) -> Result<String, Flaw> {
-    if given.is_none_or(BTreeMap::is_empty) && !text.contains(PLACEHOLDER) {
-        return Ok(text.to_owned());
-    }
-    let whole = |message| Flaw { span: 0..0, message };
-    let settings = match super::explain::read_all::<SettingsOnly>(text) {
-        (Some(SettingsOnly { settings }), flaws) if flaws.is_empty() => settings,
-        (_, flaws) => {
-            let first = flaws.into_iter().next();
-            return Err(first.unwrap_or_else(|| whole("`settings` cannot be read".to_owned())));
-        }
-    };
-    if let Some(unknown) =
-        given.into_iter().flatten().map(|(k, _)| k).find(|k| !settings.contains_key(*k))
-    {
-        let known: Vec<_> = settings.keys().map(String::as_str).collect();
-        return Err(whole(match known.as_slice() {
-            [] => format!("there is no setting `{unknown}`: this provider has none"),
-            known => format!("there is no setting `{unknown}`: wanted {}", known.join(", ")),
-        }));
-    }
-    let mut out = text.to_owned();
-    // A default may name another setting; deeper nesting has no use.
-    for _ in 0..2 {
-        for (name, setting) in &settings {
-            let placeholder = format!("{{setting:{name}}}");
-            if !out.contains(&placeholder) {
-                continue;
-            }
-            let value = match given.and_then(|g| g.get(name)).or(setting.default.as_ref()) {
-                Some(value) => value,
-                None if given.is_none() => setting.example.as_ref().unwrap_or(name),
-                None => {
-                    let message = format!("the setting `{name}` is missing: {}", setting.about);
-                    return Err(whole(message));
-                }
-            };
-            let value = setting.means.get(value).unwrap_or(value);
-            out = out.replace(&placeholder, &escaped(value));
-        }
-    }
-    match out.split_once(PLACEHOLDER).and_then(|(_, rest)| rest.split_once('}')) {
-        Some((unknown, _)) => {
-            let placeholder = format!("{PLACEHOLDER}{unknown}}}");
-            let start = text.find(&placeholder).unwrap_or(0);
-            let message = match settings.keys().map(String::as_str).collect::<Vec<_>>().as_slice() {
-                [] => format!("the setting `{unknown}` is not declared in `settings`"),
-                known => format!(
-                    "the setting `{unknown}` is not declared in `settings`: wanted {}",
-                    known.join(", ")
-                ),
-            };
-            Err(Flaw { span: start..start + placeholder.len(), message })
-        }
-        None => Ok(out),
-    }
-}
-
-/// What a setting's place in a file begins with.
-pub(super) const PLACEHOLDER: &str = "{setting:";
-
-/// `value` as it stands inside a basic TOML string.
-fn escaped(value: &str) -> String {
-    let mut out = String::with_capacity(value.len());
-    for c in value.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            c if c.is_control() => out.push_str(&format!("\\u{:04X}", u32::from(c))),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 /// Reads a definition whose settings are filled in.

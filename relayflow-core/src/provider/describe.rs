@@ -7,6 +7,7 @@ use super::definition::{
     self, AlgorithmChoice, Chain, Claims, Definition, Encoding, Format, Handshake, KeyEncoding,
     KeysAt, KindWhen, Otherwise, Reply, Scheme, Unit, Verify, When,
 };
+use super::settings::fill_in;
 use super::source;
 use super::written::Texts;
 use crate::api;
@@ -85,7 +86,7 @@ impl Provider {
     /// The definition in words.
     #[must_use]
     pub fn describe(&self) -> Description {
-        let file = definition::fill_in(&self.text, None)
+        let file = fill_in(&self.text, None)
             .and_then(|text| definition::read(&text))
             .expect("the text was read when the provider was made");
         let of = |texts: &toml::Spanned<Texts>| texts.get_ref().0.clone();

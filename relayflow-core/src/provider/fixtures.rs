@@ -400,6 +400,23 @@ fn an_answer_is_the_one_that_the_vendor_takes() {
     assert_ne!(count, 0);
 }
 
+/// What no definition reads yet.
+const WITHOUT_DEFINITION: [&str; 1] = ["paddle-classic"];
+
+#[test]
+fn every_folder_of_fixtures_is_expected() {
+    let Some(root) = folder("every_folder_of_fixtures_is_expected") else { return };
+    let fixtures: BTreeMap<String, Fixture> =
+        toml::from_str(include_str!("fixtures.toml")).unwrap();
+    let known: Vec<&str> = fixtures.keys().map(|n| n.split('/').next().unwrap()).collect();
+    for entry in std::fs::read_dir(root).unwrap().map(Result::unwrap) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_left = WITHOUT_DEFINITION.contains(&name.as_str());
+        let is_folder = entry.file_type().unwrap().is_dir();
+        assert!(!is_folder || is_left || known.contains(&name.as_str()), "{name} is left out");
+    }
+}
+
 #[derive(Deserialize)]
 struct Vector {
     id: String,

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::kind_rules::KindOf;
 use super::properties::{NOW, samples};
-use super::rules::KindOf;
 use super::{Catalog, normalize, split, verify};
 use crate::id::EventId;
 use crate::provider::fixtures::{at, request};

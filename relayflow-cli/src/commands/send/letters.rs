@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use relayflow_core::config::{Config, SourceConfig};
-use relayflow_core::provider::sign::{Signed, key_pair_for, sign_salted};
+use relayflow_core::provider::sign::{Signed, key_pair_for, sign_salted, test_keys};
 use relayflow_core::provider::{Catalog, Sample, Source, again, tamper};
 use relayflow_core::secret::Secret;
 
@@ -233,12 +233,40 @@ fn key(
                 break Ok(other);
             }
         },
-        (Some(Tamper::Secret), None) => Ok(other_secret(source.secrets.first())),
+        (tamper, None) => own_key(tamper, source, prepared),
         (Some(Tamper::Body | Tamper::Signature) | None, Some(given)) => Ok(given),
-        (Some(Tamper::Body | Tamper::Signature) | None, None) => {
-            Ok(source.secrets.first().cloned().unwrap_or_else(|| Secret::new("")))
-        }
     }
+}
+
+/// Of a shared secret, that; else the published test key, if the source trusts it.
+fn own_key(
+    tamper: Option<Tamper>,
+    source: &SourceConfig,
+    prepared: &Source,
+) -> Result<Secret, Failure> {
+    let is_other = matches!(tamper, Some(Tamper::Secret));
+    let Some((test_key, other_key)) = test_keys(prepared) else {
+        return Ok(match (is_other, source.secrets.first()) {
+            (true, secret) => other_secret(secret),
+            (false, secret) => secret.cloned().unwrap_or_else(|| Secret::new("")),
+        });
+    };
+    if is_other {
+        return Ok(other_key.signing);
+    }
+    let public = test_key.verifying.expose().trim_ascii();
+    if source.secrets.iter().any(|secret| secret.expose().trim_ascii() == public) {
+        return Ok(test_key.signing);
+    }
+    let public = String::from_utf8_lossy(public);
+    let (provider, name) = (&prepared.provider.name, &source.name);
+    let what = format!("{provider} alone has the key that signs for '{name}'");
+    Err(Failure::new("refused.sign", what)
+        .why(
+            "the source knows it by a public key: give the private one with --key-file FILE, or let \
+             the source trust RelayFlow's test key, with which anyone can sign",
+        )
+        .hint(format!("secrets = [\"{public}\"]")))
 }
 
 fn read_key(path: &Path) -> Result<Secret, Failure> {
