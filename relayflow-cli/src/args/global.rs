@@ -83,7 +83,7 @@ pub(crate) enum Format {
     Yaml,
     Csv,
     Name,
-    /// For CI: of `replay show`, `replay watch` and `--wait`.
+    // Of `replay show`, `replay watch` and `--wait` only.
     Junit,
 }
 

@@ -186,13 +186,29 @@ pub(crate) enum ReplayVerb {
     /// Stay with one until it has ended.
     Watch(Watch),
     /// Plan, ask, run.
+    #[command(before_long_help = "\
+relayflow replay create status:dead source:stripe --since 3h --dry-run
+relayflow replay create --plan pln_7QF2 --canary 5 --wait --yes --reason \"mended\"
+relayflow replay create evt_01J9 --mode restart --reason \"the CRM lost it\"
+relayflow replay create --from rpl_01J9 --failed
+relayflow replay create type:invoice --since 1d --mode reroute --config next.toml --dry-run")]
     Create(Box<Create>),
     /// Start no further item.
     Pause(Id),
     /// Go on.
-    Resume(Id),
+    Resume(ResumeArgs),
     /// Start no further item, for good; an attempt under way is finished.
     Cancel(Id),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResumeArgs {
+    /// An id, or the beginning of one.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// From here on so many items per second.
+    #[arg(long, value_name = "N/s", value_parser = values::rate)]
+    pub(crate) rate: Option<f64>,
 }
 
 #[derive(Debug, Args)]
@@ -208,11 +224,18 @@ pub(crate) struct Watch {
 #[derive(Debug, Args)]
 pub(crate) struct Create {
     /// Run this plan, exactly.
-    #[arg(long, value_name = "PLAN", conflicts_with_all = ["terms", "dry_run", "mode", "order"])]
+    #[arg(long, value_name = "PLAN",
+          conflicts_with_all = ["terms", "dry_run", "mode", "order", "from"])]
     pub(crate) plan: Option<String>,
+    /// The items of an earlier replay.
+    #[arg(long, value_name = "REPLAY", conflicts_with = "terms")]
+    pub(crate) from: Option<String>,
+    /// Of those only what died, was discarded or never ran.
+    #[arg(long, requires = "from")]
+    pub(crate) failed: bool,
     #[command(flatten)]
     pub(crate) how: How,
-    /// Plan with this candidate config; only with `--dry-run`.
+    /// Read and route with this candidate config; only with `--mode reroute --dry-run`.
     #[arg(long, value_name = "FILE", requires = "dry_run")]
     pub(crate) config: Option<std::path::PathBuf>,
     #[command(flatten)]

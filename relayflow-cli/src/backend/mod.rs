@@ -5,8 +5,8 @@ mod sse;
 
 use relayflow_core::api::{
     DeadLetter, DeadLetterGroup, Discard, Discarded, Event, List, NewPlan, NewReplay, Plan,
-    Provider, Queue, Readmitted, Replay, ReplayItem, Request, Source, Stats, Task, TimelineEntry,
-    Trace, Workflow,
+    Provider, Queue, Readmitted, Replay, ReplayControl, ReplayItem, Request, Source, Stats, Task,
+    TimelineEntry, Trace, Workflow,
 };
 use relayflow_core::store::Store;
 use relayflow_core::view::{self, Page, ViewError};
@@ -167,8 +167,13 @@ impl Backend {
     }
 
     /// `pause`, `resume` or `cancel`.
-    pub(crate) async fn control(&self, id: &str, verb: &str) -> Result<Replay, Failure> {
-        self.api("a replay")?.post(&["replays", id, verb], &serde_json::json!({})).await
+    pub(crate) async fn control(
+        &self,
+        id: &str,
+        verb: &str,
+        how: &ReplayControl,
+    ) -> Result<Replay, Failure> {
+        self.api("a replay")?.post(&["replays", id, verb], how).await
     }
 
     pub(crate) async fn discard(&self, what: &Discard) -> Result<Discarded, Failure> {

@@ -35,6 +35,8 @@ pub(crate) async fn dlq(app: &App, dlq: DlqCmd) -> Done {
             let selection = app.select(&args.select, Some("status:dead"))?;
             let ask = replay::Ask {
                 selection,
+                from: None,
+                failed: false,
                 how: &args.how,
                 config: None,
                 act: &args.act,

@@ -1,6 +1,7 @@
 //! One file per noun. Each command takes what was meant, asks a backend, and prints.
 
 mod bench;
+mod candidate;
 mod columns;
 mod completions;
 mod config;

@@ -72,8 +72,12 @@ fn case(item: &ReplayItem) -> Case {
             }
         }
     };
+    let name = match (&item.workflow, &item.step) {
+        (Some(workflow), Some(step)) => format!("{workflow}/{step} {}", item.id),
+        _ => item.id.clone(),
+    };
     Case {
-        name: item.id.clone(),
+        name,
         class: item.destination.clone().unwrap_or_else(|| "unreadable".to_owned()),
         outcome,
     }
@@ -91,6 +95,8 @@ mod tests {
             id: "tsk_1".to_owned(),
             event_id: Some("evt_1".to_owned()),
             destination: None,
+            workflow: Some("crm".to_owned()),
+            step: Some("upsert".to_owned()),
             verdict: verdict.to_owned(),
             why: why.map(str::to_owned),
         };

@@ -193,7 +193,12 @@ impl Reader<'_> {
             let source = self.source(name, &mut section, dirs, catalog);
             self.finish(&section);
             let Some(source) = source else { continue };
-            if let Err(e) = crate::provider::Source::new(&source, ingest_public_url, catalog) {
+            let compiled = if self.is_candidate {
+                crate::provider::Source::for_reading(&source, catalog)
+            } else {
+                crate::provider::Source::new(&source, ingest_public_url, catalog)
+            };
+            if let Err(e) = compiled {
                 let message = format!("source `{}`: {}", source.name, chain(&e));
                 self.error(&section.from, message, None);
             }
@@ -241,7 +246,8 @@ impl Reader<'_> {
         // `none` only by name: as the definition's scheme, or as a setting that chooses it.
         let is_unsigned =
             definition.scheme() == "none" || settings.values().any(|value| value == "none");
-        if secrets.is_empty() && errors == self.errors.len() && !is_unsigned {
+        let is_open = secrets.is_empty() && !is_unsigned && !self.is_candidate;
+        if is_open && errors == self.errors.len() {
             let from = secrets_at.map_or(place, |setting| setting.from);
             let message = format!("source `{name}` has no secret: anyone could send to it");
             let fix = r#"secrets = [{ env = "NAME" }]"#.to_owned();

@@ -32,7 +32,7 @@ pub use normalize::{NormalizeError, normalize};
 pub use reply::{Reply, challenge, handshake, reply, takes_method};
 pub use source::{Source, SourceError};
 pub use split::{RawEvent, SplitError, split};
-pub use verify::{Verified, VerifyError, verify, verify_kept};
+pub use verify::{Verified, VerifyError, once_verified, verify, verify_kept};
 
 #[cfg(test)]
 mod cases;

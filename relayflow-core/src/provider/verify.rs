@@ -159,6 +159,13 @@ pub fn verify_kept<'r>(
     Check { source, request, now, kept: Some(digest_key) }.run()
 }
 
+/// A request that was verified when it came in, and committed as such. Its secret may be another by
+/// now, so its signature is not asked again.
+#[must_use]
+pub fn once_verified(request: &Request) -> Verified<'_> {
+    Verified::new(request)
+}
+
 struct Check<'a, 'r> {
     source: &'a Source,
     request: &'r Request,

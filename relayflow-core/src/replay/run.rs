@@ -1,34 +1,38 @@
 //! The job that carries plans out, item by item.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
 use super::ReplayError;
 use crate::id::{ReplayId, RequestId};
 use crate::ingest::{Ingest, ReadmitError};
-use crate::store::{Item, ItemRow, ReplayRow, Reread, Store, StoreError};
+use crate::store::{Item, ItemRow, ReplayRow, Reread, StoreError};
 
-/// Items moved at once, and how many may be under way before more are moved.
-const MOVE_MAX: usize = 500;
-const UNDER_WAY_MAX: i64 = 2_000;
+/// Items moved in one transaction: so few that live commits which share it hardly notice.
+const MOVE_MAX: usize = 50;
+/// How many items of all replays may be under way: fewer than a destination's lane has places, so
+/// that what else waits in the store can be claimed beside them.
+const UNDER_WAY_MAX: i64 = 500;
+/// How far ahead of the cursor items may pass each other with order `received`.
+const AHEAD: i64 = 2_000;
 const TICK: Duration = Duration::from_millis(100);
+/// Of the writer's time a replay takes no more than a third: after each move it rests twice as long.
+const REST: u32 = 2;
 
 /// Carries out every replay that is not over, until it is told to stop. What it was doing goes on
 /// where it stood when the daemon is back.
 pub async fn run(ingest: Arc<Ingest>, stop: CancellationToken) {
-    let mut budgets: std::collections::HashMap<ReplayId, f64> = std::collections::HashMap::new();
+    let mut budgets: HashMap<ReplayId, f64> = HashMap::new();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut idle_ticks = 0_u32;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
-        // Without a replay a look each second is enough, unless the counters say otherwise.
-        idle_ticks = idle_ticks.saturating_add(1);
         let open = match ingest.store.open_replays().await {
             Ok(open) => open,
             Err(error) => {
@@ -36,10 +40,15 @@ pub async fn run(ingest: Arc<Ingest>, stop: CancellationToken) {
                 continue;
             }
         };
-        for replay in open.iter().filter(|r| r.status == "running") {
-            idle_ticks = 0;
+        let running: Vec<&ReplayRow> = open.iter().filter(|r| r.status == "running").collect();
+        let share = UNDER_WAY_MAX / i64::try_from(running.len().max(1)).unwrap_or(1);
+        for replay in running {
             let budget = budgets.entry(replay.id).or_insert(0.0);
-            if let Err(error) = advance(&ingest, replay, budget, &stop).await {
+            if let Some(rate) = replay.rate {
+                *budget = (*budget + rate * TICK.as_secs_f64()).min(rate.max(1.0));
+            }
+            let mut turn = Turn { ingest: &ingest, budget, stop: &stop, share: share.max(1) };
+            if let Err(error) = turn.take(replay).await {
                 tracing::warn!(replay_id = %replay.id, %error, "a replay could not go on");
             }
         }
@@ -47,92 +56,183 @@ pub async fn run(ingest: Arc<Ingest>, stop: CancellationToken) {
     }
 }
 
-/// Moves what may be moved now, and gives verdicts to what has ended.
-async fn advance(
-    ingest: &Ingest,
-    replay: &ReplayRow,
-    budget: &mut f64,
-    stop: &CancellationToken,
-) -> Result<(), ReplayError> {
-    let store = &ingest.store;
-    let under_way = store.settle_items(replay.id).await?;
-    if replay.total <= replay.cursor {
-        if under_way == 0 {
-            store.end_replay(replay.id).await?;
+/// What a replay may do now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    /// Move so many.
+    Move(usize),
+    Wait,
+    CanaryIsOver,
+    Stop {
+        by: &'static str,
+        detail: String,
+    },
+}
+
+/// What follows from where a replay stands, with so many of its items under way and room for `share`.
+/// It never has more under way than may still fail: so it stops exactly where it was told to.
+fn next_step(replay: &ReplayRow, under_way: i64, share: i64) -> Step {
+    let how = &replay.how;
+    let failed = replay.failed - replay.forgiven;
+    if let Some(most) = how.stop_after
+        && most <= failed
+    {
+        let detail = format!("{failed} of {} failed", replay.moved);
+        return Step::Stop { by: "stop_after", detail };
+    }
+    let mut room = how.concurrency.unwrap_or(share).min(share) - under_way;
+    if let Some(canary) = how.canary.filter(|_| !replay.canary_is_over) {
+        if canary <= replay.moved {
+            return match (under_way, replay.failed) {
+                (0, 0) if how.after_canary == "ask" => {
+                    let detail = format!("canary: {canary} of {canary} ok; resume it to go on");
+                    Step::Stop { by: "canary", detail }
+                }
+                (0, 0) => Step::CanaryIsOver,
+                (0, failed) => {
+                    let detail = format!("canary: {failed} of {canary} failed");
+                    Step::Stop { by: "canary_failed", detail }
+                }
+                _ => Step::Wait,
+            };
         }
-        return Ok(());
+        room = room.min(canary - replay.moved);
     }
-    let room = usize::try_from(UNDER_WAY_MAX - under_way).unwrap_or(0).min(MOVE_MAX);
-    let allowed = match replay.rate {
-        None => room,
-        Some(rate) => {
-            *budget = (*budget + rate * TICK.as_secs_f64()).min(rate.max(1.0));
-            whole(*budget).min(room)
+    if let Some(most) = how.stop_after {
+        room = room.min(most - failed - under_way);
+    }
+    match usize::try_from(room) {
+        Ok(room) if 0 < room => Step::Move(room),
+        _ => Step::Wait,
+    }
+}
+
+/// One turn of one replay.
+struct Turn<'a> {
+    ingest: &'a Ingest,
+    /// How many items its rate allows now.
+    budget: &'a mut f64,
+    stop: &'a CancellationToken,
+    share: i64,
+}
+
+impl Turn<'_> {
+    /// Moves what may be moved now, and gives verdicts to what has ended.
+    async fn take(&mut self, replay: &ReplayRow) -> Result<(), ReplayError> {
+        let store = &self.ingest.store;
+        let ends_at = Instant::now() + TICK;
+        let mut under_way = store.settle_items(replay.id).await?;
+        loop {
+            // Read anew each time: its counts have changed, and somebody may have paused it.
+            let Some(now) = store.replay(replay.id).await?.filter(|r| r.status == "running") else {
+                return Ok(());
+            };
+            if now.total <= now.cursor && under_way == 0 {
+                store.end_replay(now.id).await?;
+                return Ok(());
+            }
+            let room = match next_step(&now, under_way, self.share) {
+                Step::Move(room) => room,
+                Step::Wait => return Ok(()),
+                Step::CanaryIsOver => {
+                    store.end_canary(now.id).await?;
+                    continue;
+                }
+                Step::Stop { by, detail } => {
+                    return Ok(store.stop_replay(now.id, by, detail).await?);
+                }
+            };
+            let room = if now.rate.is_some() { room.min(whole(*self.budget)) } else { room };
+            if room == 0 || now.total <= now.cursor || self.stop.is_cancelled() {
+                return Ok(());
+            }
+            let began = Instant::now();
+            let moved = self.some(&now, room).await?;
+            if moved == 0 || ends_at <= Instant::now() {
+                return Ok(());
+            }
+            tokio::time::sleep(began.elapsed() * REST).await;
+            under_way = store.settle_items(now.id).await?;
         }
-    };
-    if allowed == 0 {
-        return Ok(());
     }
-    let items = store.plan_items(replay.plan_id, replay.cursor, allowed).await?;
-    if replay.rate.is_some() {
-        *budget -= f64::from(u32::try_from(items.len()).unwrap_or(u32::MAX));
-    }
-    let mut tasks: Vec<ItemRow> = Vec::new();
-    for item in items {
-        let Item::Request(id) = item.item else {
-            tasks.push(item);
-            continue;
+
+    /// Moves up to `room` items, and passes over what does not move. Answers how many were looked at.
+    async fn some(&mut self, replay: &ReplayRow, room: usize) -> Result<usize, ReplayError> {
+        let store = &self.ingest.store;
+        let items = if replay.how.order == "received" {
+            store.next_in_order(replay, AHEAD, MOVE_MAX).await?
+        } else {
+            store.plan_items(replay.plan_id, replay.cursor, MOVE_MAX).await?
         };
-        // Items move in their order, so that the cursor never passes one that has not.
-        if !move_tasks(store, replay.id, &mut tasks).await? || stop.is_cancelled() {
-            return Ok(());
+        let mut movers = 0;
+        let may_move = |item: &ItemRow| {
+            movers += usize::from(item.moves);
+            movers <= room
+        };
+        let items: Vec<ItemRow> = items.into_iter().take_while(may_move).collect();
+        let count = items.len();
+        if replay.rate.is_some() {
+            let movers = items.iter().filter(|item| item.moves).count();
+            *self.budget -= f64::from(u32::try_from(movers).unwrap_or(u32::MAX));
         }
-        reread(ingest, replay, item, id).await?;
+        let mut tasks: Vec<ItemRow> = Vec::new();
+        for item in items {
+            let Item::Request(id) = item.item else {
+                tasks.push(item);
+                continue;
+            };
+            // Items move in their order, so that the cursor never passes one that has not.
+            if !self.move_tasks(replay, &mut tasks).await? || self.stop.is_cancelled() {
+                return Ok(0);
+            }
+            self.reread(replay, item, id).await?;
+        }
+        let goes_on = self.move_tasks(replay, &mut tasks).await?;
+        Ok(if goes_on { count } else { 0 })
     }
-    move_tasks(store, replay.id, &mut tasks).await?;
-    Ok(())
-}
 
-async fn move_tasks(
-    store: &Store,
-    replay: ReplayId,
-    tasks: &mut Vec<ItemRow>,
-) -> Result<bool, ReplayError> {
-    if tasks.is_empty() {
-        return Ok(true);
+    async fn move_tasks(
+        &self,
+        replay: &ReplayRow,
+        tasks: &mut Vec<ItemRow>,
+    ) -> Result<bool, ReplayError> {
+        if tasks.is_empty() {
+            return Ok(true);
+        }
+        Ok(self.ingest.store.move_items(replay.clone(), std::mem::take(tasks)).await?)
     }
-    Ok(store.move_items(replay, std::mem::take(tasks)).await?)
-}
 
-/// Reads an unreadable request again, and notes what became of it.
-async fn reread(
-    ingest: &Ingest,
-    replay: &ReplayRow,
-    item: ItemRow,
-    id: RequestId,
-) -> Result<(), ReplayError> {
-    if !item.would.starts_with("run") {
-        let why = format!("was {}", item.status);
-        return Ok(ingest.store.end_request_item(replay.id, item, "skipped", why).await?);
+    /// Reads an unreadable request again, and notes what became of it.
+    async fn reread(
+        &self,
+        replay: &ReplayRow,
+        item: ItemRow,
+        id: RequestId,
+    ) -> Result<(), ReplayError> {
+        let store = &self.ingest.store;
+        if !item.moves {
+            let why = item.why.clone().unwrap_or_else(|| format!("was {}", item.status));
+            return Ok(store.end_request_item(replay.clone(), item, "skipped", why).await?);
+        }
+        let by = Reread {
+            who: replay.who.clone(),
+            reason: replay.reason.clone(),
+            replay_id: Some(replay.id),
+        };
+        let (state, verdict) = match self.ingest.read_again(id, by).await {
+            Ok(read) if read.status == "dead" || read.status == "rejected" => {
+                ("ended", "dead".to_owned())
+            }
+            Ok(_) => ("ended", "ok".to_owned()),
+            Err(ReadmitError::NotKept { status, .. }) => ("skipped", format!("was {status}")),
+            Err(ReadmitError::Store(StoreError::Changed { found, .. })) => {
+                ("skipped", format!("was {found}"))
+            }
+            Err(ReadmitError::Store(error)) => return Err(error.into()),
+            Err(other) => ("skipped", other.to_string()),
+        };
+        Ok(store.end_request_item(replay.clone(), item, state, verdict).await?)
     }
-    let by = Reread {
-        who: replay.who.clone(),
-        reason: replay.reason.clone(),
-        replay_id: Some(replay.id),
-    };
-    let (state, verdict) = match ingest.read_again(id, by).await {
-        Ok(read) if read.status == "dead" || read.status == "rejected" => {
-            ("ended", "dead".to_owned())
-        }
-        Ok(_) => ("ended", "ok".to_owned()),
-        Err(ReadmitError::NotKept { status, .. }) => ("skipped", format!("was {status}")),
-        Err(ReadmitError::Store(StoreError::Changed { found, .. })) => {
-            ("skipped", format!("was {found}"))
-        }
-        Err(ReadmitError::Store(error)) => return Err(error.into()),
-        Err(other) => ("skipped", other.to_string()),
-    };
-    Ok(ingest.store.end_request_item(replay.id, item, state, verdict).await?)
 }
 
 #[expect(

@@ -1,12 +1,15 @@
 //! Events and tasks as they are read.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
+use super::plans::Picked;
 use super::query::Selection;
+use super::requests::RequestWithBody;
 use super::{EventContext, Store, StoreError, on_db};
 use crate::clock::from_micros;
 use crate::event::{IntegrationEvent, Payload};
@@ -51,6 +54,14 @@ pub struct TaskRow {
     pub error_id: Option<String>,
     pub http_status: Option<i64>,
     pub worker: Option<WorkerId>,
+}
+
+/// An event with all that reading it again needs, and its tasks.
+#[derive(Debug)]
+pub(crate) struct KeptEvent {
+    pub(crate) event: IntegrationEvent,
+    pub(crate) request: Arc<RequestWithBody>,
+    pub(crate) tasks: Vec<Picked>,
 }
 
 /// One run of a task.
@@ -190,12 +201,12 @@ fn read_task(c: &mut Columns<'_>) -> Result<TaskRow, StoreError> {
 }
 
 /// Gives an event the bytes of its payload.
-fn with_payload(row: &mut EventRow, range: Option<(i64, i64)>, body: Vec<u8>) {
+fn with_payload(row: &mut EventRow, range: Option<(i64, i64)>, body: impl Into<Bytes>) {
     let Some((from, to)) = range else {
         return;
     };
     if let (Ok(from), Ok(to)) = (usize::try_from(from), usize::try_from(to)) {
-        row.event.payload = Payload::Slice { body: Bytes::from(body), from, to };
+        row.event.payload = Payload::Slice { body: body.into(), from, to };
     }
 }
 
@@ -235,11 +246,50 @@ impl Store {
         row.map(|row| {
             let mut columns = Columns::new(&row);
             let (mut event, range) = read_event(&mut columns)?;
-            with_payload(&mut event, range, columns.take()?);
+            with_payload(&mut event, range, columns.take::<Vec<u8>>()?);
             Ok(event)
         })
         .transpose()
     }
+
+    /// Events with their requests, bodies and tasks, to be read again. Each body is read once. Those
+    /// that are gone are left out; at most [`Self::KEPT_MAX`] ids at once.
+    pub(crate) async fn kept_events(&self, ids: &[EventId]) -> Result<Vec<KeptEvent>, StoreError> {
+        let Some(last) = ids.last() else {
+            return Ok(vec![]);
+        };
+        let sql = format!(
+            "select {EVENT_COLUMNS} from event e where e.id in ({}) order by e.id",
+            (1..=Self::KEPT_MAX).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
+        );
+        let rows = on_db!(self.db(), pool => {
+            let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+            for place in 0..Self::KEPT_MAX {
+                query = query.bind(ids.get(place).unwrap_or(last).bytes().to_vec());
+            }
+            query.fetch_all(pool).await.map_err(StoreError::Read)?
+        });
+        let read = rows
+            .iter()
+            .map(|row| read_event(&mut Columns::new(row)))
+            .collect::<Result<Vec<_>, StoreError>>()?;
+        let requests: Vec<RequestId> = read.iter().map(|(row, _)| row.event.request_id).collect();
+        let requests = self.requests_with_bodies(&requests).await?;
+        let mut tasks: HashMap<EventId, Vec<Picked>> = HashMap::new();
+        for task in self.picked_of(&[], ids).await? {
+            tasks.entry(task.item.event_id.unwrap_or(*last)).or_default().push(task);
+        }
+        let kept = read.into_iter().filter_map(|(mut row, range)| {
+            let request = requests.get(&row.event.request_id)?;
+            with_payload(&mut row, range, request.body.clone());
+            let tasks = tasks.remove(&row.event.id).unwrap_or_default();
+            Some(KeptEvent { event: row.event, request: Arc::clone(request), tasks })
+        });
+        Ok(kept.collect())
+    }
+
+    /// How many ids [`Self::kept_events`] takes.
+    pub(crate) const KEPT_MAX: usize = 256;
 
     /// Events with the kept headers of their requests, as running their tasks needs them. At most 64
     /// ids at once: the statement has a fixed number of places, so that it stays prepared.
@@ -269,7 +319,7 @@ impl Store {
                 let mut columns = Columns::new(row);
                 let (mut event, range) = read_event(&mut columns)?;
                 let headers: String = columns.take()?;
-                with_payload(&mut event, range, columns.take()?);
+                with_payload(&mut event, range, columns.take::<Vec<u8>>()?);
                 let headers = serde_json::from_str(&headers).unwrap_or_default();
                 Ok(EventContext { event: event.event, headers: Arc::new(headers) })
             })

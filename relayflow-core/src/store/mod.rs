@@ -6,12 +6,15 @@
 
 mod commit;
 mod db;
+mod discards;
 mod error;
 mod events;
+mod moves;
 mod plans;
 mod query;
 mod replays;
 mod requests;
+mod revisions;
 mod room;
 mod settle;
 mod stats;
@@ -21,12 +24,15 @@ mod writer;
 
 pub use db::sqlite_path;
 pub use error::{Refusal, StoreError};
+pub(crate) use events::KeptEvent;
 pub use events::{AttemptRow, EventRow, IdTable, TaskRow};
-pub(crate) use plans::PLAN_LIFE_US;
-pub use plans::{Item, ItemRow, PlanRow};
+pub use plans::{Change, Item, ItemRow, PlanRow, Reading};
+pub(crate) use plans::{NEW, PLAN_LIFE_US, Picked, PlanReading};
 pub use query::{Over, QueryError, Selection};
-pub use replays::{Control, ItemVerdict, ReplayRow};
+pub use replays::{Control, ErrorCount, How, ItemVerdict, ReplayRow};
 pub use requests::RequestRow;
+pub(crate) use requests::RequestWithBody;
+pub use revisions::RevisionRow;
 pub use stats::Counters;
 pub use timeline::Of;
 
@@ -118,6 +124,8 @@ pub struct LeasedTask {
     pub start_on_record: bool,
     /// It died of an expression in its workflow's `when` and was replayed: ask that again first.
     pub check_when: bool,
+    /// It runs for a replay: live work goes first.
+    pub is_replay: bool,
     /// When the lease was taken, on this process's monotonic clock.
     pub leased_at: Instant,
     pub slot: Option<Slot>,

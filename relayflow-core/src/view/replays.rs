@@ -32,6 +32,10 @@ pub async fn plan(store: &Store, id: &str) -> Result<Plan, ViewError> {
         oldest_at: summary.as_ref().and_then(|s| s.oldest_at.clone()),
         newest_at: summary.as_ref().and_then(|s| s.newest_at.clone()),
         events: summary.as_ref().map_or(0, |s| s.events),
+        order: row.order,
+        late: summary.as_ref().map(|s| s.late).unwrap_or_default(),
+        is_candidate: summary.as_ref().is_some_and(|s| s.is_candidate),
+        difference: summary.as_ref().and_then(|s| s.difference.clone()),
         groups: summary.map(|s| s.groups).unwrap_or_default(),
     })
 }
@@ -52,7 +56,9 @@ pub async fn replays(store: &Store, page: &Page) -> Result<List<Replay>, ViewErr
 pub async fn replay(store: &Store, id: &str) -> Result<Replay, ViewError> {
     let found = replay_id(store, id).await?;
     let row = store.replay(found).await?.ok_or_else(|| ViewError::NotFound(id.to_owned()))?;
-    Ok(convert::replay(&row, replay_counts(store, &row).await?))
+    let mut replay = convert::replay(&row, replay_counts(store, &row).await?);
+    replay.errors = Some(store.replay_errors(found).await?.iter().map(convert::errors).collect());
+    Ok(replay)
 }
 
 pub(crate) async fn replay_counts(

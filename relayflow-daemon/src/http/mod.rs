@@ -54,6 +54,8 @@ use crate::app::App;
 
 /// How long a request of an operator may take; a tail only begins within it.
 const API_TIME: Duration = Duration::from_secs(15);
+/// How long a plan may take: it may read and route a hundred thousand events again.
+const PLAN_TIME: Duration = Duration::from_secs(60);
 
 /// One path and method: who may use it, and what the document says of it.
 pub(crate) struct Route {
@@ -228,13 +230,13 @@ fn bulk() -> Vec<Route> {
             .params(PAGE)
             .lists::<api::ReplayItem>(),
         Route::post("/api/v1/replays/{id}/pause", "Hold it", post(replays::pause))
-            .takes::<requests::Why>()
+            .takes::<api::ReplayControl>()
             .gives::<api::Replay>(),
         Route::post("/api/v1/replays/{id}/resume", "Go on", post(replays::resume))
-            .takes::<requests::Why>()
+            .takes::<api::ReplayControl>()
             .gives::<api::Replay>(),
         Route::post("/api/v1/replays/{id}/cancel", "Stop it for good", post(replays::cancel))
-            .takes::<requests::Why>()
+            .takes::<api::ReplayControl>()
             .gives::<api::Replay>(),
     ]
 }
@@ -270,7 +272,9 @@ impl Api {
         }
         let mut request = request.map(axum::body::Body::new);
         request.extensions_mut().insert(peer.clone());
-        match timeout(API_TIME, self.router.clone().oneshot(request)).await {
+        let is_plan = request.method() == Method::POST && request.uri().path() == "/api/v1/plans";
+        let within = if is_plan { PLAN_TIME } else { API_TIME };
+        match timeout(within, self.router.clone().oneshot(request)).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(never)) => match never {},
             Err(_) => Err(Problem::of(Code::Store)),
