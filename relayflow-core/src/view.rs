@@ -233,6 +233,9 @@ pub async fn event(store: &Store, id: &str) -> Result<Event, ViewError> {
     let mut event = convert::whole_event(&row);
     event.error = worst_error(&tasks);
     event.steps = Some(with_history(store, &tasks).await?);
+    let revisions = store.revisions(row.event.id).await?;
+    event.revisions =
+        (!revisions.is_empty()).then(|| revisions.iter().map(convert::revision).collect());
     Ok(event)
 }
 

@@ -20,6 +20,9 @@ mod demo;
 mod lifecycle;
 mod quarantine;
 mod replay;
+mod replay_control;
+mod replay_modes;
+mod replay_trust;
 mod retries;
 
 mod docs;

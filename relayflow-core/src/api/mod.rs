@@ -79,6 +79,30 @@ pub struct Event {
     /// Its tasks, whole.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub steps: Option<Vec<Task>>,
+    /// Readings of it after the first, with which later tasks ran.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub revisions: Option<Vec<Revision>>,
+}
+
+/// A reading of an event after the first: with another configuration, or of a payload that somebody
+/// edited. The event itself stays as it came in.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Revision {
+    pub number: i64,
+    pub at: String,
+    pub who: String,
+    pub reason: Option<String>,
+    /// The plan that wanted it; none if the payload was edited.
+    pub plan: Option<String>,
+    #[serde(rename = "type")]
+    pub event_type: String,
+    pub kind: Option<String>,
+    pub subject: Option<String>,
+    pub occurred_at: String,
+    pub contract: String,
+    pub attributes: Option<Box<RawValue>>,
+    /// None: the payload as it came in.
+    pub payload: Option<Box<RawValue>>,
 }
 
 /// One task. Lists leave out `history`.

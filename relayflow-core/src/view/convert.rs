@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::ViewError;
 use crate::api::{
     Attempt, DeadLetter, DeadLetterGroup, Event, Replay, ReplayCounts, ReplayErrors, ReplayItem,
-    Request, Task, TaskCounts, TimelineEntry, V,
+    Request, Revision, Task, TaskCounts, TimelineEntry, V,
 };
 use crate::clock::from_micros;
 use crate::event::micros;
@@ -16,8 +16,8 @@ use crate::filter::{Field, Filter, Term, Test};
 use crate::id::{EventId, RequestId, TaskId};
 use crate::request::CorrelationId;
 use crate::store::{
-    AttemptRow, ErrorCount, EventRow, ItemVerdict, QueryError, ReplayRow, RequestRow, Store,
-    TaskRow,
+    AttemptRow, ErrorCount, EventRow, ItemVerdict, QueryError, ReplayRow, RequestRow, RevisionRow,
+    Store, TaskRow,
 };
 use crate::task::TaskStatus;
 use crate::timeline::Entry;
@@ -59,6 +59,7 @@ pub(super) fn event(row: &EventRow) -> Event {
         attributes: None,
         payload: None,
         steps: None,
+        revisions: None,
     }
 }
 
@@ -69,6 +70,24 @@ pub(super) fn whole_event(row: &EventRow) -> Event {
     event.attributes = raw(&row.event.attributes);
     event.payload = raw(row.event.payload.json().trim());
     event
+}
+
+pub(super) fn revision(row: &RevisionRow) -> Revision {
+    let raw = |text: &str| RawValue::from_string(text.to_owned()).ok();
+    Revision {
+        number: row.number,
+        at: moment(row.at_us),
+        who: row.who.clone(),
+        reason: row.reason.clone(),
+        plan: row.plan_id.map(|id| id.to_string()),
+        event_type: row.reading.event_type.clone(),
+        kind: row.reading.kind.clone(),
+        subject: row.reading.subject.clone(),
+        occurred_at: moment(row.reading.occurred_us),
+        contract: row.reading.contract.clone(),
+        attributes: raw(&row.reading.attributes),
+        payload: row.payload.as_deref().and_then(|text| raw(text.trim())),
+    }
 }
 
 pub(super) fn task(row: &TaskRow) -> Task {
