@@ -8,7 +8,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::plans::Picked;
-use super::query::Selection;
+use super::query::{Selection, Statement};
 use super::requests::RequestWithBody;
 use super::{EventContext, Store, StoreError, on_db};
 use crate::clock::from_micros;
@@ -218,11 +218,13 @@ impl Store {
         before: Option<EventId>,
         limit: usize,
     ) -> Result<Vec<EventRow>, StoreError> {
-        let mut query = selection.select(EVENT_COLUMNS);
-        if let Some(before) = before {
-            query.and("e.id < ", before.bytes().to_vec());
-        }
-        let rows = query.fetch(self.db(), " order by e.id desc", limit).await?;
+        let narrow = |query: &mut Statement, id: &EventId| {
+            query.and("e.id < ", id.bytes().to_vec());
+        };
+        let cursor = |row: &SqliteRow| Columns::new(row).id(EventId::from_bytes);
+        let rows = self
+            .rows(selection, EVENT_COLUMNS, " order by e.id desc", limit, before, narrow, cursor)
+            .await?;
         rows.iter().map(|row| Ok(read_event(&mut Columns::new(row))?.0)).collect()
     }
 
@@ -346,11 +348,13 @@ impl Store {
         before: Option<TaskId>,
         limit: usize,
     ) -> Result<Vec<TaskRow>, StoreError> {
-        let mut query = selection.select(TASK_COLUMNS);
-        if let Some(before) = before {
-            query.and("t.id < ", before.bytes().to_vec());
-        }
-        let rows = query.fetch(self.db(), " order by t.id desc", limit).await?;
+        let narrow = |query: &mut Statement, id: &TaskId| {
+            query.and("t.id < ", id.bytes().to_vec());
+        };
+        let cursor = |row: &SqliteRow| Columns::new(row).id(TaskId::from_bytes);
+        let rows = self
+            .rows(selection, TASK_COLUMNS, " order by t.id desc", limit, before, narrow, cursor)
+            .await?;
         rows.iter().map(|row| read_task(&mut Columns::new(row))).collect()
     }
 
@@ -361,11 +365,15 @@ impl Store {
         before: Option<(i64, TaskId)>,
         limit: usize,
     ) -> Result<Vec<TaskRow>, StoreError> {
-        let mut query = selection.select(TASK_COLUMNS);
-        if let Some((ended, id)) = before {
-            query.and_pair("(t.ended_us, t.id) < ", ended, id.bytes().to_vec());
-        }
-        let rows = query.fetch(self.db(), " order by t.ended_us desc, t.id desc", limit).await?;
+        let narrow = |query: &mut Statement, (ended, id): &(i64, TaskId)| {
+            query.and_pair("(t.ended_us, t.id) < ", *ended, id.bytes().to_vec());
+        };
+        let cursor = |row: &SqliteRow| {
+            let task = read_task(&mut Columns::new(row))?;
+            Ok((task.ended_us.unwrap_or(0), task.id))
+        };
+        let order = " order by t.ended_us desc, t.id desc";
+        let rows = self.rows(selection, TASK_COLUMNS, order, limit, before, narrow, cursor).await?;
         rows.iter().map(|row| read_task(&mut Columns::new(row))).collect()
     }
 

@@ -4,7 +4,7 @@ use rusqlite::params;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use super::query::Selection;
+use super::query::{Selection, Statement};
 use super::timeline::{self, Row};
 use super::writer::Tx;
 use super::{Refusal, Store, StoreError, on_db};
@@ -264,7 +264,10 @@ impl Store {
         selection: &Selection,
         limit: usize,
     ) -> Result<Vec<Picked>, StoreError> {
-        let rows = selection.select(PICKED).fetch(self.db(), " order by t.id", limit).await?;
+        let narrow = |query: &mut Statement, id: &Vec<u8>| query.and("t.id > ", id.clone());
+        let cursor = |row: &SqliteRow| row.try_get(0).map_err(StoreError::Read);
+        let rows =
+            self.rows(selection, PICKED, " order by t.id", limit, None, narrow, cursor).await?;
         rows.iter().map(read_picked).collect()
     }
 
@@ -274,7 +277,10 @@ impl Store {
         selection: &Selection,
         limit: usize,
     ) -> Result<Vec<EventId>, StoreError> {
-        let rows = selection.select("e.id").fetch(self.db(), " order by e.id", limit).await?;
+        let narrow = |query: &mut Statement, id: &Vec<u8>| query.and("e.id > ", id.clone());
+        let cursor = |row: &SqliteRow| row.try_get(0).map_err(StoreError::Read);
+        let rows =
+            self.rows(selection, "e.id", " order by e.id", limit, None, narrow, cursor).await?;
         rows.iter()
             .map(|row| {
                 let id: Vec<u8> = row.try_get(0).map_err(StoreError::Read)?;
