@@ -16,8 +16,8 @@ pub(crate) use bench::BenchArgs;
 pub(crate) use global::{ColorWhen, Format, Global, TimeKind};
 pub(crate) use groups::{Act, Job, ListArgs, Select};
 pub(crate) use nouns::{
-    DiscardArgs, DlqCmd, DlqVerb, EventsCmd, EventsVerb, How, Id, RawArgs, ReplayCmd, ReplayVerb,
-    RequestsCmd, RequestsVerb, ShowLs, ShowLsVerb,
+    DiscardArgs, DlqCmd, DlqVerb, EventsCmd, EventsVerb, ExplainArgs, How, Id, RawArgs, ReplayCmd,
+    ReplayVerb, RequestsCmd, RequestsVerb, ShowLs, ShowLsVerb, WorkflowsCmd, WorkflowsVerb,
 };
 pub(crate) use send::{SendArgs, Tamper};
 pub(crate) use tail::TailArgs;
@@ -91,7 +91,7 @@ relayflow tail corr:7c1e --stop-on status:ok --timeout 60s")]
     Sources(ShowLs),
     /// Workflows in force.
     #[command(alias = "workflow")]
-    Workflows(ShowLs),
+    Workflows(WorkflowsCmd),
     /// The numbers.
     Stats(StatsArgs),
     /// Completions for a shell.

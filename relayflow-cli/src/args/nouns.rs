@@ -268,3 +268,43 @@ pub(crate) enum ShowLsVerb {
         name: String,
     },
 }
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct WorkflowsCmd {
+    #[command(subcommand)]
+    pub(crate) verb: Option<WorkflowsVerb>,
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WorkflowsVerb {
+    /// All of them.
+    #[command(alias = "list")]
+    Ls(ListArgs),
+    /// One.
+    #[command(aliases = ["get", "describe"])]
+    Show {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Which would match an event, and what decides that the others do not.
+    #[command(before_long_help = "\
+relayflow workflows explain evt_01J9ZC51
+relayflow workflows explain evt_01J9ZC51 --config next.toml")]
+    Explain(ExplainArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// `evt_…`, or the beginning of one.
+    #[arg(value_name = "EVENT")]
+    pub(crate) event: String,
+    /// Explain with this candidate config in place of the one in force.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<std::path::PathBuf>,
+    /// Exit 10 if no workflow matches.
+    #[arg(long)]
+    pub(crate) fail_unmatched: bool,
+}

@@ -4,9 +4,9 @@ mod api;
 mod sse;
 
 use relayflow_core::api::{
-    DeadLetter, DeadLetterGroup, Discard, Discarded, Event, List, NewPlan, NewReplay, Plan,
-    Provider, Queue, Readmitted, Replay, ReplayControl, ReplayItem, Request, Source, Stats, Task,
-    TimelineEntry, Trace, Workflow,
+    DeadLetter, DeadLetterGroup, Discard, Discarded, Event, Explain, Explanation, List, NewPlan,
+    NewReplay, Plan, Provider, Queue, Readmitted, Replay, ReplayControl, ReplayItem, Request,
+    Source, Stats, Task, TimelineEntry, Trace, Workflow,
 };
 use relayflow_core::store::Store;
 use relayflow_core::view::{self, Page, ViewError};
@@ -152,6 +152,10 @@ impl Backend {
 
     pub(crate) async fn workflows(&self) -> Result<List<Workflow>, Failure> {
         self.api("the workflows in force")?.get(&["workflows"]).await
+    }
+
+    pub(crate) async fn explain(&self, asked: &Explain) -> Result<Explanation, Failure> {
+        self.api("an explanation")?.post(&["workflows", "explain"], asked).await
     }
 
     pub(crate) async fn providers(&self) -> Result<List<Provider>, Failure> {

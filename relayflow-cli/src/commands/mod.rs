@@ -9,6 +9,7 @@ mod demo;
 mod destination;
 mod dlq;
 mod events;
+mod explain;
 mod list;
 mod nouns;
 mod plan;

@@ -634,6 +634,61 @@ pub struct WorkflowStep {
     pub destination: String,
 }
 
+/// What is asked of an explanation.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Explain {
+    /// `evt_…`, or a unique beginning of one.
+    pub event: String,
+    /// The text of a candidate configuration, and its own definitions of providers.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub config: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub providers: Option<Vec<ProviderFile>>,
+}
+
+/// How an event reads and which workflows want it, and why not the others.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Explanation {
+    pub v: u32,
+    /// `explanation`.
+    pub object: String,
+    pub event: String,
+    #[serde(rename = "type")]
+    pub event_type: String,
+    pub kind: Option<String>,
+    /// Canonical fields that read otherwise than they were kept.
+    pub fields: Vec<FieldChange>,
+    pub workflows: Vec<ExplainedWorkflow>,
+    /// `workflow/step` of tasks that the event has, and which nothing asks for any more.
+    pub routes_lost: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainedWorkflow {
+    pub workflow: String,
+    /// `match`, `no` or `error` (its `when` does not evaluate).
+    pub result: String,
+    /// The clause that decided, and what it saw.
+    pub because: String,
+    pub steps: Vec<ExplainedStep>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainedStep {
+    pub step: String,
+    pub needs: Vec<String>,
+    pub destination: Option<String>,
+    /// Method and URL without its query, or the program; never a header, which may hold a secret.
+    pub request: Option<String>,
+    /// The body where the step has one of its own, cut at 400 bytes.
+    pub body: Option<String>,
+    /// What does not render.
+    pub error: Option<String>,
+    /// How the task stands that the event has for it.
+    pub task: Option<String>,
+}
+
 /// One provider's definition.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Provider {

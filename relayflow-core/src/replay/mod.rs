@@ -2,6 +2,7 @@
 //! that does exactly that, item by item.
 
 mod candidate;
+mod explain;
 mod judge;
 mod late;
 mod reroute;
@@ -25,6 +26,7 @@ use crate::store::{
 };
 use crate::view::{self, ViewError};
 use candidate::candidate;
+pub use explain::explain;
 use judge::Bench;
 pub(crate) use judge::Summary;
 pub use run::run;

@@ -66,10 +66,10 @@ pub(super) async fn reroute(
 }
 
 /// A reading of one event of a request, or why there is none.
-type ReadResult = Result<IntegrationEvent, String>;
+pub(super) type ReadResult = Result<IntegrationEvent, String>;
 
 /// Splits and normalizes a request that was verified when it came in.
-fn read(kept: &RequestWithBody, config: &InForce) -> Vec<ReadResult> {
+pub(super) fn read(kept: &RequestWithBody, config: &InForce) -> Vec<ReadResult> {
     let Some(source) = config.sources.get(&kept.row.source) else {
         return vec![Err(format!("there is no source `{}`", kept.row.source))];
     };
@@ -89,7 +89,7 @@ fn read(kept: &RequestWithBody, config: &InForce) -> Vec<ReadResult> {
 
 /// Which of a request's readings is that event: the one of the same bytes, else of the same id, else
 /// the only one.
-fn find(kept: &KeptEvent, readings: &[ReadResult]) -> ReadResult {
+pub(super) fn find(kept: &KeptEvent, readings: &[ReadResult]) -> ReadResult {
     let range = |event: &IntegrationEvent| match &event.payload {
         Payload::Slice { from, to, .. } => Some((*from, *to)),
         Payload::Converted(_) => None,
@@ -141,7 +141,7 @@ impl Counts {
 }
 
 #[derive(Default)]
-struct Tally {
+pub(super) struct Tally {
     picked: Vec<Picked>,
     readings: Vec<PlanReading>,
     unreadable: Counts,
@@ -173,7 +173,7 @@ impl Tally {
     }
 
     /// Notes every canonical field that reads otherwise. Answers whether any does.
-    fn compare(&mut self, was: &IntegrationEvent, is: &IntegrationEvent) -> bool {
+    pub(super) fn compare(&mut self, was: &IntegrationEvent, is: &IntegrationEvent) -> bool {
         let mut any = false;
         let mut note = |field: String, was_text: Option<String>, is_text: Option<String>| {
             if was_text == is_text {
@@ -242,7 +242,7 @@ impl Tally {
         gains
     }
 
-    fn done(self, events: usize) -> Rerouted {
+    pub(super) fn done(self, events: usize) -> Rerouted {
         let mut fields: Vec<FieldChange> = self.fields.into_values().collect();
         fields.sort_by_key(|change| std::cmp::Reverse(change.count));
         fields.truncate(ROWS_MAX);

@@ -153,6 +153,14 @@ fn about_itself() -> Vec<Route> {
             .lists::<api::Provider>(),
         Route::get("/api/v1/workflows", "Workflows in force", get(setup::workflows))
             .lists::<api::Workflow>(),
+        Route::post(
+            "/api/v1/workflows/explain",
+            "Which would match, and why",
+            post(setup::explain),
+        )
+        .needs(Some(Role::Viewer))
+        .takes::<api::Explain>()
+        .gives::<api::Explanation>(),
         Route::get("/api/v1/config", "The configuration in force", get(setup::config))
             .needs(Some(Role::Admin))
             .gives::<Value>(),
