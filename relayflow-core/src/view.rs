@@ -241,6 +241,11 @@ pub async fn event(store: &Store, id: &str) -> Result<Event, ViewError> {
     Ok(event)
 }
 
+/// A revision as it is told.
+pub(crate) fn revision(row: &crate::store::RevisionRow) -> crate::api::Revision {
+    convert::revision(row)
+}
+
 async fn with_history(store: &Store, tasks: &[TaskRow]) -> Result<Vec<Task>, ViewError> {
     let mut all = Vec::with_capacity(tasks.len());
     for row in tasks {

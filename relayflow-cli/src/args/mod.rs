@@ -16,8 +16,9 @@ pub(crate) use bench::BenchArgs;
 pub(crate) use global::{ColorWhen, Format, Global, TimeKind};
 pub(crate) use groups::{Act, Job, ListArgs, Select};
 pub(crate) use nouns::{
-    DiscardArgs, DlqCmd, DlqVerb, EventsCmd, EventsVerb, ExplainArgs, How, Id, RawArgs, ReplayCmd,
-    ReplayVerb, RequestsCmd, RequestsVerb, ShowLs, ShowLsVerb, WorkflowsCmd, WorkflowsVerb,
+    DiscardArgs, DlqCmd, DlqVerb, EditArgs, EventsCmd, EventsVerb, ExplainArgs, How, Id, RawArgs,
+    ReplayCmd, ReplayVerb, RequestsCmd, RequestsVerb, ShowLs, ShowLsVerb, WorkflowsCmd,
+    WorkflowsVerb,
 };
 pub(crate) use send::{SendArgs, Tamper};
 pub(crate) use tail::TailArgs;

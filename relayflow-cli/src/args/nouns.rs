@@ -116,9 +116,31 @@ relayflow dlq replay error:e_41c9 --since 3h --dry-run
 relayflow dlq replay --since 1h --yes --reason \"deploy 81\" --wait=15m
 relayflow dlq ls error:timeout -o name | relayflow dlq replay - --dry-run")]
     Replay(Box<DlqReplay>),
+    /// Mend the payload of one, and run it: the original stays, the edit is a revision of it.
+    #[command(before_long_help = "\
+relayflow dlq edit tsk_01J9ZC4N --reason \"the CRM wants a plan_id\"
+relayflow dlq edit tsk_01J9ZC4N --set data.object.plan_id=basic --reason x --wait")]
+    Edit(Box<EditArgs>),
     /// Take them out of the queue; they stay in the store.
     #[command(alias = "rm")]
     Discard(Box<DiscardArgs>),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EditArgs {
+    /// `tsk_…`, or the beginning of one.
+    #[arg(value_name = "TASK")]
+    pub(crate) task: String,
+    /// Change a member: `data.object.plan_id=basic`. Without this and `--data`: in the editor.
+    #[arg(long, value_name = "PATH=VALUE", value_parser = values::assignment)]
+    pub(crate) set: Vec<(String, String)>,
+    /// This payload, whole.
+    #[arg(long, value_name = "@FILE|-|JSON")]
+    pub(crate) data: Option<String>,
+    #[command(flatten)]
+    pub(crate) act: Act,
+    #[command(flatten)]
+    pub(crate) job: Job,
 }
 
 #[derive(Debug, Args)]

@@ -5,8 +5,8 @@ mod sse;
 
 use relayflow_core::api::{
     DeadLetter, DeadLetterGroup, Discard, Discarded, Event, Explain, Explanation, List, NewPlan,
-    NewReplay, Plan, Provider, Queue, Readmitted, Replay, ReplayControl, ReplayItem, Request,
-    Source, Stats, Task, TimelineEntry, Trace, Workflow,
+    NewReplay, NewRevision, Plan, Provider, Queue, Readmitted, Replay, ReplayControl, ReplayItem,
+    Request, Revised, Source, Stats, Task, TimelineEntry, Trace, Workflow,
 };
 use relayflow_core::store::Store;
 use relayflow_core::view::{self, Page, ViewError};
@@ -178,6 +178,10 @@ impl Backend {
         how: &ReplayControl,
     ) -> Result<Replay, Failure> {
         self.api("a replay")?.post(&["replays", id, verb], how).await
+    }
+
+    pub(crate) async fn revise(&self, event: &str, new: &NewRevision) -> Result<Revised, Failure> {
+        self.api("an edit")?.post(&["events", event, "revisions"], new).await
     }
 
     pub(crate) async fn discard(&self, what: &Discard) -> Result<Discarded, Failure> {

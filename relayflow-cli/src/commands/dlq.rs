@@ -6,7 +6,7 @@ use relayflow_core::text;
 
 use super::events::describe_task;
 use super::list::{list, show_document};
-use super::{plan, replay};
+use super::{edit, plan, replay};
 use crate::app::App;
 use crate::args::{DiscardArgs, DlqCmd, DlqVerb};
 use crate::confirm::{Deed, confirm, needs_window};
@@ -45,6 +45,7 @@ pub(crate) async fn dlq(app: &App, dlq: DlqCmd) -> Done {
             };
             replay::plan_and_run(app, ask).await
         }
+        Some(DlqVerb::Edit(args)) => edit::edit(app, &args).await,
         Some(DlqVerb::Discard(args)) => discard(app, &args).await,
     }
 }

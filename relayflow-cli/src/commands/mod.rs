@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod destination;
 mod dlq;
+mod edit;
 mod events;
 mod explain;
 mod list;

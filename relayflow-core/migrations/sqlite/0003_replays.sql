@@ -17,6 +17,8 @@ alter table plan_item add column order_key text;
 alter table plan_item add column workflow text;
 alter table plan_item add column step text;
 alter table plan_item add column need_names text;
+-- the revision of its event as of which the task reads it
+alter table plan_item add column revision integer not null default 0;
 
 update plan_item set moves = 0 where would not like 'run%';
 create index plan_item_key on plan_item (plan_id, order_key, place) where order_key is not null;

@@ -105,6 +105,27 @@ pub struct Revision {
     pub payload: Option<Box<RawValue>>,
 }
 
+/// A payload in place of an event's own, for its tasks that have not succeeded.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewRevision {
+    /// The whole payload, as JSON text.
+    pub payload: String,
+    pub reason: String,
+}
+
+/// What became of an edit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Revised {
+    pub v: u32,
+    /// `revised`.
+    pub object: String,
+    pub event: String,
+    pub revision: Revision,
+    /// The tasks that read it from now on. None of them has been run.
+    pub tasks: Vec<String>,
+}
+
 /// One task. Lists leave out `history`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Task {

@@ -32,6 +32,7 @@ pub use normalize::{NormalizeError, normalize};
 pub use reply::{Reply, challenge, handshake, reply, takes_method};
 pub use source::{Source, SourceError};
 pub use split::{RawEvent, SplitError, split};
+pub(crate) use verify::once_verified_as;
 pub use verify::{Verified, VerifyError, once_verified, verify, verify_kept};
 
 #[cfg(test)]

@@ -166,6 +166,12 @@ pub fn once_verified(request: &Request) -> Verified<'_> {
     Verified::new(request)
 }
 
+/// The same, of a body that is not JSON and stands as this JSON.
+pub(crate) fn once_verified_as(request: &Request, json: String) -> Verified<'_> {
+    let opened = OnceLock::from(Ok(Opened::Converted(json)));
+    Verified { opened, ..Verified::new(request) }
+}
+
 struct Check<'a, 'r> {
     source: &'a Source,
     request: &'r Request,

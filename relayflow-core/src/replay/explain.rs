@@ -67,7 +67,7 @@ fn told(kept: &KeptEvent, event: &IntegrationEvent, config: &InForce) -> Explana
     }
 }
 
-fn one(
+pub(super) fn one(
     workflow: &Workflow,
     kept: &KeptEvent,
     event: &IntegrationEvent,

@@ -2,6 +2,7 @@
 //! that does exactly that, item by item.
 
 mod candidate;
+mod edit;
 mod explain;
 mod judge;
 mod late;
@@ -26,6 +27,7 @@ use crate::store::{
 };
 use crate::view::{self, ViewError};
 use candidate::candidate;
+pub use edit::edit;
 pub use explain::explain;
 use judge::Bench;
 pub(crate) use judge::Summary;
@@ -55,6 +57,9 @@ pub enum ReplayError {
     /// Late items, and nobody has said what becomes of them.
     #[error("{}", told_late(.0))]
     Late(api::PlanLate),
+    /// An edited payload that cannot be run.
+    #[error("{0}")]
+    Invalid(String),
     /// The candidate configuration is wrong: every mistake, with its place.
     #[error("{0}")]
     Candidate(String),
@@ -70,7 +75,7 @@ impl ReplayError {
     pub fn code(&self) -> Code {
         match self {
             Self::Filter(_) | Self::Query(_) => Code::BadFilter,
-            Self::BadRequest(_) | Self::Candidate(_) => Code::BadRequest,
+            Self::BadRequest(_) | Self::Candidate(_) | Self::Invalid(_) => Code::BadRequest,
             Self::Late(_) => Code::Late,
             Self::Empty => Code::EmptySelection,
             Self::ReasonRequired => Code::ReasonRequired,

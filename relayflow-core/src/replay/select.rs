@@ -249,6 +249,7 @@ fn picked_request(row: RequestRow) -> Picked {
             workflow: None,
             step: None,
             need_names: None,
+            revision: 0,
         },
         received_us: row.received_us,
         source: row.source,

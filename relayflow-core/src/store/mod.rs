@@ -32,6 +32,7 @@ pub use query::{Over, QueryError, Selection};
 pub use replays::{Control, ErrorCount, How, ItemVerdict, ReplayRow};
 pub use requests::RequestRow;
 pub(crate) use requests::RequestWithBody;
+pub(crate) use revisions::Edit;
 pub use revisions::RevisionRow;
 pub use stats::Counters;
 pub use timeline::Of;

@@ -322,9 +322,9 @@ impl Mover<'_> {
             "update task set status = 'queued', failures = 0, lost_starts = 0, start_on_record = 0,
                 due_us = $1, since_us = $1, ended_us = null, reason = null, discard = null,
                 is_replay = 1, needs = $2
-             where id = $3 and status = $4 and attempt = $5
+             where id = $3 and status = $4 and attempt = $5 and revision = $6
              returning destination",
-            params![tx.now_us, needs, id.bytes(), item.status, item.attempt],
+            params![tx.now_us, needs, id.bytes(), item.status, item.attempt, item.revision],
             |r| r.get::<_, String>(0),
         )?;
         let Some(destination) = moved else {

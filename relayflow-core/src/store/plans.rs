@@ -69,6 +69,8 @@ pub struct ItemRow {
     pub step: Option<String>,
     /// Of a new task: the steps that it needs, joined by spaces.
     pub need_names: Option<String>,
+    /// As of which revision it reads its event; 0: as it came in.
+    pub revision: i64,
 }
 
 /// What is replayed: a task, or an unreadable request.
@@ -191,7 +193,7 @@ fn read_plan(row: &SqliteRow) -> Result<PlanRow, StoreError> {
 /// destination failed on the way. A refusal says that there was none.
 const PICKED: &str = "
     t.id, t.event_id, t.status, t.attempt, t.destination, t.workflow, t.step, t.need_names,
-    e.received_us, e.source, e.subject,
+    e.received_us, e.source, e.subject, t.revision,
     exists (select 1 from attempt a where a.task_id = t.id and (a.status in
         ('ok', 'lost', 'running', 'interrupted') or (a.status = 'failed' and
             (a.http_status is null or a.http_status >= 500))
@@ -215,6 +217,7 @@ fn read_picked(row: &SqliteRow) -> Result<Picked, StoreError> {
         workflow: Some(text(row, 5)?),
         step: Some(text(row, 6)?),
         need_names: None,
+        revision: row.try_get(11).map_err(StoreError::Read)?,
     };
     Ok(Picked {
         item,
@@ -222,13 +225,13 @@ fn read_picked(row: &SqliteRow) -> Result<Picked, StoreError> {
         received_us: row.try_get(8).map_err(StoreError::Read)?,
         source: text(row, 9)?,
         subject: row.try_get(10).map_err(StoreError::Read)?,
-        may_have_effect: row.try_get(11).map_err(StoreError::Read)?,
+        may_have_effect: row.try_get(12).map_err(StoreError::Read)?,
         fault: None,
     })
 }
 
 const ITEM_COLUMNS: &str = "p.place, p.item, p.is_request, p.status, p.attempt, p.would, p.moves,
-    p.why, p.late, p.order_key, p.destination, p.event_id, p.workflow, p.step, p.need_names";
+    p.why, p.late, p.order_key, p.destination, p.event_id, p.workflow, p.step, p.need_names, p.revision";
 
 fn read_item(row: &SqliteRow) -> Result<ItemRow, StoreError> {
     let item: Vec<u8> = row.try_get(1).map_err(StoreError::Read)?;
@@ -249,6 +252,7 @@ fn read_item(row: &SqliteRow) -> Result<ItemRow, StoreError> {
         workflow: maybe(12)?,
         step: maybe(13)?,
         need_names: maybe(14)?,
+        revision: row.try_get(15).map_err(StoreError::Read)?,
     })
 }
 
@@ -461,7 +465,8 @@ impl Store {
                 then n.id is not null
                 else coalesce(t.status, r.status) is null
                     or coalesce(t.status, r.status) <> i.status
-                    or (t.attempt is not null and t.attempt <> i.attempt) end";
+                    or (t.attempt is not null and t.attempt <> i.attempt)
+                    or coalesce(t.revision, 0) <> i.revision end";
         let count = format!("select count(*) {CHANGED}");
         let count: i64 = on_db!(self.db(), pool => sqlx::query_scalar(sqlx::AssertSqlSafe(count))
             .bind(plan.bytes().as_slice()).fetch_one(pool).await.map_err(StoreError::Read)?);
@@ -470,7 +475,8 @@ impl Store {
             return Ok((0, Vec::new()));
         }
         let sql = format!(
-            "select i.item, i.is_request, i.status, coalesce(n.status, t.status, r.status) {CHANGED}
+            "select i.item, i.is_request, i.status, case when t.revision <> i.revision then 'edited'
+                else coalesce(n.status, t.status, r.status) end {CHANGED}
              order by i.place limit {CHANGES_SHOWN}"
         );
         let rows = on_db!(self.db(), pool => sqlx::query(sqlx::AssertSqlSafe(sql))
@@ -496,8 +502,8 @@ fn insert_items(tx: &Tx<'_>, plan: PlanId, items: &[ItemRow]) -> Result<(), Stor
     for item in items {
         tx.run(
             "insert into plan_item (plan_id, place, item, is_request, status, attempt, would, moves,
-                why, late, order_key, destination, event_id, workflow, step, need_names)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+                why, late, order_key, destination, event_id, workflow, step, need_names, revision)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
             params![
                 plan.bytes(),
                 item.place,
@@ -515,6 +521,7 @@ fn insert_items(tx: &Tx<'_>, plan: PlanId, items: &[ItemRow]) -> Result<(), Stor
                 item.workflow,
                 item.step,
                 item.need_names,
+                item.revision,
             ],
         )?;
     }

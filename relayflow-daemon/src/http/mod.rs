@@ -178,6 +178,10 @@ fn what_came_in() -> Vec<Route> {
         Route::get("/api/v1/events/{id}/raw", "Its request's exact bytes", get(events::raw))
             .params(&["headers"])
             .sends(BYTES),
+        Route::post("/api/v1/events/{id}/revisions", "Mend its payload", post(events::revise))
+            .creates()
+            .takes::<api::NewRevision>()
+            .gives::<api::Revised>(),
         Route::get("/api/v1/events/{id}/timeline", "What happened", get(events::timeline))
             .lists::<api::TimelineEntry>(),
         Route::get("/api/v1/requests", "Requests, rejected ones too", get(requests::list))
