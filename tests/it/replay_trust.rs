@@ -37,7 +37,7 @@ fn planned_is_executed(seed: u64) {
     receiver.answer(move |call| {
         let event = call.json();
         let drawn: u64 = text(&event["data"]["id"]).bytes().map(u64::from).sum();
-        let dies = (drawn + seed + u64::from(call.path.ends_with('b'))) % 3 == 0;
+        let dies = (drawn + seed + u64::from(call.path.ends_with('b'))).is_multiple_of(3);
         Reply::Status(if dies { 422 } else { 200 })
     });
     let steps = [("a", "", ""), ("b", "\"a\"", ""), ("c", "", "")];

@@ -77,7 +77,7 @@ async fn later_events(
         let is_last = page.len() < PAGE;
         for (id, source, subject) in page {
             let subject = (source, subject);
-            if !oldest.get(&subject).is_some_and(|first| *first < id) {
+            if oldest.get(&subject).is_none_or(|first| id <= *first) {
                 continue;
             }
             let ids = later.entry(subject).or_default();

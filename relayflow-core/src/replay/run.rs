@@ -243,3 +243,74 @@ impl Turn<'_> {
 fn whole(budget: f64) -> usize {
     budget.max(0.0).floor() as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::PlanId;
+    use crate::store::How;
+
+    fn replay(how: How, moved: i64, failed: i64) -> ReplayRow {
+        ReplayRow {
+            id: ReplayId::next(),
+            plan_id: PlanId::next(),
+            action: "replay".to_owned(),
+            mode: "resume".to_owned(),
+            q: None,
+            who: "ana".to_owned(),
+            reason: None,
+            created_us: 0,
+            ended_us: None,
+            status: "running".to_owned(),
+            detail: None,
+            rate: None,
+            cursor: 0,
+            total: 100,
+            how,
+            moved,
+            failed,
+            forgiven: 0,
+            canary_is_over: false,
+            paused_by: None,
+        }
+    }
+
+    #[track_caller]
+    fn check(how: How, (moved, failed, under_way): (i64, i64, i64), wanted: &Step) {
+        let told = next_step(&replay(how, moved, failed), under_way, 500);
+        assert_eq!(told, *wanted, "{moved} moved, {failed} failed, {under_way} under way");
+    }
+
+    #[test]
+    fn room_is_what_concurrency_canary_and_failures_leave() {
+        let stop = |by, detail: &str| Step::Stop { by, detail: detail.to_owned() };
+        check(How::default(), (0, 0, 0), &Step::Move(500));
+        check(How::default(), (600, 0, 500), &Step::Wait);
+        let narrow = || How { concurrency: Some(3), ..How::default() };
+        check(narrow(), (5, 0, 2), &Step::Move(1));
+        check(narrow(), (5, 0, 3), &Step::Wait);
+
+        let canary =
+            |after: &str| How { canary: Some(5), after_canary: after.to_owned(), ..How::default() };
+        check(canary("go"), (0, 0, 0), &Step::Move(5));
+        check(canary("go"), (3, 0, 1), &Step::Move(2));
+        check(canary("go"), (5, 0, 1), &Step::Wait);
+        check(canary("go"), (5, 0, 0), &Step::CanaryIsOver);
+        let ask = "canary: 5 of 5 ok; resume it to go on";
+        check(canary("ask"), (5, 0, 0), &stop("canary", ask));
+        check(canary("ask"), (5, 2, 0), &stop("canary_failed", "canary: 2 of 5 failed"));
+
+        let stops = || How { stop_after: Some(4), ..How::default() };
+        check(stops(), (0, 0, 0), &Step::Move(4));
+        check(stops(), (6, 1, 2), &Step::Move(1));
+        check(stops(), (7, 1, 3), &Step::Wait);
+        check(stops(), (9, 4, 0), &stop("stop_after", "4 of 9 failed"));
+    }
+
+    #[test]
+    fn whoever_resumes_it_has_forgiven_what_failed() {
+        let how = How { stop_after: Some(4), ..How::default() };
+        let resumed = ReplayRow { forgiven: 4, ..replay(how, 9, 4) };
+        assert_eq!(next_step(&resumed, 0, 500), Step::Move(4));
+    }
+}

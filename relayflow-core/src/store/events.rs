@@ -8,7 +8,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::plans::Picked;
-use super::query::{Selection, Statement};
+use super::query::{Page, Selection, Statement};
 use super::requests::RequestWithBody;
 use super::{EventContext, Store, StoreError, on_db};
 use crate::clock::from_micros;
@@ -223,7 +223,13 @@ impl Store {
         };
         let cursor = |row: &SqliteRow| Columns::new(row).id(EventId::from_bytes);
         let rows = self
-            .rows(selection, EVENT_COLUMNS, " order by e.id desc", limit, before, narrow, cursor)
+            .rows(
+                selection,
+                Page { columns: EVENT_COLUMNS, order: " order by e.id desc", limit },
+                before,
+                narrow,
+                cursor,
+            )
             .await?;
         rows.iter().map(|row| Ok(read_event(&mut Columns::new(row))?.0)).collect()
     }
@@ -353,7 +359,13 @@ impl Store {
         };
         let cursor = |row: &SqliteRow| Columns::new(row).id(TaskId::from_bytes);
         let rows = self
-            .rows(selection, TASK_COLUMNS, " order by t.id desc", limit, before, narrow, cursor)
+            .rows(
+                selection,
+                Page { columns: TASK_COLUMNS, order: " order by t.id desc", limit },
+                before,
+                narrow,
+                cursor,
+            )
             .await?;
         rows.iter().map(|row| read_task(&mut Columns::new(row))).collect()
     }
@@ -373,7 +385,9 @@ impl Store {
             Ok((task.ended_us.unwrap_or(0), task.id))
         };
         let order = " order by t.ended_us desc, t.id desc";
-        let rows = self.rows(selection, TASK_COLUMNS, order, limit, before, narrow, cursor).await?;
+        let rows = self
+            .rows(selection, Page { columns: TASK_COLUMNS, order, limit }, before, narrow, cursor)
+            .await?;
         rows.iter().map(|row| read_task(&mut Columns::new(row))).collect()
     }
 

@@ -4,7 +4,7 @@ use rusqlite::params;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use super::query::{Selection, Statement};
+use super::query::{Page, Selection, Statement};
 use super::timeline::{self, Row};
 use super::writer::Tx;
 use super::{Refusal, Store, StoreError, on_db};
@@ -270,8 +270,15 @@ impl Store {
     ) -> Result<Vec<Picked>, StoreError> {
         let narrow = |query: &mut Statement, id: &Vec<u8>| query.and("t.id > ", id.clone());
         let cursor = |row: &SqliteRow| row.try_get(0).map_err(StoreError::Read);
-        let rows =
-            self.rows(selection, PICKED, " order by t.id", limit, None, narrow, cursor).await?;
+        let rows = self
+            .rows(
+                selection,
+                Page { columns: PICKED, order: " order by t.id", limit },
+                None,
+                narrow,
+                cursor,
+            )
+            .await?;
         rows.iter().map(read_picked).collect()
     }
 
@@ -283,8 +290,15 @@ impl Store {
     ) -> Result<Vec<EventId>, StoreError> {
         let narrow = |query: &mut Statement, id: &Vec<u8>| query.and("e.id > ", id.clone());
         let cursor = |row: &SqliteRow| row.try_get(0).map_err(StoreError::Read);
-        let rows =
-            self.rows(selection, "e.id", " order by e.id", limit, None, narrow, cursor).await?;
+        let rows = self
+            .rows(
+                selection,
+                Page { columns: "e.id", order: " order by e.id", limit },
+                None,
+                narrow,
+                cursor,
+            )
+            .await?;
         rows.iter()
             .map(|row| {
                 let id: Vec<u8> = row.try_get(0).map_err(StoreError::Read)?;

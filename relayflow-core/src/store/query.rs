@@ -207,34 +207,41 @@ impl Statement {
     }
 }
 
+/// What of a selection is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Page<'a> {
+    pub(super) columns: &'a str,
+    /// ` order by …`
+    pub(super) order: &'a str,
+    pub(super) limit: usize,
+}
+
 impl Store {
-    /// The rows of a selection in order, at most `limit`, from behind `after`. Where it looks into
+    /// The rows of a selection in order, from behind `after`. Where it looks into
     /// each event, it reads on until there are enough.
     pub(super) async fn rows<C>(
         &self,
         selection: &Selection,
-        columns: &str,
-        order: &str,
-        limit: usize,
+        page: Page<'_>,
         mut after: Option<C>,
         narrow: impl Fn(&mut Statement, &C),
         cursor: impl Fn(&SqliteRow) -> Result<C, StoreError>,
     ) -> Result<Vec<SqliteRow>, StoreError> {
         let mut found = Vec::new();
         loop {
-            let mut statement = selection.select(columns);
+            let mut statement = selection.select(page.columns);
             if let Some(after) = &after {
                 narrow(&mut statement, after);
             }
             let Some(holds) = &selection.holds else {
-                return statement.fetch(self.db(), order, limit).await;
+                return statement.fetch(self.db(), page.order, page.limit).await;
             };
-            let rows = statement.fetch(self.db(), order, BATCH).await?;
+            let rows = statement.fetch(self.db(), page.order, BATCH).await?;
             let is_last = rows.len() < BATCH;
             after = rows.last().map(&cursor).transpose()?;
             found.extend(self.sift(selection.over, holds, rows).await?);
-            if is_last || limit <= found.len() {
-                found.truncate(limit);
+            if is_last || page.limit <= found.len() {
+                found.truncate(page.limit);
                 return Ok(found);
             }
         }
