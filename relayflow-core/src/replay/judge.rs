@@ -262,3 +262,111 @@ pub(super) fn summarize(picked: &[Picked], judged: &[Judged]) -> Summary {
         difference: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::TaskId;
+    use crate::store::{Item, ItemRow};
+    use crate::workflow::{CommandAction, Workflow};
+
+    const STEPS: [&str; 2] = ["first", "second"];
+
+    fn workflows(dedupes: Option<bool>) -> Workflows {
+        let step = |name: &&str| {
+            std::sync::Arc::new(Step {
+                name: (*name).into(),
+                needs: vec![],
+                timeout: jiff::SignedDuration::from_secs(1),
+                backoff: crate::backoff::Backoff::default(),
+                dedupes,
+                action: Action::Command(CommandAction {
+                    argv: vec![],
+                    env: vec![],
+                    dir: std::path::PathBuf::new(),
+                }),
+                destination: None,
+            })
+        };
+        let steps = STEPS.iter().map(step).collect();
+        let workflow = Workflow { name: "w".into(), on: vec![], when: None, steps };
+        Workflows::new(vec![std::sync::Arc::new(workflow)])
+    }
+
+    fn picked(event: EventId, step: &str, status: &str, needs: Option<&str>) -> Picked {
+        Picked {
+            item: ItemRow {
+                place: 0,
+                item: Item::Task(TaskId::next()),
+                status: status.to_owned(),
+                attempt: 1,
+                would: String::new(),
+                moves: false,
+                why: None,
+                is_late: false,
+                key: None,
+                destination: Some("command:x".to_owned()),
+                event_id: Some(event),
+                workflow: Some("w".to_owned()),
+                step: Some(step.to_owned()),
+                need_names: None,
+                revision: 0,
+            },
+            received_us: 0,
+            source: "shop".to_owned(),
+            subject: None,
+            need_names: needs.map(str::to_owned),
+            may_have_effect: true,
+            fault: None,
+        }
+    }
+
+    /// What is said of each, as `would moves why`.
+    fn judge(
+        mode: Mode,
+        dedupes: Option<bool>,
+        circuit: &str,
+        mut all: Vec<Picked>,
+    ) -> Vec<String> {
+        let asked = Asked { action: "replay".to_owned(), mode, ..Asked::default() };
+        let workflows = workflows(dedupes);
+        let circuits = HashSet::from([circuit.to_owned()]);
+        let bench =
+            Bench { asked: &asked, workflows: &workflows, circuits, needed: HashMap::new() };
+        needs_first(&mut all);
+        let judged = bench.judge(&mut all);
+        judged.iter().map(|j| format!("{} {} {}", j.would, j.moves, j.why)).collect()
+    }
+
+    #[test]
+    fn what_may_have_had_its_effect_is_a_risk_unless_doubles_are_dropped() {
+        let event = EventId::next();
+        let one = |dedupes, status| {
+            judge(Mode::Restart, dedupes, "", vec![picked(event, "first", status, None)]).remove(0)
+        };
+        let unknown = "run_at_risk true unknown whether the command knows its key";
+        assert_eq!(one(None, "dead"), unknown);
+        assert_eq!(one(None, "ok"), unknown);
+        assert!(one(Some(true), "ok").starts_with("run true "));
+        assert!(one(Some(false), "dead").starts_with("run_at_risk true "));
+        assert_eq!(one(None, "running"), "skip false on its way already");
+    }
+
+    #[test]
+    fn an_open_circuit_is_waited_for_and_a_step_that_will_not_come_is_not() {
+        let event = EventId::next();
+        let one = || vec![picked(event, "second", "discarded", Some("first"))];
+        let vain = "blocked false waits for w/first, which has no task";
+        assert_eq!(judge(Mode::Resume, None, "", one()), [vain]);
+        // With what it needs in the plan it stands behind that, and runs.
+        let both = [one(), vec![picked(event, "first", "discarded", None)]].concat();
+        let said = judge(Mode::Resume, Some(true), "", both);
+        assert!(said.iter().all(|s| s.starts_with("run true ")), "{said:?}");
+        let first = vec![picked(event, "first", "dead", None)];
+        let wanted = "blocked true its circuit is open: waits until a probe succeeds";
+        assert_eq!(judge(Mode::Resume, None, "command:x", first), [wanted]);
+        let gone = vec![picked(event, "gone", "dead", None)];
+        let wanted = "blocked false the config has no step w/gone any more";
+        assert_eq!(judge(Mode::Resume, None, "", gone), [wanted]);
+    }
+}
