@@ -10,6 +10,7 @@ mod receiver;
 mod vendor;
 mod wire;
 
+mod answers;
 mod api;
 mod badinput;
 mod cli;
@@ -26,6 +27,7 @@ mod replay_filters;
 mod replay_modes;
 mod replay_trust;
 mod retries;
+mod vendor_keys;
 
 mod docs;
 mod tidy;

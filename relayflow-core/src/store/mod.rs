@@ -7,6 +7,7 @@
 mod commit;
 mod db;
 mod discards;
+mod drift;
 mod error;
 mod events;
 mod moves;
@@ -23,6 +24,8 @@ mod timeline;
 mod writer;
 
 pub use db::sqlite_path;
+pub use drift::{ContractRow, DriftRow, NewContract, WatchedRow};
+pub(crate) use drift::{DriftNotes, NewDrift};
 pub use error::{Refusal, StoreError};
 pub(crate) use events::KeptEvent;
 pub use events::{AttemptRow, EventRow, IdTable, TaskRow};

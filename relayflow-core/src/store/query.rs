@@ -362,7 +362,10 @@ impl Builder {
             }
             Field::Payload(path) if self.over != Over::Requests => Ok(self.payload(path, word)),
             Field::Header(header) => Ok(self.header(header, word)),
-            Field::Drift => Err(QueryError::NotYet { what: format!("{}:", name(field)) }),
+            Field::Drift if self.over != Over::Requests => Ok(match word.text.as_str() {
+                "none" => "e.drift is null".to_owned(),
+                _ => self.text_is("e.drift", word),
+            }),
             _ => {
                 let (column, is_of_task) = self.column(field)?;
                 let tested = match field {
