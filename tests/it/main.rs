@@ -21,6 +21,11 @@ mod demo;
 mod lifecycle;
 mod quarantine;
 mod replay;
+mod replay_control;
+mod replay_edit;
+mod replay_filters;
+mod replay_modes;
+mod replay_trust;
 mod retries;
 mod vendor_keys;
 
