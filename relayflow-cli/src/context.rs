@@ -35,11 +35,47 @@ pub(crate) enum Way {
     Store { url: String },
 }
 
+/// `[tui]` of the CLI's own config file.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TuiSettings {
+    /// `auto` or `mono`.
+    pub(crate) theme: Option<String>,
+    /// Wheel and click; off, since it takes the terminal's own selection away.
+    #[serde(default)]
+    pub(crate) mouse: bool,
+    /// An action's key, by the action's name.
+    #[serde(default)]
+    pub(crate) keys: BTreeMap<String, String>,
+    /// A role's colour.
+    #[serde(default)]
+    pub(crate) colors: BTreeMap<String, String>,
+}
+
+/// What the TUI takes from the CLI's own config file.
+pub(crate) struct Settings {
+    pub(crate) tui: TuiSettings,
+    /// The names of the contexts.
+    pub(crate) contexts: Vec<String>,
+}
+
+/// The settings of the TUI.
+///
+/// # Errors
+///
+/// The file does not parse.
+pub(crate) fn tui_settings(global: &Global, env: Env<'_>) -> Result<Settings, Failure> {
+    let config = read_user_config(global, env)?;
+    Ok(Settings { tui: config.tui, contexts: config.contexts.into_keys().collect() })
+}
+
 /// The CLI's own config file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct UserConfig {
     default_context: Option<String>,
+    #[serde(default)]
+    tui: TuiSettings,
     #[serde(default)]
     contexts: BTreeMap<String, Context>,
 }
