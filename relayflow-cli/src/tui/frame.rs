@@ -192,32 +192,45 @@ fn tabs(state: &State, canvas: &mut Canvas<'_>) {
     canvas.line(1, &pieces);
 }
 
+/// Where one is, by which filter, and on the right how many; the first of the way give way.
 fn path(state: &State, canvas: &mut Canvas<'_>) {
     let ctx = &state.ctx;
-    let mut pieces = vec![plain(" ")];
-    let crumbs: Vec<String> = state.screens.iter().map(|s| s.part().crumb()).collect();
-    let Some((last, before)) = crumbs.split_last() else { return };
-    let path = ctx.glyphs.path;
-    for crumb in before {
-        // Of an id that was opened on the way, the beginning is enough.
-        let short = crumb.split("  ").next().unwrap_or(crumb);
-        pieces.push(dim(format!("{} {path} ", super::draw::short_id(short))));
-    }
-    pieces.push(strong(last.clone()));
     let part = state.screens.last().map(super::screens::Screen::part);
-    if let Some(filter) = part.and_then(|part| part.filter()).filter(|f| !f.is_empty()) {
-        pieces.push(dim("   / "));
-        pieces.push(piece(filter, Role::Accent));
-    }
-    canvas.line(2, &pieces);
     let status = match &ctx.link {
         Link::Lost { heard: Some(heard), .. } => {
             let at = heard.to_zoned_datetime(ctx.zone.clone()).strftime("%H:%M:%S").to_string();
             format!("as of {at}")
         }
-        _ => part.map(|part| part.status(ctx)).unwrap_or_default(),
+        Link::Connecting { .. } | Link::Live { .. } | Link::Lost { .. } | Link::Refused { .. } => {
+            part.map(|part| part.status(ctx)).unwrap_or_default()
+        }
     };
-    canvas.right(2, &[plain("  "), dim(format!("{status} "))]);
+    let room = canvas.width().saturating_sub(width(&status) + 4);
+    let filter = part.and_then(|part| part.filter()).filter(|f| !f.is_empty());
+    let mut crumbs: Vec<String> = state.screens.iter().map(|s| s.part().crumb()).collect();
+    let Some(last) = crumbs.pop() else { return };
+    // Of an id that was opened on the way, the beginning is enough.
+    let short = |crumb: &String| {
+        let first = crumb.split("  ").next().unwrap_or(crumb);
+        format!("{} {} ", super::draw::short_id(first), ctx.glyphs.path)
+    };
+    let mut before: Vec<String> = crumbs.iter().map(short).collect();
+    let last_wide = width(&last) + filter.map_or(0, |f| width(f) + 5);
+    let mut dots = "";
+    while 1 < before.len() && room < last_wide + before.iter().map(|b| width(b)).sum::<usize>() + 4
+    {
+        before.remove(0);
+        dots = ctx.glyphs.ellipsis();
+    }
+    let mut pieces = vec![plain(" "), dim(dots)];
+    pieces.extend(before.into_iter().map(dim));
+    pieces.push(strong(last));
+    if let Some(filter) = filter {
+        pieces.push(dim("   / "));
+        pieces.push(piece(filter, Role::Accent));
+    }
+    canvas.part(0, 2, room + 1, 1).line(0, &pieces);
+    canvas.right(2, &[dim(format!("{status} "))]);
 }
 
 fn message(state: &State, canvas: &mut Canvas<'_>) {
@@ -253,6 +266,10 @@ fn keys(state: &State, canvas: &mut Canvas<'_>) {
         canvas.put(1, y, &keys, Role::Dim);
         return;
     }
+    if let Some(own) = state.screens.last().and_then(|screen| screen.part().keys()) {
+        canvas.put(1, y, &ascii_keys(ctx, own), Role::Dim);
+        return;
+    }
     let place = state.screens.last().map_or(Place::Overview, |screen| screen.part().place());
     let ends: Vec<String> = FIRST.iter().map(|action| key_of(ctx, *action)).collect();
     let ends = ends.join("  ");
@@ -281,7 +298,7 @@ fn popup_keys(popup: &Popup) -> &'static str {
 
 fn ascii_keys(ctx: &Ctx, keys: &str) -> String {
     if ctx.glyphs.is_ascii() {
-        keys.replace('↵', "enter").replace("↑↓", "up/down")
+        keys.replace('↵', "enter").replace("↑↓", "up/down").replace("←→", "left/right")
     } else {
         keys.to_owned()
     }

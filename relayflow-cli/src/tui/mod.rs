@@ -92,3 +92,6 @@ fn theme(app: &App, settings: &crate::context::TuiSettings) -> Result<Theme, Fai
 fn quiet(app: &App) -> Out {
     Out { quiet: true, verbose: 0, ..app.out.clone() }
 }
+
+#[cfg(test)]
+mod tests;

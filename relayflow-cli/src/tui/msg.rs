@@ -204,6 +204,22 @@ pub(crate) struct Row {
     pub(crate) error_id: Option<Box<str>>,
 }
 
+/// An error without the call that it names: method and host stand in columns of their own.
+pub(crate) fn brief(error: &str) -> &str {
+    let Some((call, rest)) = error.split_once(": ") else { return error };
+    match call.split_once(' ') {
+        Some((method, host))
+            if !method.is_empty()
+                && method.bytes().all(|b| b.is_ascii_uppercase())
+                && !host.contains(' ')
+                && !rest.is_empty() =>
+        {
+            rest
+        }
+        _ => error,
+    }
+}
+
 /// The longest error of a row, in bytes: a terminal is no wider.
 const ERROR_BYTES: usize = 160;
 
@@ -240,7 +256,7 @@ impl Row {
             (Some(workflow), Some(step)) => format!("{workflow}/{step}"),
             _ => letter.reason.clone(),
         };
-        let error = letter.error.unwrap_or(letter.reason);
+        let error = letter.error.as_deref().map(brief).unwrap_or(&letter.reason).to_owned();
         let error = match letter.http_status {
             Some(http) if !error.contains(&http.to_string()) => format!("{http} {error}"),
             _ => error,
@@ -277,5 +293,28 @@ impl Row {
             error: cut(why.join(" ").trim()),
             error_id: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_shown_without_the_call() {
+        for (error, shown) in [
+            ("POST api.example.com: 422 Unprocessable Entity", "422 Unprocessable Entity"),
+            ("exit 3: no such file", "exit 3: no such file"),
+            ("timeout: 10s", "timeout: 10s"),
+            ("POST api.example.com", "POST api.example.com"),
+        ] {
+            assert_eq!(brief(error), shown);
+        }
+    }
+
+    #[test]
+    fn a_rows_error_is_cut_between_characters() {
+        assert_eq!(cut(&"é".repeat(200)).len(), ERROR_BYTES);
+        assert_eq!(&*cut(&format!("x{}", "é".repeat(200))), format!("x{}", "é".repeat(79)));
     }
 }

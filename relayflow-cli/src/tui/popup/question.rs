@@ -112,7 +112,7 @@ impl Question {
             Some(input) => {
                 let x = popup.put(0, y, "reason  ", Role::Dim);
                 show_field(&mut popup, x, y, input);
-                popup.put(0, y + 2, "↵ do it    esc back", Role::Dim);
+                popup.put(0, y + 2, "enter: do it    esc back", Role::Dim);
             }
             None => {
                 popup.put(0, y, "y to do it    esc back", Role::Strong);

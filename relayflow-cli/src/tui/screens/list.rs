@@ -33,8 +33,9 @@ const EVENT_IDS_MAX: usize = 100;
 #[derive(Debug)]
 pub(crate) struct ListScreen {
     noun: Noun,
-    /// The filter as typed.
+    /// The filter as typed, and the one that it began with.
     text: String,
+    first_text: String,
     /// As the daemon takes it.
     q: Option<String>,
     model: ListModel,
@@ -64,6 +65,7 @@ impl ListScreen {
         let mut screen = Self {
             noun,
             text: text.to_owned(),
+            first_text: text.to_owned(),
             q: None,
             model: ListModel::default(),
             marks: Marks::default(),
@@ -111,7 +113,8 @@ impl ListScreen {
     /// Begins anew with what the filter says now.
     fn restart(&mut self, ctx: &mut Ctx) {
         self.close(ctx);
-        *self = Self { wide: self.wide, ..Self::new(ctx, self.noun, &self.text) };
+        let first_text = std::mem::take(&mut self.first_text);
+        *self = Self { wide: self.wide, first_text, ..Self::new(ctx, self.noun, &self.text) };
     }
 
     /// What is marked, or else the row under the cursor, as a command would select it.
@@ -537,7 +540,11 @@ impl Part for ListScreen {
             self.marks = Marks::default();
             return true;
         }
-        let _ = ctx;
+        if self.text != self.first_text {
+            self.text.clone_from(&self.first_text);
+            self.restart(ctx);
+            return true;
+        }
         false
     }
 

@@ -80,6 +80,10 @@ pub(crate) trait Part {
     fn back(&mut self, _ctx: &mut Ctx) -> bool {
         false
     }
+    /// Its own line of keys, where the table of actions would say it badly.
+    fn keys(&self) -> Option<&'static str> {
+        None
+    }
     /// Whether it changes by itself, many times a second.
     fn is_lively(&self) -> bool {
         false

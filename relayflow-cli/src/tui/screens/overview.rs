@@ -48,7 +48,7 @@ impl Default for Overview {
             workers: Pane::default(),
             running: Pane::default(),
             cursor: Cursor::default(),
-            window: 2,
+            window: 1,
             is_moved: false,
         }
     }
@@ -177,7 +177,7 @@ impl Part for Overview {
 
     fn status(&self, ctx: &Ctx) -> String {
         let (left, right) = ctx.glyphs.choice;
-        format!("window {left} {} {right}  [h l]", WINDOWS[self.window].1)
+        format!("window {left} {} {right}  [ ]", WINDOWS[self.window].1)
     }
 
     fn wake(&mut self, ctx: &mut Ctx) {
@@ -197,8 +197,8 @@ impl Part for Overview {
             Action::Open => self.open(ctx),
             Action::ReplayAll => self.replay(ctx),
             Action::NextPane => self.next_pane(),
-            Action::Left => self.window = self.window.saturating_sub(1),
-            Action::Right => self.window = (self.window + 1).min(WINDOWS.len() - 1),
+            Action::PrevWindow => self.window = self.window.saturating_sub(1),
+            Action::NextWindow => self.window = (self.window + 1).min(WINDOWS.len() - 1),
             _ => {
                 let keys = self.keys();
                 self.cursor.act(action, &keys, 10);

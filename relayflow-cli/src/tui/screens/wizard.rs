@@ -480,6 +480,17 @@ impl Part for Wizard {
         }
     }
 
+    fn keys(&self) -> Option<&'static str> {
+        Some(match &self.step {
+            Step::Plan => "↵ next  ↑↓ field  ←→ change  y copy command (on the rows)  esc back",
+            Step::Confirm { decision: Decision::AskNumber, .. } => {
+                "type the number, ↵ run  esc back"
+            }
+            Step::Confirm { .. } => "y run  esc back",
+            Step::Sent(_) => "esc leave",
+        })
+    }
+
     fn is_lively(&self) -> bool {
         self.plan.value.is_none() || self.replan_at.is_some() || matches!(self.step, Step::Sent(_))
     }

@@ -103,8 +103,8 @@ pub(super) fn view(screen: &EventScreen, _ctx: &Ctx, canvas: &mut Canvas<'_>) {
     let total = time::between_ms(&trace.started_at, &trace.ended_at).unwrap_or(0);
     let total = time::millis(f64::from(i32::try_from(total).unwrap_or(i32::MAX)));
     let more = if trace.truncated { "  not all is shown" } else { "" };
-    let head =
-        format!(" {}  {} events  total {total}{more}", trace.correlation_id, trace.events.len());
+    let events = time::things(u64::try_from(trace.events.len()).unwrap_or(0), "event");
+    let head = format!(" {}  {events}  total {total}{more}", trace.correlation_id);
     canvas.put(0, 0, &fit(&head, left, canvas.glyphs), Role::Strong);
     if 0 < bars {
         let scale = format!("0{}{total}", " ".repeat(bars.saturating_sub(1 + total.len())));

@@ -109,7 +109,7 @@ fn flow(overview: &Overview, ctx: &Ctx, pulse: &Pulse, canvas: &mut Canvas<'_>) 
 }
 
 fn per_second(rate: Option<f64>) -> String {
-    rate.map_or_else(|| "     –  ".to_owned(), |rate| format!("{rate:6.1}/s"))
+    rate.map_or_else(|| " ".repeat(8), |rate| format!("{rate:6.1}/s"))
 }
 
 fn figures(series: Series, stats: &Stats, pulse: &Pulse) -> String {
@@ -154,7 +154,7 @@ pub(in crate::tui::screens) fn group_line(
     columns: &[Column],
     laid: &[(usize, usize)],
 ) -> Vec<crate::tui::draw::Piece> {
-    let title = group.title.as_deref().unwrap_or(&group.value);
+    let title = crate::tui::msg::brief(group.title.as_deref().unwrap_or(&group.value));
     let cells = [
         piece(time::count(group.count), Role::Bad),
         dim(ctx.age_of(&group.first_at)),
@@ -213,11 +213,8 @@ fn queues(overview: &Overview, ctx: &Ctx, canvas: &mut Canvas<'_>, rows: usize) 
     for (y, queue) in queues.iter().skip(top).take(rows).enumerate() {
         let is_here = cursor_is(overview, &Line::Queue(queue).key());
         let mark = if is_here { ctx.glyphs.cursor } else { " " };
-        canvas.put(0, y, &format!("{mark} {}", queue_line(ctx, queue, wide)), Role::Text);
-        if queue.state != "open" {
-            let state = queue.state.replace('_', " ");
-            canvas.right(y, &[piece(format!("{state} "), Role::Warn)]);
-        }
+        let role = if queue.state == "open" { Role::Text } else { Role::Warn };
+        canvas.put(0, y, &format!("{mark} {}", queue_line(ctx, queue, wide)), role);
         if is_here {
             canvas.tint(y, Role::Selected);
         }
@@ -238,6 +235,9 @@ fn queue_line(ctx: &Ctx, queue: &Queue, wide: usize) -> String {
     let count = |n: i64| time::count(u64::try_from(n).unwrap_or(0));
     let name = fit(&queue.name, wide, &ctx.glyphs);
     let mut line = format!("{name} {:>7} waiting", count(queue.depth));
+    if queue.state != "open" {
+        line.push_str(&format!("  {}", queue.state.replace('_', " ")));
+    }
     if let Some(seconds) = queue.oldest_queued_seconds.filter(|_| 0 < queue.depth) {
         let oldest = jiff::SignedDuration::try_from_secs_f64(seconds).unwrap_or_default();
         line.push_str(&format!("  oldest {}", time::amount(oldest)));
@@ -255,7 +255,8 @@ fn queue_line(ctx: &Ctx, queue: &Queue, wide: usize) -> String {
 fn live(ctx: &Ctx, canvas: &mut Canvas<'_>) {
     let rows = canvas.height();
     if ctx.tail.entries.is_empty() {
-        let text = if ctx.tail.is_open { "no failure since this screen opened" } else { "…" };
+        let text =
+            if ctx.tail.is_open { "no failure since this screen opened" } else { "connecting" };
         canvas.put(1, 0, text, Role::Dim);
         return;
     }

@@ -193,7 +193,7 @@ fn confirm(
             Role::Text,
         );
         show_field(&mut popup, x, 5, typed);
-        popup.put(0, 7, "↵ run when it matches    esc back", Role::Strong);
+        popup.put(0, 7, "enter: run when it matches    esc back", Role::Strong);
     } else {
         popup.put(0, 5, "y to run    esc back", Role::Strong);
     }
