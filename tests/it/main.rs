@@ -21,6 +21,7 @@ mod lifecycle;
 mod quarantine;
 mod replay;
 mod retries;
+mod tui;
 
 mod docs;
 mod tidy;

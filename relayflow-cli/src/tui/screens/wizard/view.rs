@@ -32,12 +32,12 @@ pub(super) fn view(wizard: &Wizard, ctx: &Ctx, canvas: &mut Canvas<'_>) {
 
 fn title(ctx: &Ctx, plan: &Plan) -> String {
     format!(
-        "Plan {}  frozen {}  valid until {}  {} of {}",
-        crate::tui::draw::short_id(&plan.id),
-        ctx.time_of(&plan.created_at),
-        ctx.hour(&plan.expires_at),
+        "Plan of {} of {}  {}  frozen {}  valid to {}",
         time::things(plan.items.total, "task"),
-        time::things(plan.events, "event")
+        time::things(plan.events, "event"),
+        crate::tui::draw::short_id(&plan.id),
+        ctx.hour(&plan.created_at),
+        ctx.hour(&plan.expires_at)
     )
 }
 
