@@ -21,14 +21,35 @@ fn main() -> io::Result<()> {
         let include = |path: &Path| format!("include_str!({:?})", path.display().to_string());
         let samples = folder.join(name).join("samples.toml");
         let samples = if samples.exists() { include(&samples) } else { "\"\"".to_owned() };
+        let contracts = contracts(&folder.join(name).join("contracts"))?;
         let definition = include(&folder.join(format!("{name}.toml")));
         writeln!(
             list,
-            "    BuiltIn {{ name: {name:?}, definition: {definition}, samples: {samples} }},"
+            "    BuiltIn {{ name: {name:?}, definition: {definition}, samples: {samples}, \
+             contracts: &[{contracts}] }},"
         )
         .map_err(io::Error::other)?;
     }
     list.push_str("]\n");
     let out = env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?;
     fs::write(Path::new(&out).join("providers.rs"), list)
+}
+
+/// `("type", include_str!("…")), …` for each contract of a provider.
+fn contracts(folder: &Path) -> io::Result<String> {
+    let mut files = Vec::new();
+    if folder.exists() {
+        for entry in fs::read_dir(folder)? {
+            files.push(entry?.path());
+        }
+    }
+    files.retain(|path| path.extension().is_some_and(|e| e == "json"));
+    files.sort();
+    let mut list = String::new();
+    for path in files {
+        let name = path.file_stem().and_then(|n| n.to_str()).ok_or(io::ErrorKind::InvalidData)?;
+        let path = path.display().to_string();
+        write!(list, "({name:?}, include_str!({path:?})), ").map_err(io::Error::other)?;
+    }
+    Ok(list)
 }

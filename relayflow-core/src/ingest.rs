@@ -9,10 +9,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::api::codes::Code;
 use crate::api::{Ingested, IngestedEvent, Readmitted, V};
+use crate::drift::{Headers, Seen, SeenEvent, Watcher};
 use crate::event::IntegrationEvent;
 use crate::execute::Lanes;
 use crate::id::{EventId, RequestId};
-use crate::provider::{self, Catalog, Reply, Source, Verified, VerifyError};
+use crate::keys::{KeyError, Keys};
+use crate::provider::{self, Catalog, FetchedKeys, Reply, Source, Verified, VerifyError};
 use crate::request::Request;
 use crate::route;
 use crate::store::{
@@ -30,6 +32,19 @@ pub struct InForce {
     pub catalog: Arc<Catalog>,
     pub sources: HashMap<String, Arc<Source>>,
     pub workflows: Arc<Workflows>,
+}
+
+impl InForce {
+    /// The built-in definitions, no source and no workflow: what a store is read with where there
+    /// is no configuration.
+    #[must_use]
+    pub fn bare() -> Self {
+        Self {
+            catalog: Arc::new(Catalog::built_in()),
+            sources: HashMap::new(),
+            workflows: Arc::new(Workflows::default()),
+        }
+    }
 }
 
 /// The configuration in force, for whoever needs it now.
@@ -60,6 +75,10 @@ pub struct Ingest {
     pub lanes: Arc<Lanes>,
     /// What headers that carry a token are digested under.
     pub digest_key: [u8; 32],
+    /// Looks for drift in what was committed; `None` where nobody wants to know.
+    pub watcher: Option<Arc<Watcher>>,
+    /// Of vendors that show theirs on hosts of their own.
+    pub keys: Keys,
 }
 
 /// Why a request was not taken.
@@ -71,6 +90,9 @@ pub enum IngestError {
     /// Its signature does not hold. The sender never learns why.
     #[error("the request is not verified")]
     Unverified,
+    /// Something on the vendor's own host is needed first, and is not to be had now.
+    #[error("the vendor's host does not answer")]
+    Vendor(#[source] KeyError),
     /// More arrives than can be committed; nothing was written.
     #[error("the store is busy")]
     Busy,
@@ -128,28 +150,68 @@ impl Ingest {
             return Ok(reply);
         }
         let in_force = self.current.get();
-        let new = match provider::verify(source, &request, request.received_at) {
-            Err(error) => return Err(self.turn_away(source, request, error)),
+        let (verified, lacking) = self
+            .verified(|keys| provider::verify_with(source, &request, request.received_at, keys))
+            .await;
+        let new = match verified {
+            Err(error) => return Err(self.turn_away(source, request, error, lacking)),
             Ok(verified) => {
+                if let Some(url) = provider::visit(source, &verified) {
+                    self.keys.visit(&source.name, &url).await.map_err(IngestError::Vendor)?;
+                }
                 if let Some(reply) = provider::challenge(source, &verified) {
                     return Ok(reply);
                 }
                 self.prepare(source, &in_force, &verified, None)
             }
         };
+        let seen = self.watcher.as_ref().map(|watcher| {
+            let headers = watcher.new_headers(source, &request.headers);
+            seen(source, &request, headers, &new)
+        });
         let receipt = self.store.commit(new.of(request)).await.map_err(|error| {
             if matches!(error, StoreError::Busy) {
                 return IngestError::Busy;
             }
             IngestError::Store(error)
         })?;
+        if let (Some(watcher), Some(seen)) = (&self.watcher, seen) {
+            watcher.look(without_duplicates(seen, &receipt));
+        }
         Ok(provider::reply(source, &ingested(&receipt)))
     }
 
+    /// Verifies, with a key of the vendor's host if one is needed; and why that is lacking, if it is.
+    async fn verified<'r>(
+        &self,
+        verify: impl Fn(&FetchedKeys) -> Result<Verified<'r>, VerifyError>,
+    ) -> (Result<Verified<'r>, VerifyError>, Option<KeyError>) {
+        let wanted = match verify(&self.keys.held()) {
+            Err(VerifyError::NeedsKey(wanted)) => wanted,
+            verdict => return (verdict, None),
+        };
+        match self.keys.fetch(&wanted, self.store.clock().now()).await {
+            Ok(()) => (verify(&self.keys.held()), None),
+            Err(error) => (Err(VerifyError::NeedsKey(wanted)), Some(error)),
+        }
+    }
+
     /// Counts the request, and keeps it for the operator.
-    fn turn_away(&self, source: &Source, request: Request, error: VerifyError) -> IngestError {
-        let mut detail = error.to_string();
+    fn turn_away(
+        &self,
+        source: &Arc<Source>,
+        request: Request,
+        error: VerifyError,
+        lacking: Option<KeyError>,
+    ) -> IngestError {
+        let mut detail = match &lacking {
+            Some(why) => format!("{error}, and {why}"),
+            None => error.to_string(),
+        };
         truncate(&mut detail, DETAIL_BYTES_MAX);
+        if let (VerifyError::Missing { .. }, Some(watcher)) = (&error, &self.watcher) {
+            watcher.unsigned(source, request.id, request.received_at, &request.headers);
+        }
         self.store.reject(NewRejected {
             headers: provider::keep_headers(source, &request, &self.digest_key),
             kept_target: provider::keep_target(source, &request, &self.digest_key),
@@ -159,7 +221,14 @@ impl Ingest {
             detail,
             request,
         });
-        if error.is_malformed() { IngestError::Malformed(error) } else { IngestError::Unverified }
+        match (&error, lacking) {
+            (VerifyError::NeedsKey(_), why) => {
+                // Somebody else's key may have pushed it out again: that is no verdict either.
+                IngestError::Vendor(why.unwrap_or(KeyError::TooMany))
+            }
+            _ if error.is_malformed() => IngestError::Malformed(error),
+            _ => IngestError::Unverified,
+        }
     }
 
     fn prepare(
@@ -250,15 +319,24 @@ impl Ingest {
         let body = self.store.body(id).await.map_err(ReadmitError::Store)?.unwrap_or_default();
         let was_verified = row.status != "rejected";
         let request = kept_request(source, row, body);
-        let verified =
-            provider::verify_kept(source, &request, request.received_at, &self.digest_key);
+        let (verified, _) = self
+            .verified(|keys| {
+                let at = request.received_at;
+                provider::verify_kept_with(source, &request, at, &self.digest_key, keys)
+            })
+            .await;
         let verified = match verified {
             Ok(verified) => verified,
             Err(error) => return Ok(still_rejected(id, was_verified, &error)),
         };
         let new = self.prepare(source, &in_force, &verified, Some(reread));
         drop(verified);
+        // Only some headers of a request are kept: nothing can be said of them.
+        let seen = seen(source, &request, None, &new);
         let receipt = self.store.commit(new.of(request)).await.map_err(ReadmitError::Store)?;
+        if let Some(watcher) = &self.watcher {
+            watcher.look(without_duplicates(seen, &receipt));
+        }
         Ok(Readmitted {
             v: V,
             object: "readmitted".to_owned(),
@@ -268,6 +346,30 @@ impl Ingest {
             events: events_of(&receipt),
         })
     }
+}
+
+/// What is looked at once it is committed. The payloads are shared, not copied.
+fn seen(source: &Arc<Source>, request: &Request, headers: Option<Headers>, new: &Prepared) -> Seen {
+    let event = |new: &NewEvent| SeenEvent {
+        id: new.event.id,
+        event_type: new.event.event_type.clone(),
+        payload: new.event.payload.clone(),
+    };
+    Seen {
+        source: Arc::clone(source),
+        request: request.id,
+        received_at: request.received_at,
+        headers,
+        events: new.events.iter().map(event).collect(),
+        is_unreadable: new.unreadable.is_some(),
+    }
+}
+
+/// A repetition shows nothing that its first did not.
+fn without_duplicates(mut seen: Seen, receipt: &Receipt) -> Seen {
+    let mut events = receipt.events.iter();
+    seen.events.retain(|event| events.next() == Some(&(event.id, false)));
+    seen
 }
 
 /// A request's parts, before it is handed to the store.

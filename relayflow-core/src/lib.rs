@@ -28,6 +28,7 @@ pub mod api;
 
 // Decisions: nothing here waits, reads a clock or touches a disk (but to read configuration).
 pub mod config;
+pub mod contract;
 pub mod provider;
 pub mod route;
 pub mod workflow;
@@ -36,8 +37,10 @@ pub mod workflow;
 pub mod store;
 
 // Motion: decisions, store and network meet here.
+pub mod drift;
 pub mod egress;
 pub mod execute;
 pub mod ingest;
+pub mod keys;
 pub mod replay;
 pub mod view;

@@ -77,6 +77,40 @@ pub struct CommandAction {
     pub dir: std::path::PathBuf,
 }
 
+impl Workflow {
+    /// What its expressions and templates read: the place (`when`, `notify url`) and the name, as
+    /// far as it is written out (`event.payload.data.id`).
+    #[must_use]
+    pub fn reads(&self) -> Vec<(String, String)> {
+        let mut reads = Vec::new();
+        let mut add = |place: String, names: Vec<String>| {
+            reads.extend(names.into_iter().map(|name| (place.clone(), name)));
+        };
+        if let Some(when) = &self.when {
+            add("when".to_owned(), when.names());
+        }
+        for step in &self.steps {
+            match &step.action {
+                Action::Http(http) => {
+                    add(format!("{} url", step.name), http.url.names());
+                    for (name, value) in &http.headers {
+                        add(format!("{} header {name}", step.name), value.names());
+                    }
+                    if let Some(body) = &http.body {
+                        add(format!("{} body", step.name), body.names());
+                    }
+                }
+                Action::Command(command) => {
+                    for argument in &command.argv {
+                        add(format!("{} argv", step.name), argument.names());
+                    }
+                }
+            }
+        }
+        reads
+    }
+}
+
 impl Workflows {
     /// `list` in the order of names.
     #[must_use]

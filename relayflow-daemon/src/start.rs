@@ -10,9 +10,12 @@ use std::time::Duration;
 use relayflow_core::api::codes::Exit;
 use relayflow_core::clock::Clock;
 use relayflow_core::config::{Config, Role, Token};
+use relayflow_core::drift::Watcher;
+use relayflow_core::egress::{Connector, Egress, Resolver};
 use relayflow_core::execute::{self, Executor};
 use relayflow_core::id::WorkerId;
 use relayflow_core::ingest::{Current, Ingest};
+use relayflow_core::keys::Keys;
 use relayflow_core::replay;
 use relayflow_core::secret::Secret;
 use relayflow_core::store::{OpenOptions, Opened, Store, StoreError};
@@ -28,6 +31,7 @@ use crate::http::auth::{Auth, is_loopback};
 use crate::http::inbound::Inbound;
 use crate::http::problem::chain;
 use crate::http::server::{Limits, Server, Serving};
+use crate::learned::Learned;
 use crate::metrics::Metrics;
 use crate::reload::{self, Reload};
 use crate::tls;
@@ -81,6 +85,8 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
     /// The store failed while running: going on could only make it worse.
     #[error("the store failed: {0}")]
     StoreFailed(String),
@@ -93,7 +99,7 @@ impl ServeError {
         match self {
             Self::Config(_) => Exit::Usage,
             Self::Listen { .. } | Self::Store { .. } | Self::StoreFailed(_) => Exit::Unreachable,
-            Self::Token { .. } | Self::ReadyFile { .. } => Exit::Error,
+            Self::Token { .. } | Self::ReadyFile { .. } | Self::Thread(_) => Exit::Error,
         }
     }
 
@@ -187,11 +193,15 @@ pub async fn start(options: Options) -> Result<Running, ServeError> {
     );
     executor.recovered().await;
     let lanes = executor.lanes();
+    let watcher = config.drift.is_enabled.then(|| Watcher::start(store.clone())).transpose();
+    let watcher = watcher.map_err(ServeError::Thread)?.map(Arc::new);
     let ingest = Arc::new(Ingest {
         store: store.clone(),
         current: Arc::clone(&current),
         lanes: Arc::clone(&lanes),
         digest_key: store.digest_key(),
+        watcher,
+        keys: Keys::new(Connector::new(Egress::new(&config.egress), Resolver::System)),
     });
     let stop_replays = CancellationToken::new();
     let replays = tokio::spawn(replay::run(Arc::clone(&ingest), stop_replays.clone()));
@@ -208,9 +218,11 @@ pub async fn start(options: Options) -> Result<Running, ServeError> {
         ingest_addr,
         api_addr,
         tails: Arc::new(Semaphore::new(TAILS_MAX)),
+        learned: Arc::new(Learned::new(&config)),
         state: Arc::new(State::default()),
         config: RwLock::new(Arc::clone(&config)),
     });
+    app.learned.sweep(app.started_at);
     let (ingest_limits, api_limits) = limits(&config);
     let inbound = Inbound::new(Arc::clone(&app), &config.ingest);
     let metrics = || Arc::clone(&app.metrics);
@@ -262,6 +274,9 @@ impl Running {
         self.executor.drain(until.saturating_duration_since(Instant::now())).await;
         if let Err(error) = self.replays.await {
             tracing::error!(%error, "the replay runner ended in a panic");
+        }
+        if let Some(watcher) = &self.app.ingest.watcher {
+            watcher.flush().await;
         }
         if let Err(error) = self.app.store.close().await {
             tracing::error!(%error, "the store was not closed cleanly");

@@ -10,6 +10,7 @@ mod receiver;
 mod vendor;
 mod wire;
 
+mod answers;
 mod api;
 mod badinput;
 mod cli;

@@ -66,7 +66,8 @@ fn list_types(app: &App, provider: &str) -> Done {
         is_known = true;
         for sample in known.samples() {
             let kind = known.kind_of(&sample.event_type).map(|k| k.to_string()).unwrap_or_default();
-            let line = format!("{}  {}  {kind}", known.name, sample.event_type);
+            let mark = if known.is_confirmed { "" } else { "  (not confirmed by the vendor)" };
+            let line = format!("{}  {}  {kind}{mark}", known.name, sample.event_type);
             let _ = writeln!(lines, "{}", text::line(line.trim_end()));
         }
     }

@@ -386,4 +386,26 @@ mod tests {
             assert!(Keymap::new([(name, k)].into_iter()).is_err(), "{name} {k}");
         }
     }
+
+    /// The page of the documentation, whose table this one is.
+    #[test]
+    fn the_documentation_lists_every_action() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guides/tui.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let (begin, end) = ("<!-- keys: generated -->\n", "<!-- /keys -->");
+        let mut table = "\n| key | action | |\n| --- | --- | --- |\n".to_owned();
+        for entry in ACTIONS {
+            let keys: Vec<_> = entry.keys.iter().map(|key| format!("`{key}`")).collect();
+            let keys = if keys.is_empty() { "in the palette".to_owned() } else { keys.join(" ") };
+            table.push_str(&format!("| {keys} | `{}` | {} |\n", entry.name, entry.help));
+        }
+        let (before, rest) = page.split_once(begin).unwrap();
+        let (found, after) = rest.split_once(end).unwrap();
+        let table = format!("{table}\n");
+        if std::env::var_os("RELAYFLOW_UPDATE").is_some() {
+            std::fs::write(path, format!("{before}{begin}{table}{end}{after}")).unwrap();
+            return;
+        }
+        assert_eq!(found, table, "RELAYFLOW_UPDATE=1 tests/run documentation writes it");
+    }
 }

@@ -183,6 +183,7 @@ fn sections(
     let ingest = reader.ingest(&mut root, dirs);
     let api = reader.api(&mut root, dirs);
     let egress = reader.egress(&mut root);
+    let drift = reader.drift(&mut root);
     let retry = reader.retry(&mut root);
     let providers_dir = reader.providers(&mut root, dirs);
 
@@ -221,6 +222,7 @@ fn sections(
         ingest,
         api,
         egress: egress?,
+        drift: drift?,
         retry: retry?,
         providers_dir,
         sources,

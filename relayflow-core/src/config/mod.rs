@@ -41,6 +41,7 @@ pub struct Config {
     pub ingest: IngestConfig,
     pub api: ApiConfig,
     pub egress: EgressConfig,
+    pub drift: DriftConfig,
     /// `[retry]`: what a step has that says nothing of its own.
     pub retry: Backoff,
     pub providers_dir: Option<PathBuf>,
@@ -108,6 +109,12 @@ pub enum Role {
 pub struct EgressConfig {
     /// Destinations that are not public addresses.
     pub allow: Vec<IpNet>,
+}
+
+#[derive(Debug, Clone)]
+pub struct DriftConfig {
+    /// Whether what comes is held against its contract.
+    pub is_enabled: bool,
 }
 
 /// One configured endpoint.

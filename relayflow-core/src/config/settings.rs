@@ -10,7 +10,9 @@ use toml::de::DeValue;
 use super::reader::{Origin, Reader, Section, Setting};
 use super::secrets::{Known, is_secret_name};
 use super::units::{self, Raw};
-use super::{ApiConfig, EgressConfig, IngestConfig, Role, SourceConfig, StoreConfig, Tls, Token};
+use super::{
+    ApiConfig, DriftConfig, EgressConfig, IngestConfig, Role, SourceConfig, StoreConfig, Tls, Token,
+};
 use crate::backoff::Backoff;
 use crate::provider::Catalog;
 use crate::secret::Secret;
@@ -133,6 +135,13 @@ impl Reader<'_> {
         Some(EgressConfig { allow: allow? })
     }
 
+    pub(super) fn drift(&mut self, root: &mut Section<'_>) -> Option<DriftConfig> {
+        let mut section = self.section(root, "drift");
+        let is_enabled = self.get(&mut section, "enabled", units::boolean);
+        self.finish(&section);
+        Some(DriftConfig { is_enabled: is_enabled? })
+    }
+
     pub(super) fn retry(&mut self, root: &mut Section<'_>) -> Option<Backoff> {
         let mut section = self.section(root, "retry");
         let backoff = self.backoff(&mut section, None);
@@ -241,7 +250,12 @@ impl Reader<'_> {
         // `none` only by name: as the definition's scheme, or as a setting that chooses it.
         let is_unsigned =
             definition.scheme() == "none" || settings.values().any(|value| value == "none");
-        if secrets.is_empty() && errors == self.errors.len() && !is_unsigned {
+        if secrets.is_empty() && definition.learns_secret() {
+            let message = format!(
+                "source `{name}` waits for the secret that its provider brings in its first request"
+            );
+            self.warn(&place, message, None);
+        } else if secrets.is_empty() && errors == self.errors.len() && !is_unsigned {
             let from = secrets_at.map_or(place, |setting| setting.from);
             let message = format!("source `{name}` has no secret: anyone could send to it");
             let fix = r#"secrets = [{ env = "NAME" }]"#.to_owned();

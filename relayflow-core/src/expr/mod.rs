@@ -187,6 +187,12 @@ impl Expression {
         self.needs.headers()
     }
 
+    /// The names that it looks at, as far as they are written out: `event.payload.data.id`.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.compiled.undeclared_variables(true).into_iter().collect()
+    }
+
     /// The steps whose responses it looks at; `None` if it may look at any.
     #[must_use]
     pub fn reads_steps(&self) -> Option<Vec<String>> {

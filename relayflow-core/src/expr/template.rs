@@ -153,6 +153,12 @@ impl Template {
         self.needs.payload()
     }
 
+    /// The names that it looks at, as far as they are written out: `event.payload.data.id`.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.parts.iter().flat_map(Part::names).collect()
+    }
+
     /// The steps whose responses it looks at; `None` if it may look at any.
     #[must_use]
     pub fn reads_steps(&self) -> Option<Vec<String>> {

@@ -93,7 +93,7 @@ pub struct Body {
     pub form_xml: Option<String>,
 }
 
-/// `multipart` will stand here.
+/// The vocabulary of bodies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
@@ -102,6 +102,8 @@ pub enum Format {
     Ndjson,
     /// `application/x-www-form-urlencoded`: an object of its fields.
     Form,
+    /// `multipart/form-data`: an object of its fields; a file is an object of what it is called.
+    Multipart,
     /// An object of the root: `xml.rs` says how.
     Xml,
 }
@@ -149,6 +151,18 @@ pub struct Verify {
     pub body: Vec<BodyForm>,
     /// A digest of the body that what is signed contains.
     pub digest: Option<Digest>,
+    // Of `rsa`, `jwt` and `http-signature`.
+    pub algorithm: Option<Spanned<AlgorithmChoice>>,
+    /// Where the vendor shows its own key, for sources that pin none.
+    pub keys: Option<Spanned<KeysAt>>,
+    /// Pairs that must be equal, both within what is signed: a place in the request, and a text.
+    /// An empty text is not asked for.
+    #[serde(default)]
+    pub check: BTreeMap<Spanned<String>, String>,
+    /// What a token must claim.
+    pub claims: Option<Claims>,
+    /// What a message signature must cover at least.
+    pub components: Option<Spanned<Texts>>,
 }
 
 /// A comparison of texts, one of which comes from a setting.
@@ -166,8 +180,7 @@ impl Verify {
     }
 }
 
-/// The vocabulary of schemes. `rsa-sha1`, `rsa-sha256` (X.509), `jwt` and `http-message-signatures`
-/// will stand here, each with the fields of [`Verify`] that it needs.
+/// The vocabulary of schemes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scheme {
@@ -179,6 +192,12 @@ pub enum Scheme {
     Sha256,
     Ed25519,
     EcdsaP256,
+    /// With a certificate's key.
+    Rsa,
+    /// A signed token (RFC 7519) in a header.
+    Jwt,
+    /// HTTP Message Signatures (RFC 9421).
+    HttpSignature,
     /// The secret itself, in a header or URL parameter.
     Token,
     /// The same as `Authorization: Bearer …`.
@@ -201,6 +220,9 @@ impl Scheme {
             Self::Sha256 => "sha256",
             Self::Ed25519 => "ed25519",
             Self::EcdsaP256 => "ecdsa-p256",
+            Self::Rsa => "rsa",
+            Self::Jwt => "jwt",
+            Self::HttpSignature => "http-signature",
             Self::Token => "token",
             Self::Bearer => "bearer",
             Self::Basic => "basic",
@@ -213,6 +235,85 @@ impl Scheme {
     pub fn is_shared(self) -> bool {
         matches!(self, Self::Token | Self::Bearer | Self::Basic)
     }
+}
+
+/// How a signature of `rsa`, `jwt` or `http-signature` is made. The request never chooses beyond what
+/// its definition lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Algorithm {
+    #[serde(alias = "hs256")]
+    HmacSha256,
+    /// PKCS #1 v1.5. No new vendor should use it.
+    RsaSha1,
+    /// PKCS #1 v1.5.
+    #[serde(alias = "rs256", alias = "rsa-v1_5-sha256")]
+    RsaSha256,
+    RsaPssSha512,
+    /// The two numbers one behind the other.
+    #[serde(alias = "es256", alias = "ecdsa-p256-sha256")]
+    EcdsaP256,
+    #[serde(alias = "es384", alias = "ecdsa-p384-sha384")]
+    EcdsaP384,
+    Ed25519,
+}
+
+/// The algorithm, or which of several a word in the request stands for.
+#[derive(Debug, Clone)]
+pub enum AlgorithmChoice {
+    Fixed(Algorithm),
+    Named(AlgorithmNames),
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlgorithmNames {
+    pub header: Option<String>,
+    pub pointer: Option<String>,
+    pub words: BTreeMap<String, Algorithm>,
+}
+
+/// Where the vendor shows the key that it signs with.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeysAt {
+    /// One address; else the header or the member of the body that has it.
+    pub url: Option<String>,
+    pub header: Option<String>,
+    pub pointer: Option<String>,
+    /// The hosts that it may be on, with their port if it is not 443; `*` is a part of one label.
+    pub hosts: Texts,
+    /// What the path must be; `*` is anything but `/`.
+    pub path: Option<String>,
+    /// The host that the certificate must be of.
+    pub name: Option<String>,
+    #[serde(default)]
+    pub chain: Chain,
+}
+
+/// What shows that a fetched certificate is the vendor's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Chain {
+    /// Its chain ends at a root that this system trusts, or at the authority that the source pins.
+    #[default]
+    Root,
+    /// The same; but a file that has nothing above the certificate is taken as what the vendor's
+    /// host, over TLS, says that it is.
+    Host,
+}
+
+/// What a token must claim.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claims {
+    /// The claim with the body's SHA-256, in hexadecimal digits.
+    pub body: Option<String>,
+    /// The claim with the digest of method, path and query that Connect apps know as `qsh`.
+    pub query: Option<String>,
+    /// Claims that must have this value; an empty one is not asked for.
+    #[serde(default)]
+    pub equal: BTreeMap<String, String>,
 }
 
 /// `key=value` parts of a header.
@@ -354,11 +455,17 @@ pub struct Split {
     /// Pointers with `*` for every element: `/*`, `/events/*`, `/entry/*/changes/*`.
     #[serde(default)]
     pub at: SpannedOrDefault<Texts>,
+    /// One object where a list would be is a list of one: XML writes it so.
+    #[serde(default)]
+    pub single: bool,
     /// What a body is that has none of these arrays.
     #[serde(default)]
     pub otherwise: Otherwise,
     /// Elements that are no events: those that lack this pointer.
     pub only_with: Option<String>,
+    /// A text that holds JSON: that is the event then, and `^` reaches what it stands in. A body
+    /// that has no such text is the event itself.
+    pub inside: Option<Spanned<String>>,
 }
 
 /// A body that has no array where a batch has one.
@@ -402,18 +509,25 @@ pub struct At {
 pub struct KindRule {
     pub types: Spanned<Texts>,
     /// Only events of which this holds.
-    pub when: Option<KindWhen>,
+    pub when: Option<Spanned<KindWhen>>,
     #[serde(default)]
     pub attributes: BTreeMap<Spanned<String>, Spanned<AttributeSource>>,
 }
 
-/// A condition on an event.
-#[derive(Debug, Clone, Deserialize)]
+/// A condition on an event: of one place, or of several conditions.
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KindWhen {
-    pub pointer: Spanned<Texts>,
+    /// Of several places the first that is there counts.
+    pub pointer: Option<Spanned<Texts>>,
     /// Unless said, it must be there.
     pub is: Option<Texts>,
+    /// Each of these must hold.
+    #[serde(default)]
+    pub all: Vec<KindWhen>,
+    /// One of these must hold.
+    #[serde(default)]
+    pub any: Vec<KindWhen>,
 }
 
 /// Where an attribute is: a place, several, or a table.
@@ -445,6 +559,9 @@ pub struct Handshake {
     /// Whether it is signed as any other; if so, it is answered only if that holds.
     #[serde(default = "yes")]
     pub signed: bool,
+    /// Where the request has the secret that the vendor will sign with: it is kept for the
+    /// operator to compare and to configure, and never put in force by itself.
+    pub learns: Option<Spanned<String>>,
     /// Pairs that must be equal: a place in the request, and a setting's value.
     #[serde(default)]
     pub check: BTreeMap<Spanned<String>, String>,
@@ -457,6 +574,17 @@ pub struct Handshake {
     pub text: Option<Spanned<String>>,
     /// A JSON object of such texts.
     pub json: Option<BTreeMap<String, Spanned<String>>>,
+    /// What is visited before it is answered: how some vendors learn that somebody listens.
+    pub visit: Option<Visit>,
+}
+
+/// An address in a signed request that is asked for once.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Visit {
+    pub pointer: String,
+    /// As of `keys`.
+    pub hosts: Texts,
 }
 
 fn yes() -> bool {
@@ -475,6 +603,31 @@ pub struct Reply {
     pub content_type: Option<String>,
     /// `""` is an empty body.
     pub body: Option<String>,
+    /// How long the vendor waits for an answer, where it says: `3s`.
+    pub within: Option<Spanned<String>>,
+}
+
+impl<'de> Deserialize<'de> for AlgorithmChoice {
+    fn deserialize<D: Deserializer<'de>>(toml: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = AlgorithmChoice;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an algorithm, or a table with `words` and where the word is")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                Algorithm::deserialize(StrDeserializer::new(text)).map(AlgorithmChoice::Fixed)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                AlgorithmNames::deserialize(MapAccessDeserializer::new(map))
+                    .map(AlgorithmChoice::Named)
+            }
+        }
+        toml.deserialize_any(Reader)
+    }
 }
 
 impl<'de> Deserialize<'de> for AttributeSource {
@@ -509,78 +662,11 @@ impl<'de> Deserialize<'de> for AttributeSource {
     }
 }
 
-/// The settings of a file, read before `{setting:…}` is filled in.
-#[derive(Deserialize)]
-struct SettingsOnly {
-    #[serde(default)]
-    settings: BTreeMap<String, Setting>,
-}
-
 /// A mistake in a definition's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Flaw {
     pub(super) span: std::ops::Range<usize>,
     pub(super) message: String,
-}
-
-/// The file's text with every `{setting:name}` filled in: what the source set, else the default,
-/// else (in a check of the file alone) the example.
-///
-/// # Errors
-///
-/// A setting that is not declared, or must be set and is not.
-pub(super) fn fill_in(
-    text: &str,
-    given: Option<&BTreeMap<String, String>>,
-) -> Result<String, String> {
-    let SettingsOnly { settings } = toml::from_str(text).map_err(|e| e.message().to_owned())?;
-    if let Some(unknown) =
-        given.into_iter().flatten().map(|(k, _)| k).find(|k| !settings.contains_key(*k))
-    {
-        let known: Vec<_> = settings.keys().map(String::as_str).collect();
-        return Err(match known.as_slice() {
-            [] => format!("there is no setting `{unknown}`: this provider has none"),
-            known => format!("there is no setting `{unknown}`: wanted {}", known.join(", ")),
-        });
-    }
-    let mut out = text.to_owned();
-    // A default may name another setting; deeper nesting has no use.
-    for _ in 0..2 {
-        for (name, setting) in &settings {
-            let placeholder = format!("{{setting:{name}}}");
-            if !out.contains(&placeholder) {
-                continue;
-            }
-            let value = match given.and_then(|g| g.get(name)).or(setting.default.as_ref()) {
-                Some(value) => value,
-                None if given.is_none() => setting.example.as_ref().unwrap_or(name),
-                None => return Err(format!("the setting `{name}` is missing: {}", setting.about)),
-            };
-            let value = setting.means.get(value).unwrap_or(value);
-            out = out.replace(&placeholder, &escaped(value));
-        }
-    }
-    match out.split_once(PLACEHOLDER).and_then(|(_, rest)| rest.split_once('}')) {
-        Some((unknown, _)) => Err(format!("`{{setting:{unknown}}}` is not declared in `settings`")),
-        None => Ok(out),
-    }
-}
-
-/// What a setting's place in a file begins with.
-pub(super) const PLACEHOLDER: &str = "{setting:";
-
-/// `value` as it stands inside a basic TOML string.
-fn escaped(value: &str) -> String {
-    let mut out = String::with_capacity(value.len());
-    for c in value.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            c if c.is_control() => out.push_str(&format!("\\u{:04X}", u32::from(c))),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 /// Reads a definition whose settings are filled in.

@@ -5,23 +5,27 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use ed25519_dalek::Signer as _;
-use ed25519_dalek::pkcs8::DecodePrivateKey as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::body;
 use super::catalog::Provider;
-use super::definition::{Scheme, SignatureForm, Unit};
+use super::definition::{Algorithm, Scheme, SignatureForm, Unit};
 use super::extract::{Found, Pointer, Segment};
-use super::key::{self, Key, raw_key, sha256};
+use super::http_signature;
+use super::jwt;
+use super::key::{self, Key, sha256};
 use super::message::Signing;
+use super::more::{CONTENT_DIGEST, SIGNATURE_INPUT};
+use super::multipart;
+use super::private::{self, ED25519_WANTED, P256_WANTED, ed25519, p256};
 use super::rules::{Place, Rules};
 use super::source::Source;
 use super::split;
 use super::template::Piece;
 use super::verify::credential;
-use super::way::{MomentPlace, SignaturePlace, SignedPlace, Way};
+use super::way::{AlgorithmOf, MomentPlace, SignaturePlace, SignedPlace, ValuePlace, Way};
 use crate::id::RequestId;
 use crate::request::Request;
 use crate::secret::Secret;
@@ -61,13 +65,13 @@ pub fn key_pair(provider: &Provider, seed: [u8; 32]) -> KeyPair {
     let way = provider.rules.ways.first();
     let both =
         |text: String| KeyPair { signing: Secret::new(text.clone()), verifying: Secret::new(text) };
-    match way.map(|way| way.scheme) {
-        Some(Scheme::Ed25519) => {
+    match way.map(family) {
+        Some(Family::Ed25519) => {
             let key = ed25519_dalek::SigningKey::from_bytes(&seed);
             let public = hex::encode(key.verifying_key().as_bytes());
             KeyPair { signing: Secret::new(hex), verifying: Secret::new(public) }
         }
-        Some(Scheme::EcdsaP256) => {
+        Some(Family::P256) => {
             // A digest is a scalar of the curve but for one in 2^32: take the next one then.
             let key = (0_u8..=255)
                 .find_map(|n| p256::ecdsa::SigningKey::from_slice(&sha256(&[&seed, &[n]])).ok())
@@ -78,18 +82,39 @@ pub fn key_pair(provider: &Provider, seed: [u8; 32]) -> KeyPair {
                 verifying: Secret::new(key::encode(super::definition::Encoding::Base64, &public)),
             }
         }
-        Some(Scheme::Basic) => both(format!("relayflow:{hex}")),
-        Some(
-            Scheme::HmacSha1
-            | Scheme::HmacSha256
-            | Scheme::HmacSha384
-            | Scheme::HmacSha512
-            | Scheme::Sha256
-            | Scheme::Token
-            | Scheme::Bearer
-            | Scheme::None,
-        )
-        | None => both(shared_text(way, &seed, hex)),
+        Some(Family::Rsa) => {
+            let (signing, verifying) = private::published_rsa(&seed);
+            KeyPair { signing, verifying }
+        }
+        Some(Family::Pair) => both(format!("relayflow:{hex}")),
+        Some(Family::Text) | None => both(shared_text(way, &seed, hex)),
+    }
+}
+
+/// What kind of key a way to sign takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    /// A shared secret.
+    Text,
+    /// `user:password`.
+    Pair,
+    Ed25519,
+    P256,
+    Rsa,
+}
+
+fn family(way: &Way) -> Family {
+    match (way.scheme, &way.algorithm) {
+        (Scheme::Ed25519, _) | (_, Some(AlgorithmOf::Fixed(Algorithm::Ed25519))) => Family::Ed25519,
+        (Scheme::EcdsaP256, _) | (_, Some(AlgorithmOf::Fixed(Algorithm::EcdsaP256))) => {
+            Family::P256
+        }
+        (Scheme::Rsa, _)
+        | (_, Some(AlgorithmOf::Fixed(Algorithm::RsaSha256 | Algorithm::RsaPssSha512))) => {
+            Family::Rsa
+        }
+        (Scheme::Basic, _) => Family::Pair,
+        _ => Family::Text,
     }
 }
 
@@ -148,6 +173,21 @@ struct Signer<'s> {
 
 impl Signer<'_> {
     fn sign(&self, event_type: &str, body: Vec<u8>, url: &str) -> Result<Signed, SignError> {
+        let mut signed = self.sign_body(event_type, body, url)?;
+        // What a multipart form's field holds may be given without the form.
+        if let (true, Some(name)) = (self.rules.takes.multipart, &self.rules.takes.form_json)
+            && !body::looks_like_form(&signed.body)
+        {
+            let digest = hex::encode(sha256(&[&signed.body]));
+            let (body, content_type) = multipart::with_field(name, &signed.body, &digest);
+            signed.body = body;
+            let content_types = signed.headers.iter_mut().filter(|(n, _)| n == "content-type");
+            content_types.for_each(|(_, value)| value.clone_from(&content_type));
+        }
+        Ok(signed)
+    }
+
+    fn sign_body(&self, event_type: &str, body: Vec<u8>, url: &str) -> Result<Signed, SignError> {
         // What a form's field holds may be given without the form.
         let body = match &self.rules.takes.form_xml {
             Some(name) if body::looks_like_xml(&body) => body::in_field(name, &body),
@@ -161,6 +201,7 @@ impl Signer<'_> {
             return Ok(draft.done());
         }
         if way.scheme.is_shared() {
+            self.fill_checks(way, &mut draft)?;
             self.show_credential(way, &mut draft)?;
             return Ok(draft.done());
         }
@@ -168,6 +209,15 @@ impl Signer<'_> {
             self.sign_each(way, &mut draft)?;
             return Ok(draft.done());
         }
+        if way.scheme == Scheme::Jwt {
+            self.sign_token(way, &mut draft)?;
+            return Ok(draft.done());
+        }
+        if way.scheme == Scheme::HttpSignature {
+            self.sign_message(way, &mut draft)?;
+            return Ok(draft.done());
+        }
+        self.fill_checks(way, &mut draft)?;
         let timestamp = way.timestamp.as_ref().map(|moment| written(self.now, moment.unit));
         self.fill_body(way, timestamp.as_deref(), &mut draft)?;
         if let (Some(moment), Some(text)) = (&way.timestamp, &timestamp)
@@ -183,6 +233,77 @@ impl Signer<'_> {
         let signature = self.signature(way, timestamp.as_deref(), &draft)?;
         self.place_signature(way, &signature, timestamp.as_deref(), &mut draft)?;
         Ok(draft.done())
+    }
+
+    fn sign_token(&self, way: &Way, draft: &mut Draft) -> Result<(), SignError> {
+        let (algorithm, _) = self.preferred(way)?;
+        let request = draft.request(self.now)?;
+        let input = jwt::input(algorithm, &way.claims, &request, self.now);
+        let signature = private::sign(way, algorithm, self.key, input.as_bytes());
+        let signature = signature.map_err(|why| self.bad_key(why))?;
+        let signature = key::encode(super::definition::Encoding::Base64url, &signature);
+        let prefix = way.shape.prefixes.first().map_or("", String::as_str);
+        if let SignaturePlace::Headers(names) = &way.place
+            && let Some(name) = names.first()
+        {
+            draft.set(name, &format!("{prefix}{input}.{signature}"));
+        }
+        Ok(())
+    }
+
+    fn sign_message(&self, way: &Way, draft: &mut Draft) -> Result<(), SignError> {
+        let (algorithm, _) = self.preferred(way)?;
+        if way.components.iter().any(|name| name == CONTENT_DIGEST.as_str()) {
+            let digest = http_signature::digest(&draft.body);
+            draft.set(&CONTENT_DIGEST, &digest);
+        }
+        let params = http_signature::params(&way.components, self.now.as_second(), "test");
+        let announced = format!("sig1={params}");
+        let request = draft.request(self.now)?;
+        let inputs = http_signature::inputs(&announced);
+        let base = inputs.as_ref().and_then(|inputs| inputs.first()?.base(&request));
+        let base = base.ok_or_else(|| {
+            self.bad_body(format!("it lacks one of {}", way.components.join(", ")))
+        })?;
+        let signature = private::sign(way, algorithm, self.key, base.as_bytes());
+        let signature = signature.map_err(|why| self.bad_key(why))?;
+        let signature = key::encode(super::definition::Encoding::Base64, &signature);
+        draft.set(&SIGNATURE_INPUT, &announced);
+        draft.set(&super::more::SIGNATURE, &format!("sig1=:{signature}:"));
+        Ok(())
+    }
+
+    fn preferred<'w>(&self, way: &'w Way) -> Result<(Algorithm, Option<&'w str>), SignError> {
+        private::preferred(way)
+            .ok_or_else(|| self.bad_key("there is no way to sign with it here".to_owned()))
+    }
+
+    /// Writes what the source's settings ask for, and which algorithm is used.
+    fn fill_checks(&self, way: &Way, draft: &mut Draft) -> Result<(), SignError> {
+        let mut values: Vec<(&ValuePlace, &str)> =
+            way.checks.iter().map(|(at, text)| (at, text.as_str())).collect();
+        if let (Some(AlgorithmOf::Named { at, .. }), Some((_, Some(word)))) =
+            (&way.algorithm, private::preferred(way))
+        {
+            values.push((at, word));
+        }
+        for (place, text) in values {
+            match place {
+                ValuePlace::Header(name) => draft.set(name, text),
+                ValuePlace::Slot(slot) => {
+                    for (other, pointer) in way.reads.pointers() {
+                        if other == *slot {
+                            self.put(draft, &pointer, text, true)?;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn bad_key(&self, why: String) -> SignError {
+        SignError::Key { provider: self.provider.name.to_string(), why }
     }
 
     /// The preferred way that signs such a body with such a key.
@@ -214,7 +335,7 @@ impl Signer<'_> {
         draft.set(&http::header::CONTENT_TYPE, content_type);
         let id = id_of(&draft.body);
         if let Some(reading) = self.rules.id.first()
-            && let [Piece::Atom(Place::Header(name))] = reading.as_slice()
+            && let Some(Piece::Atom(Place::Header(name))) = reading.first()
         {
             draft.set(name, &id);
         }
@@ -368,6 +489,10 @@ impl Signer<'_> {
             why: why.to_owned(),
         };
         match way.scheme {
+            Scheme::Rsa | Scheme::Jwt | Scheme::HttpSignature => {
+                let (algorithm, _) = self.preferred(way)?;
+                private::sign(way, algorithm, self.key, &message.concat()).map_err(|why| bad(&why))
+            }
             Scheme::Ed25519 => {
                 let key = ed25519(self.key).ok_or_else(|| bad(ED25519_WANTED))?;
                 Ok(key.sign(&message.concat()).to_bytes().to_vec())
@@ -391,9 +516,16 @@ impl Signer<'_> {
             | Scheme::None => match Key::new(way.scheme, way.key, self.key) {
                 Ok(Some(Key::Mac(key))) => Ok(key.sum(message)),
                 Ok(Some(Key::Hashed(_))) => Ok(sha256(message).to_vec()),
-                Ok(Some(Key::Ed25519(_) | Key::P256(_) | Key::Shared(_)) | None) => {
-                    Err(bad("it is of another scheme"))
-                }
+                Ok(
+                    Some(
+                        Key::Ed25519(_)
+                        | Key::P256(_)
+                        | Key::Public(_)
+                        | Key::Authority(_)
+                        | Key::Shared(_),
+                    )
+                    | None,
+                ) => Err(bad("it is of another scheme")),
                 Err(why) => Err(bad(&why)),
             },
         }
@@ -501,6 +633,10 @@ fn signs(way: &Way, key: &Secret) -> Result<bool, String> {
             Ok(!key.expose().starts_with(b"whsec_") && ed25519(key).is_some())
         }
         Scheme::EcdsaP256 => p256(key).map(|_| true).ok_or_else(|| P256_WANTED.to_owned()),
+        Scheme::Rsa | Scheme::Jwt | Scheme::HttpSignature => match private::preferred(way) {
+            Some((algorithm, _)) => private::can_sign(way, algorithm, key),
+            None => Ok(false),
+        },
         Scheme::None => Ok(true),
         Scheme::HmacSha1
         | Scheme::HmacSha256
@@ -511,27 +647,6 @@ fn signs(way: &Way, key: &Secret) -> Result<bool, String> {
         | Scheme::Bearer
         | Scheme::Basic => Ok(Key::new(way.scheme, way.key, key)?.is_some()),
     }
-}
-
-const ED25519_WANTED: &str = "wanted an Ed25519 private key: PEM, base 64 or 64 hexadecimal digits";
-const P256_WANTED: &str = "wanted a P-256 private key: PEM or 64 hexadecimal digits";
-
-fn ed25519(key: &Secret) -> Option<ed25519_dalek::SigningKey> {
-    let text = std::str::from_utf8(key.expose()).ok()?.trim();
-    if text.contains("-----BEGIN") {
-        return ed25519_dalek::SigningKey::from_pkcs8_pem(text).ok();
-    }
-    let raw = raw_key(text.strip_prefix("whsk_").unwrap_or(text), 32)?;
-    let seed: [u8; 32] = raw.get(..32)?.try_into().ok()?;
-    Some(ed25519_dalek::SigningKey::from_bytes(&seed))
-}
-
-fn p256(key: &Secret) -> Option<p256::ecdsa::SigningKey> {
-    let text = std::str::from_utf8(key.expose()).ok()?.trim();
-    if text.contains("-----BEGIN") {
-        return p256::ecdsa::SigningKey::from_pkcs8_pem(text).ok();
-    }
-    p256::ecdsa::SigningKey::from_slice(&raw_key(text, 32)?).ok()
 }
 
 /// A moment as a vendor writes it.

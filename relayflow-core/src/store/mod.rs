@@ -6,6 +6,7 @@
 
 mod commit;
 mod db;
+mod drift;
 mod error;
 mod events;
 mod query;
@@ -19,6 +20,8 @@ mod timeline;
 mod writer;
 
 pub use db::sqlite_path;
+pub use drift::{ContractRow, DriftRow, NewContract, WatchedRow};
+pub(crate) use drift::{DriftNotes, NewDrift};
 pub use error::{Refusal, StoreError};
 pub use events::{AttemptRow, EventRow, IdTable, TaskRow};
 pub use query::{Over, QueryError, Selection};

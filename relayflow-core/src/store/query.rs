@@ -241,7 +241,11 @@ impl Builder {
                 let path = self.bind(Bind::Text(format!("$.\"{}\"", attribute.replace('"', ""))));
                 Ok(self.text_is(&format!("cast(e.attributes ->> {path} as text)"), word))
             }
-            Field::Payload(_) | Field::Header(_) | Field::Drift => {
+            Field::Drift if self.over != Over::Requests => Ok(match word.text.as_str() {
+                "none" => "e.drift is null".to_owned(),
+                _ => self.text_is("e.drift", word),
+            }),
+            Field::Payload(_) | Field::Header(_) => {
                 Err(QueryError::NotYet { what: format!("{}:", name(field)) })
             }
             _ => {

@@ -9,6 +9,7 @@ pub(crate) mod problem;
 pub(crate) mod server;
 
 mod dead_letters;
+mod drift;
 mod events;
 mod health;
 mod metrics;
@@ -132,6 +133,7 @@ pub(crate) fn routes() -> Vec<Route> {
     routes.extend(what_came_in());
     routes.extend(what_waits());
     routes.extend(bulk());
+    routes.extend(contracts());
     routes
 }
 
@@ -236,6 +238,30 @@ fn bulk() -> Vec<Route> {
         Route::post("/api/v1/replays/{id}/cancel", "Stop it for good", post(replays::cancel))
             .takes::<requests::Why>()
             .gives::<api::Replay>(),
+    ]
+}
+
+fn contracts() -> Vec<Route> {
+    vec![
+        Route::get("/api/v1/drift", "How payloads differ from contracts", get(drift::list))
+            .params(PAGE)
+            .lists::<api::Drift>(),
+        Route::get("/api/v1/drift/{id}", "One finding", get(drift::show)).gives::<api::Drift>(),
+        Route::post("/api/v1/drift/{id}/accept", "Into the contract", post(drift::accept))
+            .takes::<api::AcceptDrift>()
+            .gives::<api::Drift>(),
+        Route::get("/api/v1/contracts", "What is expected of payloads", get(drift::contracts))
+            .lists::<api::Contract>(),
+        Route::get("/api/v1/contracts/{of}/{type}", "One, with its schema", get(drift::contract))
+            .params(&["version"])
+            .gives::<api::Contract>(),
+        Route::post("/api/v1/contracts/check", "Hold events against them", post(drift::check))
+            .needs(Some(Role::Viewer))
+            .takes::<api::CheckContracts>()
+            .gives::<api::ContractCheck>(),
+        Route::post("/api/v1/contracts/learn", "Infer one from events", post(drift::learn))
+            .takes::<api::LearnContract>()
+            .gives::<api::Contract>(),
     ]
 }
 

@@ -1,0 +1,561 @@
+//! Contracts and drift as documents.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{Page, ViewError, cut, filter_of, list};
+use crate::api::{
+    CheckContracts, Contract, ContractCheck, Drift, LearnContract, List, Total, V, Violation,
+};
+use crate::clock::from_micros;
+use crate::contract::{Observed, Schema, compare};
+use crate::event::micros;
+use crate::filter::{Field, Filter, Term, Test, Word};
+use crate::id::DriftId;
+use crate::ingest::InForce;
+use crate::provider::Source;
+use crate::store::{
+    ContractRow, DriftRow, EventRow, NewContract, Over, QueryError, Selection, Store,
+};
+use crate::workflow::On;
+
+/// How many events a check or a lesson looks at, if nobody says, and at most.
+const EVENTS: usize = 1_000;
+const EVENTS_MAX: usize = 10_000;
+const EVENTS_PAGE: usize = 200;
+
+/// A page of findings, the breaking ones first. Those that were accepted are there if `status` asks
+/// for them.
+pub async fn drift(
+    store: &Store,
+    in_force: &InForce,
+    page: &Page,
+) -> Result<List<Drift>, ViewError> {
+    let filter = filter_of(store, page.q.as_deref())?;
+    let wants_status = mentions_status(&filter);
+    let mut found = Vec::new();
+    for row in store.drift().await? {
+        if (wants_status || !row.is_accepted) && holds(&filter, &row)? {
+            found.push(row);
+        }
+    }
+    let total = Total { value: found.len() as u64, exact: true };
+    if let Some(after) = &page.cursor {
+        let place = found.iter().position(|row| row.id.to_string() == *after);
+        let place = place.ok_or_else(|| ViewError::Cursor(after.clone()))?;
+        found.drain(..=place);
+    }
+    let more = cut(&mut found, page.limit);
+    let next = found.last().filter(|_| more).map(|row| row.id.to_string());
+    let items = found.into_iter().map(|row| document(row, in_force)).collect();
+    Ok(list("drift_list", items, next, Some(total)))
+}
+
+/// One finding; `id` may be the beginning of one.
+pub async fn one_drift(store: &Store, in_force: &InForce, id: &str) -> Result<Drift, ViewError> {
+    let id = drift_id(store, id).await?;
+    let row = store.one_drift(id).await?;
+    row.map(|row| document(row, in_force)).ok_or_else(|| ViewError::NotFound(id.to_string()))
+}
+
+/// The finding that an id or a unique prefix of one names.
+pub async fn drift_id(store: &Store, text: &str) -> Result<DriftId, ViewError> {
+    let (low, high) = DriftId::range(text).ok_or_else(|| ViewError::Id(text.to_owned()))?;
+    let found = store.drift().await?;
+    let mut matching = found.iter().map(|row| row.id).filter(|id| (low..=high).contains(id));
+    match (matching.next(), matching.next()) {
+        (None, _) => Err(ViewError::NotFound(text.to_owned())),
+        (Some(one), None) => Ok(one),
+        (Some(_), Some(_)) => Err(ViewError::Ambiguous(text.to_owned())),
+    }
+}
+
+/// Takes a finding into the contract, as its next version.
+pub async fn accept_drift(
+    store: &Store,
+    in_force: &InForce,
+    id: &str,
+    who: &str,
+    reason: &str,
+) -> Result<Drift, ViewError> {
+    let id = drift_id(store, id).await?;
+    let row = store.one_drift(id).await?.ok_or_else(|| ViewError::NotFound(id.to_string()))?;
+    let shipped = shipped(in_force, &row.provider, &row.event_type);
+    let shipped = shipped.map(|(_, schema)| schema.to_json().to_string());
+    store.accept_drift(id, shipped, who.to_owned(), reason.to_owned()).await?;
+    one_drift(store, in_force, &id.to_string()).await
+}
+
+fn document(row: DriftRow, in_force: &InForce) -> Drift {
+    let since_first = (row.watched - row.watched_before).max(row.events);
+    // A share of what was looked at; what is about the source has none.
+    #[expect(clippy::cast_precision_loss, reason = "a share, to be shown")]
+    let share = (!row.event_type.is_empty() && since_first > 0)
+        .then(|| row.events as f64 / since_first as f64);
+    Drift {
+        v: V,
+        object: "drift".to_owned(),
+        id: row.id.to_string(),
+        read_by: read_by(&row, in_force),
+        source: row.source,
+        provider: row.provider,
+        event_type: (!row.event_type.is_empty()).then_some(row.event_type),
+        change: row.change.to_string(),
+        grade: row.grade.to_string(),
+        path: row.path,
+        was: row.was,
+        is: row.is,
+        hint: row.hint,
+        events: row.events,
+        share,
+        first_at: micros(from_micros(row.first_us)),
+        last_at: micros(from_micros(row.last_us)),
+        examples: row.examples,
+        status: if row.is_accepted { "accepted" } else { "open" }.to_owned(),
+        accepted_at: row.ended_us.map(|us| micros(from_micros(us))),
+        accepted_by: row.who,
+        reason: row.reason,
+        version: row.version,
+    }
+}
+
+/// Which mappings and workflows read a finding's field, or something within it.
+fn read_by(row: &DriftRow, in_force: &InForce) -> Vec<String> {
+    if row.path.is_empty() || row.event_type.is_empty() {
+        return vec![];
+    }
+    let Some(source) = in_force.sources.get(&row.source) else { return vec![] };
+    let mut readers = Vec::new();
+    let mut attributes = Vec::new();
+    for read in source.reads(&row.event_type) {
+        if meets(&read.path, &row.path) {
+            if let Some(rest) = read.by.strip_prefix("attribute ") {
+                let name = rest.split(' ').next().unwrap_or_default();
+                attributes.push(format!("event.attributes.{name}"));
+            }
+            readers.push(format!("{}: {}", source.provider.name, read.by));
+        }
+    }
+    let payload = format!("event.payload{}", row.path.replace('/', "."));
+    for workflow in &in_force.workflows.list {
+        let is_for = workflow.on.iter().any(|on| match on {
+            On::Any => true,
+            On::Kind(kind) => {
+                source.provider.kind_of(&row.event_type).is_some_and(|k| **k == **kind)
+            }
+            On::Type { provider, event_type } => {
+                *provider == *source.provider.name && *event_type == row.event_type
+            }
+        });
+        if !is_for {
+            continue;
+        }
+        for (place, name) in workflow.reads() {
+            let is_read = attributes.contains(&name)
+                || begins_with(&name, &payload, '.')
+                || (name != "event.payload" && begins_with(&payload, &name, '.'));
+            if is_read {
+                readers.push(format!("workflow {}: {place} reads {name}", workflow.name));
+            }
+        }
+    }
+    readers.sort();
+    readers.dedup();
+    readers
+}
+
+/// Whether one path is, or lies within, the other.
+fn meets(one: &str, other: &str) -> bool {
+    begins_with(one, other, '/') || begins_with(other, one, '/')
+}
+
+fn begins_with(text: &str, beginning: &str, separator: char) -> bool {
+    text.strip_prefix(beginning).is_some_and(|rest| rest.is_empty() || rest.starts_with(separator))
+}
+
+fn mentions_status(filter: &Filter) -> bool {
+    match filter {
+        Filter::All => false,
+        Filter::And(all) | Filter::Or(all) => all.iter().any(mentions_status),
+        Filter::Not(inner) => mentions_status(inner),
+        Filter::Term(term) => term.field == Field::Status,
+    }
+}
+
+/// Whether a finding is one that the filter asks for.
+fn holds(filter: &Filter, row: &DriftRow) -> Result<bool, QueryError> {
+    Ok(match filter {
+        Filter::All => true,
+        Filter::And(all) => {
+            all.iter().try_fold(true, |so_far, one| Ok(so_far & holds(one, row)?))?
+        }
+        Filter::Or(all) => {
+            all.iter().try_fold(false, |so_far, one| Ok(so_far | holds(one, row)?))?
+        }
+        Filter::Not(inner) => !holds(inner, row)?,
+        Filter::Term(term) => term_holds(term, row)?,
+    })
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a field that comes later cannot be asked of findings until it is given a meaning here"
+)]
+fn term_holds(term: &Term, row: &DriftRow) -> Result<bool, QueryError> {
+    let not_here = || QueryError::NotHere { field: term.field.name(), over: "findings" };
+    if let (Field::Received, Test::Between { low, high, .. }) = (&term.field, &term.test) {
+        // When it was last seen.
+        let is_after = low.is_none_or(|low| low <= row.last_us);
+        return Ok(is_after && high.is_none_or(|high| row.last_us <= high));
+    }
+    let Test::OneOf(words) = &term.test else { return Err(not_here()) };
+    let id = row.id.to_string();
+    let text = match &term.field {
+        Field::Id => {
+            return Ok(words.iter().any(|word| id.starts_with(&word.text)));
+        }
+        Field::Source => row.source.as_str(),
+        Field::Provider => row.provider.as_str(),
+        Field::Type => {
+            let is_it = |word: &Word| {
+                is_word(word, &row.event_type) || begins_with(&row.event_type, &word.text, '.')
+            };
+            return Ok(words.iter().any(is_it));
+        }
+        Field::Drift => row.grade.as_str(),
+        // `open` is what it is of tasks, too: several statuses.
+        Field::Status if row.is_accepted => "accepted",
+        Field::Status => "queued",
+        _ => return Err(not_here()),
+    };
+    Ok(words.iter().any(|word| is_word(word, text)))
+}
+
+fn is_word(word: &Word, text: &str) -> bool {
+    if !word.is_wild {
+        return word.text == text;
+    }
+    let parts: Vec<&str> = word.text.split('*').collect();
+    let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return false };
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    for part in parts.get(1..parts.len() - 1).unwrap_or_default() {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
+}
+
+/// Every contract: those in force for sources, and those that come with definitions.
+pub async fn contracts(store: &Store, in_force: &InForce) -> Result<List<Contract>, ViewError> {
+    let mut watched: BTreeMap<(String, String), (String, i64)> = BTreeMap::new();
+    for row in store.watched(None).await? {
+        if !row.event_type.is_empty() {
+            watched.insert((row.source, row.event_type), (row.provider, row.events));
+        }
+    }
+    let mut items = BTreeMap::new();
+    for row in store.contracts(None).await? {
+        let key = (row.source.clone(), row.event_type.clone());
+        let (provider, events) = watched.get(&key).cloned().unwrap_or_default();
+        // In the order of their versions: the last stands.
+        items.insert(key, of_row(row, provider, events, false));
+    }
+    for ((source, event_type), (provider, events)) in watched {
+        let key = (source.clone(), event_type.clone());
+        items.entry(key).or_insert_with(|| Contract {
+            v: V,
+            object: "contract".to_owned(),
+            source: Some(source),
+            provider,
+            event_type,
+            version: None,
+            origin: "learning".to_owned(),
+            fields: 0,
+            events,
+            created_at: None,
+            created_by: None,
+            reason: None,
+            schema: None,
+        });
+    }
+    let mut items: Vec<Contract> = items.into_values().collect();
+    let mut providers: Vec<_> = in_force.sources.values().map(|s| &s.provider).collect();
+    providers.sort_by(|one, other| one.name.cmp(&other.name));
+    providers.dedup_by(|one, other| one.name == other.name);
+    for provider in providers {
+        for event_type in provider.contracts.types() {
+            items.extend(of_definition(in_force, &provider.name, &event_type, false));
+        }
+    }
+    let total = Total { value: items.len() as u64, exact: true };
+    Ok(list("contract_list", items, None, Some(total)))
+}
+
+/// The contract of a source's type, with its schema: a version of it, or the one in force. `of` is a
+/// source or a provider.
+pub async fn contract(
+    store: &Store,
+    in_force: &InForce,
+    of: &str,
+    event_type: &str,
+    version: Option<i64>,
+) -> Result<Contract, ViewError> {
+    let rows = store.contracts(Some(of)).await?;
+    let is_it = |row: &ContractRow| {
+        row.event_type == event_type && version.is_none_or(|version| row.version == version)
+    };
+    if let Some(row) = rows.into_iter().rev().find(is_it) {
+        let watched = store.watched(Some(of)).await?;
+        let known = watched.into_iter().find(|row| row.event_type == event_type);
+        let (provider, events) = known.map(|row| (row.provider, row.events)).unwrap_or_default();
+        return Ok(of_row(row, provider, events, true));
+    }
+    let provider = in_force.sources.get(of).map_or(of, |source| &source.provider.name);
+    of_definition(in_force, provider, event_type, true)
+        .filter(|contract| version.is_none() || contract.version == version)
+        .ok_or_else(|| ViewError::NotFound(format!("{of} {event_type}")))
+}
+
+fn of_row(row: ContractRow, provider: String, events: i64, with_schema: bool) -> Contract {
+    let schema = serde_json::from_str::<Value>(&row.schema).unwrap_or_default();
+    let parsed = Schema::parse(&schema).unwrap_or_default();
+    let title = format!("{} {}", row.source, row.event_type);
+    let said = format!("version {}, {}", row.version, row.origin);
+    Contract {
+        v: V,
+        object: "contract".to_owned(),
+        provider,
+        version: Some(row.version),
+        origin: row.origin,
+        fields: parsed.count(),
+        events,
+        created_at: Some(micros(from_micros(row.created_us))),
+        created_by: row.who,
+        reason: row.reason,
+        schema: with_schema.then(|| parsed.to_document(&title, Some(&said))),
+        source: Some(row.source),
+        event_type: row.event_type,
+    }
+}
+
+fn of_definition(
+    in_force: &InForce,
+    provider: &str,
+    event_type: &str,
+    with_schema: bool,
+) -> Option<Contract> {
+    let (version, schema) = shipped(in_force, provider, event_type)?;
+    let title = format!("{provider} {event_type}");
+    Some(Contract {
+        v: V,
+        object: "contract".to_owned(),
+        source: None,
+        provider: provider.to_owned(),
+        event_type: event_type.to_owned(),
+        version: Some(version),
+        origin: "shipped".to_owned(),
+        fields: schema.count(),
+        events: 0,
+        created_at: None,
+        created_by: None,
+        reason: None,
+        schema: with_schema.then(|| schema.to_document(&title, None)),
+    })
+}
+
+fn shipped(in_force: &InForce, provider: &str, event_type: &str) -> Option<(i64, Arc<Schema>)> {
+    let contract = in_force.catalog.get(provider)?.contracts.get(event_type)?;
+    Some((i64::from(contract.version), contract.schema))
+}
+
+/// Holds stored events against the contracts in force.
+pub async fn check(
+    store: &Store,
+    in_force: &InForce,
+    what: &CheckContracts,
+) -> Result<ContractCheck, ViewError> {
+    let mut schemas: HashMap<(String, String), Option<Arc<Schema>>> = HashMap::new();
+    for row in store.contracts(None).await? {
+        let document = serde_json::from_str(&row.schema).ok();
+        let schema = document.and_then(|document| Schema::parse(&document).ok());
+        schemas.insert((row.source, row.event_type), schema.map(Arc::new));
+    }
+    let mut tally = Tally::default();
+    let limit = what.limit.unwrap_or(EVENTS).min(EVENTS_MAX);
+    each_event(store, what.q.as_deref(), limit, |row| {
+        let event = &row.event;
+        let key = (event.source.to_string(), event.event_type.clone());
+        let schema = schemas.entry(key).or_insert_with(|| {
+            shipped(in_force, &event.provider, &event.event_type).map(|(_, schema)| schema)
+        });
+        let payload = serde_json::from_str(event.payload.json()).ok();
+        let kind = (event.provider.as_ref(), event.event_type.as_str());
+        tally.add(&event.id.to_string(), kind, schema.as_deref(), payload.as_ref());
+    })
+    .await?;
+    Ok(tally.done())
+}
+
+/// Gathers what a check finds; payloads that differ alike are one violation.
+#[derive(Debug, Default)]
+pub struct Tally {
+    checked: usize,
+    without_contract: usize,
+    kept: usize,
+    violations: Vec<Violation>,
+}
+
+impl Tally {
+    /// Holds one payload against a schema. `at` names it: a file, an event's id; `of` is its
+    /// provider and type.
+    pub fn add(
+        &mut self,
+        at: &str,
+        of: (&str, &str),
+        schema: Option<&Schema>,
+        payload: Option<&Value>,
+    ) {
+        let (Some(schema), Some(payload)) = (schema, payload) else {
+            self.without_contract += 1;
+            return;
+        };
+        self.checked += 1;
+        let differences = compare(schema, payload);
+        if differences.is_empty() {
+            self.kept += 1;
+        }
+        for one in differences {
+            let violation = Violation {
+                at: at.to_owned(),
+                provider: of.0.to_owned(),
+                event_type: of.1.to_owned(),
+                change: one.change.to_string(),
+                grade: one.grade.to_string(),
+                path: one.path,
+                was: one.was,
+                is: one.is,
+                hint: one.hint,
+                events: 1,
+            };
+            let same = self.violations.iter_mut().find(|known| {
+                let known =
+                    (&known.provider, &known.event_type, &known.change, &known.path, &known.is);
+                known
+                    == (
+                        &violation.provider,
+                        &violation.event_type,
+                        &violation.change,
+                        &violation.path,
+                        &violation.is,
+                    )
+            });
+            match same {
+                Some(known) => known.events += 1,
+                None => self.violations.push(violation),
+            }
+        }
+    }
+
+    /// The document; breaking violations first.
+    #[must_use]
+    pub fn done(mut self) -> ContractCheck {
+        self.violations.sort_by(|one, other| {
+            let key = |v: &Violation| {
+                (v.grade != "breaking", v.provider.clone(), v.event_type.clone(), v.path.clone())
+            };
+            key(one).cmp(&key(other))
+        });
+        let count = |grade| self.violations.iter().filter(|v| v.grade == grade).count();
+        ContractCheck {
+            v: V,
+            object: "contract_check".to_owned(),
+            checked: self.checked,
+            without_contract: self.without_contract,
+            kept: self.kept,
+            breaking: count("breaking"),
+            additive: count("additive"),
+            violations: self.violations,
+        }
+    }
+}
+
+/// Infers a contract from stored events; keeps it as the next version if that is asked for.
+pub async fn learn(
+    store: &Store,
+    in_force: &InForce,
+    what: &LearnContract,
+    who: &str,
+) -> Result<Contract, ViewError> {
+    let mut observed = Observed::default();
+    let own = format!("source:\"{}\" type:\"{}\"", what.source, what.event_type);
+    let q = what.q.as_ref().map_or_else(|| own.clone(), |q| format!("{own} ({q})"));
+    each_event(store, Some(&q), EVENTS_MAX, |row| {
+        let is_it = row.event.event_type == what.event_type;
+        let payload = serde_json::from_str::<Value>(row.event.payload.json());
+        if let Ok(payload) = payload.map_err(drop).and_then(|p| is_it.then_some(p).ok_or(())) {
+            observed.add(&payload);
+        }
+    })
+    .await?;
+    let events = i64::try_from(observed.count).unwrap_or(i64::MAX);
+    if events == 0 {
+        return Err(ViewError::NotFound(format!(
+            "an event of source {} and type {}",
+            what.source, what.event_type
+        )));
+    }
+    let schema = observed.to_schema();
+    let mut version = None;
+    if what.write {
+        let new = NewContract {
+            source: what.source.clone(),
+            event_type: what.event_type.clone(),
+            schema: schema.to_json().to_string(),
+        };
+        let reason = what.reason.clone();
+        version = Some(store.write_contract(new, who.to_owned(), reason).await?);
+    }
+    let provider = in_force.sources.get(&what.source).map(|s: &Arc<Source>| &s.provider.name);
+    let title = format!("{} {}", what.source, what.event_type);
+    Ok(Contract {
+        v: V,
+        object: "contract".to_owned(),
+        source: Some(what.source.clone()),
+        provider: provider.map(ToString::to_string).unwrap_or_default(),
+        event_type: what.event_type.clone(),
+        version,
+        origin: if what.write { "written" } else { "learned" }.to_owned(),
+        fields: schema.count(),
+        events,
+        created_at: None,
+        created_by: what.write.then(|| who.to_owned()),
+        reason: what.reason.clone(),
+        schema: Some(schema.to_document(&title, Some(&format!("from {events} events")))),
+    })
+}
+
+/// Hands stored events over, the newest first, with their payloads.
+async fn each_event(
+    store: &Store,
+    q: Option<&str>,
+    limit: usize,
+    mut work: impl FnMut(&EventRow),
+) -> Result<(), ViewError> {
+    let selection = Selection::new(&filter_of(store, q)?, Over::Events)?;
+    let mut before = None;
+    let mut left = limit;
+    while left > 0 {
+        let rows = store.events(&selection, before, EVENTS_PAGE.min(left)).await?;
+        let Some(last) = rows.last() else { return Ok(()) };
+        before = Some(last.event.id);
+        left = left.saturating_sub(rows.len());
+        for row in &rows {
+            if let Some(whole) = store.event(row.event.id).await? {
+                work(&whole);
+            }
+        }
+    }
+    Ok(())
+}
