@@ -253,6 +253,7 @@ fn act(state: &mut State, action: Action) {
         Action::Dlq => Some(list(Noun::DeadLetters)),
         Action::Replays => Some(Route::Replays),
         Action::Queues => Some(Route::Queues),
+        Action::Drift => Some(Route::Drift { filter: String::new() }),
         Action::Sources => Some(Route::Sources),
         _ => None,
     };
@@ -270,7 +271,6 @@ fn act(state: &mut State, action: Action) {
         }
         Action::Tail => state.ctx.go = Some(Go::Push(Route::Tail { filter: String::new() })),
         Action::Errors => state.ctx.go = Some(Go::Push(Route::Errors)),
-        Action::Drift => state.ctx.say("drift is not watched by this version", Role::Warn),
         Action::Palette | Action::Keys => {
             let place = state.screens.last().map(|screen| screen.part().place());
             let palette = place.map(|place| Palette::new(place, action == Action::Keys));

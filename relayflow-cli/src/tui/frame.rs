@@ -129,6 +129,10 @@ fn figures(state: &State) -> Vec<Vec<Piece>> {
         vec![plain("ok "), plain(rate(Series::Ok)), plain("  ")],
         vec![plain("in "), plain(rate(Series::Received)), plain("  ")],
     ];
+    if 0 < stats.drift.breaking {
+        let drift = format!("drift {}", stats.drift.breaking);
+        figures.push(vec![piece(drift, Role::Warn), plain("  ")]);
+    }
     if state.ctx.is_wide() {
         let retry = format!("retry {:.1}%  ", stats.retry_rate * 100.0);
         figures.push(vec![plain(retry)]);

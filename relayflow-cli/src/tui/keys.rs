@@ -46,6 +46,7 @@ pub(crate) enum Action {
     Replay,
     ReplayAll,
     Discard,
+    Accept,
     PauseJob,
     ResumeJob,
     CancelJob,
@@ -115,7 +116,7 @@ const ROWS: &[Place] = &[
     P::Wizard,
 ];
 const LISTS: &[Place] = &[P::List];
-const FILTERED: &[Place] = &[P::List, P::Groups, P::Tail];
+const FILTERED: &[Place] = &[P::List, P::Groups, P::Tail, P::Drift];
 const MAKES_PLANS: &[Place] = &[P::Overview, P::List, P::Groups, P::Event];
 
 /// One line of the table.
@@ -168,6 +169,7 @@ pub(crate) const ACTIONS: &[Entry] = &[
     entry(A::Payload, "payload", &["o"], "payload", &[P::Event, P::List]),
     entry(A::Request, "request", &["i"], "request", &[P::Event, P::List]),
     deed(A::Discard, "discard", &["d"], "discard", &[P::List, P::Event]),
+    deed(A::Accept, "accept", &["a"], "accept", &[P::Drift]),
     deed(A::PauseJob, "pause_job", &["P"], "pause job", &[P::Job, P::Replays]),
     deed(A::ResumeJob, "resume_job", &["U"], "resume job", &[P::Job, P::Replays]),
     deed(A::CancelJob, "cancel_job", &["C"], "cancel job", &[P::Job, P::Replays]),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crossterm::event::KeyEvent;
 use jiff::Timestamp;
 use relayflow_core::api::{
-    DeadLetter, DeadLetterGroup, Discard, Event, List, NewPlan, NewReplay, Plan, Queue, Replay,
-    Request, Source, Stats, TimelineEntry, Total, Trace, Worker,
+    DeadLetter, DeadLetterGroup, Discard, Drift, Event, List, NewPlan, NewReplay, Plan, Queue,
+    Replay, Request, Source, Stats, TimelineEntry, Total, Trace, Worker,
 };
 
 use super::route::Noun;
@@ -114,6 +114,8 @@ pub(crate) enum Question {
     Queues,
     Workers,
     Sources,
+    Drift { q: Option<String> },
+    AcceptDrift { id: String, reason: String },
     Replay(String),
     Plan(Box<NewPlan>),
     RunPlan(Box<NewReplay>),
@@ -126,9 +128,11 @@ impl Question {
     /// Whether it changes something: such a question is asked once and never given up.
     pub(crate) fn is_deed(&self) -> bool {
         match self {
-            Self::RunPlan(_) | Self::Control { .. } | Self::Discard(_) | Self::Readmit { .. } => {
-                true
-            }
+            Self::RunPlan(_)
+            | Self::Control { .. }
+            | Self::Discard(_)
+            | Self::AcceptDrift { .. }
+            | Self::Readmit { .. } => true,
             Self::Stats
             | Self::Groups { .. }
             | Self::Rows { .. }
@@ -141,6 +145,7 @@ impl Question {
             | Self::Queues
             | Self::Workers
             | Self::Sources
+            | Self::Drift { .. }
             | Self::Replay(_)
             | Self::Plan(_) => false,
         }
@@ -162,6 +167,7 @@ pub(crate) enum Reply {
     Queues(Vec<Queue>),
     Workers(Vec<Worker>),
     Sources(Vec<Source>),
+    Drift(Page<Drift>),
     Replay(Box<Replay>),
     Plan(Box<Plan>),
     /// Something was done: what to say of it.

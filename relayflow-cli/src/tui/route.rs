@@ -69,6 +69,10 @@ pub(crate) enum Route {
     Job(String),
     Queues,
     Sources,
+    /// How payloads differ from contracts.
+    Drift {
+        filter: String,
+    },
     Tail {
         filter: String,
     },
@@ -104,8 +108,10 @@ pub(crate) const GROUPINGS: [&str; 7] =
     ["error", "source", "type", "dest", "workflow", "step", "reason"];
 
 /// The screens that a command line may name.
-pub(crate) const NAMES: [&str; 9] =
-    ["overview", "events", "dlq", "replays", "queues", "sources", "requests", "tail", "errors"];
+pub(crate) const NAMES: [&str; 10] = [
+    "drift", "overview", "events", "dlq", "replays", "queues", "sources", "requests", "tail",
+    "errors",
+];
 
 impl Route {
     /// Reads `[SCREEN] [TERM…]`; without a screen's name, terms are a filter of the dead letters, and
@@ -133,6 +139,7 @@ impl Route {
             "dlq" => list(Noun::DeadLetters),
             "requests" => list(Noun::Requests),
             "tail" => Self::Tail { filter },
+            "drift" => Self::Drift { filter },
             other if !terms.is_empty() => {
                 return Err(Failure::usage(format!("the screen '{other}' takes no terms")));
             }
@@ -176,6 +183,7 @@ impl Route {
             Self::Queues => with("queues", ""),
             Self::Sources => with("sources", ""),
             Self::Tail { filter } => with("tail", filter),
+            Self::Drift { filter } => with("drift", filter),
             Self::Errors => with("errors", ""),
         }
     }
@@ -220,6 +228,7 @@ mod tests {
             "replays",
             "queues",
             "sources",
+            "drift source:a",
             "tail status:failed",
             "errors",
             "rpl_01J9",

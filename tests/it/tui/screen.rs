@@ -132,7 +132,7 @@ impl Tui {
     #[track_caller]
     pub(crate) fn exit(&mut self) -> u32 {
         let status = until("the end of the TUI", || self.child.try_wait().unwrap());
-        let _ = until_within(WITHIN, "its last words", || {
+        until_within(WITHIN, "its last words", || {
             self.quiet_for(Duration::from_millis(100)).then_some(())
         });
         status.exit_code()

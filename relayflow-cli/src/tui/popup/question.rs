@@ -28,12 +28,15 @@ pub(crate) enum Then {
     Discard { id: String },
     Control { id: String, verb: &'static str },
     Readmit { id: String },
+    AcceptDrift { id: String },
 }
 
 impl Question {
     pub(crate) fn new(title: impl Into<String>, lines: Vec<String>, then: Then) -> Self {
         let reason = match then {
-            Then::Discard { .. } | Then::Readmit { .. } => Some(Input::default()),
+            Then::Discard { .. } | Then::Readmit { .. } | Then::AcceptDrift { .. } => {
+                Some(Input::default())
+            }
             Then::Control { .. } => None,
         };
         Self { title: title.into(), lines, reason, then, error: None }
@@ -67,7 +70,7 @@ impl Question {
             verb: "Discard",
             items: 1,
             is_single: true,
-            needs_reason: matches!(self.then, Then::Discard { .. }),
+            needs_reason: matches!(self.then, Then::Discard { .. } | Then::AcceptDrift { .. }),
             command: self.command(),
         };
         if let Decision::Refuse(failure) = decide(true, &ctx.target, &act, &deed) {
@@ -82,6 +85,9 @@ impl Question {
             }),
             Then::Control { id, verb } => msg::Question::Control { id, verb },
             Then::Readmit { id } => msg::Question::Readmit { id, reason },
+            Then::AcceptDrift { id } => {
+                msg::Question::AcceptDrift { id, reason: reason.unwrap_or_default() }
+            }
         });
         After::Close
     }
@@ -92,6 +98,7 @@ impl Question {
             Then::Discard { id } => format!("relayflow dlq discard {id}"),
             Then::Control { id, verb } => format!("relayflow replay {verb} {id}"),
             Then::Readmit { id } => format!("relayflow requests replay {id}"),
+            Then::AcceptDrift { id } => format!("relayflow drift accept {id}"),
         }
     }
 

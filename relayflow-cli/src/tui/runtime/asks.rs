@@ -1,6 +1,6 @@
 //! Questions put to a RelayFlow, through the CLI's own backend.
 
-use relayflow_core::api::{List, Worker};
+use relayflow_core::api::{AcceptDrift, Drift, List, Worker};
 use relayflow_core::view;
 
 use crate::backend::Backend;
@@ -57,6 +57,19 @@ pub(super) async fn ask(backend: &Backend, question: Question) -> Result<Reply, 
             Ok(Reply::Workers(list.items))
         }
         Question::Sources => Ok(Reply::Sources(backend.sources().await?.items)),
+        Question::Drift { q } => {
+            let page = page(q, GROUPS, None);
+            let list: List<Drift> = backend.api("findings of drift")?.list("drift", &page).await?;
+            let (rows, next, total) = (list.items, list.next_cursor, list.total);
+            Ok(Reply::Drift(Page { rows, next, total }))
+        }
+        Question::AcceptDrift { id, reason } => {
+            let api = backend.api("accepting drift")?;
+            let path = ["drift", &id, "accept"];
+            let drift: Drift = api.post(&path, &AcceptDrift { reason }).await?;
+            let version = drift.version.map(|v| format!(", version {v}")).unwrap_or_default();
+            Ok(Reply::Done(format!("{} is in the contract{version}", drift.id)))
+        }
         Question::Replay(id) => Ok(Reply::Replay(Box::new(backend.replay(&id).await?))),
         Question::Plan(new) => Ok(Reply::Plan(Box::new(backend.create_plan(&new).await?))),
         Question::RunPlan(new) => Ok(Reply::Replay(Box::new(backend.create_replay(&new).await?))),

@@ -1,5 +1,6 @@
 //! The screens. None imports another: where to go is said with a `Route`.
 
+pub(crate) mod drift;
 pub(crate) mod errors;
 pub(crate) mod event;
 pub(crate) mod groups;
@@ -33,6 +34,7 @@ pub(crate) enum Screen {
     Job(Box<job::JobScreen>),
     Queues(queues::QueuesScreen),
     Sources(sources::SourcesScreen),
+    Drift(drift::DriftScreen),
     Tail(tail::TailScreen),
     Errors(errors::ErrorsScreen),
     Wizard(Box<wizard::Wizard>),
@@ -112,6 +114,7 @@ impl Screen {
             Route::Job(id) => Self::Job(Box::new(job::JobScreen::new(id))),
             Route::Queues => Self::Queues(queues::QueuesScreen::default()),
             Route::Sources => Self::Sources(sources::SourcesScreen::default()),
+            Route::Drift { filter } => Self::Drift(drift::DriftScreen::new(ctx, &filter)),
             Route::Tail { filter } => Self::Tail(tail::TailScreen::new(ctx, &filter)),
             Route::Errors => Self::Errors(errors::ErrorsScreen::default()),
         }
@@ -131,6 +134,7 @@ impl Screen {
             Self::Job(s) => &**s,
             Self::Queues(s) => s,
             Self::Sources(s) => s,
+            Self::Drift(s) => s,
             Self::Tail(s) => s,
             Self::Errors(s) => s,
             Self::Wizard(s) => &**s,
@@ -147,6 +151,7 @@ impl Screen {
             Self::Job(s) => &mut **s,
             Self::Queues(s) => s,
             Self::Sources(s) => s,
+            Self::Drift(s) => s,
             Self::Tail(s) => s,
             Self::Errors(s) => s,
             Self::Wizard(s) => &mut **s,
@@ -165,6 +170,7 @@ impl Screen {
             Self::Groups(_) => 3,
             Self::Replays(_) | Self::Job(_) => 4,
             Self::Queues(_) => 5,
+            Self::Drift(_) => 6,
             Self::Sources(_) => 7,
             Self::Event(_) | Self::Tail(_) | Self::Errors(_) | Self::Wizard(_) => 0,
         }

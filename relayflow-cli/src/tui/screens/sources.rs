@@ -121,7 +121,13 @@ impl Part for SourcesScreen {
         }
         if let Some(source) = self.sources().get(self.cursor.at()) {
             let y = canvas.height().saturating_sub(2);
-            canvas.rule(y, &format!("{}  tolerance {}", source.name, source.tolerance));
+            let how =
+                if source.confirmed { "" } else { "  signing is not confirmed by the vendor" };
+            let title = format!(
+                "{}  tolerance {}  answered within {}{how}",
+                source.name, source.tolerance, source.reply_within
+            );
+            canvas.rule(y, &title);
             let secrets = source.secrets.join("  ");
             canvas.line(y + 1, &[plain(format!(" {}", source.url)), dim(format!("  {secrets}"))]);
         }

@@ -38,7 +38,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, max_shrink_iters: 200, ..ProptestConfig::default() })]
     #[test]
     fn nothing_is_done_that_was_not_shown(steps in prop::collection::vec(step(), 1..120)) {
         let mut desk = Desk::of(setup(true), (80, 24), "");

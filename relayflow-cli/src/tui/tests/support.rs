@@ -353,6 +353,7 @@ pub(super) fn stats(letters: usize) -> Value {
         "dead": letters, "discarded": 0, "skipped": 0}, "dead_letters": letters,
         "oldest_queued_seconds": 662.0, "retry_rate": 0.312,
         "replays": {"running": 1, "paused": 0, "done": 3, "cancelled": 0},
+        "drift": {"breaking": 1, "additive": 4},
     })
 }
 
@@ -410,8 +411,25 @@ pub(super) fn reply(question: &Question, letters: usize) -> Reply {
         Question::Sources => {
             Reply::Sources(vec![doc(json!({"v": 1, "object": "source", "name": "stripe",
             "provider": "stripe", "scheme": "hmac-sha256", "url": "http://127.0.0.1:8787/in/stripe",
-            "secrets": ["sha256:9c1f0a77"], "tolerance": "5m"}))])
+            "confirmed": true, "reply_within": "10s", "learned": [], "secrets": ["sha256:9c1f0a77"], "tolerance": "5m"}))])
         }
+        Question::Drift { .. } => {
+            let drift = |grade: &str, change: &str, path: &str| {
+                json!({"v": 1, "object": "drift",
+                "id": format!("drf_{change}"), "source": "stripe", "provider": "stripe",
+                "type": "charge.failed", "change": change, "grade": grade, "path": path,
+                "was": "string", "is": "nothing, in 9 of 10", "hint": "moved to /plan",
+                "events": 412, "share": 0.93, "first_at": ago(840), "last_at": ago(2),
+                "examples": [id("evt", 0)], "read_by": ["workflow crm: url reads event.attributes.plan"],
+                "status": "open", "accepted_at": null, "accepted_by": null, "reason": null, "version": null})
+            };
+            let rows = vec![
+                doc(drift("breaking", "field_gone", "/data/object/plan_id")),
+                doc(drift("additive", "field_added", "/data/object/\u{1b}plan")),
+            ];
+            Reply::Drift(Page { rows, next: None, total: None })
+        }
+        Question::AcceptDrift { id, .. } => Reply::Done(format!("{id} is in the contract")),
         Question::Replay(_) => Reply::Replay(doc(replay("running", 281, 3, 412))),
         Question::Plan(new) => {
             let items = new.ids.as_ref().map_or(letters, Vec::len);

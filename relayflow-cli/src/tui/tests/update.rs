@@ -426,3 +426,17 @@ fn signals_and_panics_end_it_with_their_exit() {
     let Some(Effect::Quit { exit: 1, report: Some(report) }) = desk.wishes.last() else { panic!() };
     assert!(report.contains("it broke") && report.contains("relayflow tui dlq"), "{report}");
 }
+
+#[test]
+fn drift_is_accepted_with_a_reason() {
+    let mut desk = Desk::new("drift");
+    desk.press("a enter");
+    desk.shows("this needs a reason");
+    assert!(deeds(&desk).is_empty());
+    desk.type_text("they said so");
+    key(&mut desk, "enter");
+    let [Question::AcceptDrift { id, reason }] = deeds(&desk)[..] else {
+        panic!("{:?}", desk.asked)
+    };
+    assert_eq!((id.as_str(), reason.as_str()), ("drf_field_gone", "they said so"));
+}

@@ -11,7 +11,7 @@ use crate::tui::theme::{Glyphs, Theme};
 const SIZES: [(u16, u16); 4] = [(80, 24), (140, 40), (60, 16), (39, 9)];
 
 /// Every screen, and the keys that lead there.
-const SCREENS: [(&str, &str, &str); 14] = [
+const SCREENS: [(&str, &str, &str); 15] = [
     ("overview", "", ""),
     ("events", "events", ""),
     ("dlq", "dlq error:e_41c9", "space space j space"),
@@ -24,6 +24,7 @@ const SCREENS: [(&str, &str, &str); 14] = [
     ("job", "rpl_01J9ZD", ""),
     ("queues", "queues", ""),
     ("sources", "sources", ""),
+    ("drift", "drift", ""),
     ("plan", "dlq", "R"),
     ("confirm", "dlq", "R enter"),
 ];
