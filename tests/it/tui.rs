@@ -2,7 +2,7 @@
 
 mod screen;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::screen::Tui;
 use crate::delivery::one_step;
@@ -134,6 +134,77 @@ fn the_first_frame_waits_for_nobody() {
     tui.shows_not("┌─ ? keys");
     tui.press("q");
     assert_eq!(tui.exit(), 0);
+}
+
+#[test]
+fn keys_are_answered_while_the_daemon_is_silent() {
+    // It takes connections and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let home = Home::new("");
+    let mut command = home.cli(&["tui"]);
+    command.env("RELAYFLOW_URL", format!("http://{}", silent.local_addr().unwrap()));
+    command.env("RELAYFLOW_TOKEN", "none");
+    let mut tui = Tui::start(command, (80, 24), &[]);
+    tui.shows("[1 Overview]");
+    tui.shows("waiting for 127.0.0.1");
+    let mut times = Vec::new();
+    for (key, text) in
+        [("2", "[2 Events]"), ("3", "[3 DLQ]"), ("4", "[4 Replays]"), ("5", "[5 Queues]")]
+    {
+        let begun = Instant::now();
+        tui.press(key);
+        tui.shows(text);
+        times.push(begun.elapsed());
+    }
+    times.sort();
+    eprintln!("keys were answered within {times:?}");
+    // 50 ms is promised of a release build on a machine that is not full of other tests.
+    assert!(times.first().unwrap() < &Duration::from_millis(500), "{times:?}");
+    tui.press("q");
+    assert_eq!(tui.exit(), 0);
+}
+
+#[test]
+fn what_is_shown_can_be_taken_along() {
+    let setup = setup();
+    let mut tui = setup.open(&["dlq"]);
+    tui.shows("12 matching");
+    tui.press("y");
+    tui.shows("─ copy ");
+    tui.press("1");
+    tui.shows("copied id tsk_");
+    assert!(tui.written().contains("\u{1b}]52;c;"), "no OSC 52");
+    tui.press("x");
+    tui.shows("wrote relayflow-dlq.ndjson");
+    assert_eq!(setup.home.read("relayflow-dlq.ndjson").unwrap().lines().count(), 12);
+    tui.press(":");
+    tui.press(">version\r");
+    tui.shows("relayflow 0.");
+    // An escape that a key follows at once would be that key with alt.
+    tui.press("\u{1b}");
+    tui.shows_not("─ relayflow version");
+    tui.press("/status:discarded\r");
+    tui.shows("no dead letter matches");
+    tui.press("q");
+    assert_eq!(tui.exit(), 0);
+}
+
+#[test]
+fn a_mouse_that_was_asked_for_points() {
+    let setup = setup();
+    setup.home.write("cli.toml", "[tui]\nmouse = true\n[tui.keys]\nquit = \"Q\"\n");
+    let config = setup.home.path("cli.toml");
+    let mut tui = setup.open(&["dlq", "--user-config", config.to_str().unwrap()]);
+    tui.shows("rows 1–12 of 12");
+    let cursor = |tui: &Tui| tui.screen().lines().position(|line| line.starts_with('▶'));
+    assert_eq!(cursor(&tui), Some(4));
+    tui.press("\u{1b}[<0;10;8M\u{1b}[<0;10;8m");
+    until("the row under the mouse is selected", || (cursor(&tui) == Some(7)).then_some(()));
+    tui.press("\u{1b}[<65;10;8M");
+    until("the wheel moves on", || (cursor(&tui) == Some(8)).then_some(()));
+    tui.press("Q");
+    assert_eq!(tui.exit(), 0);
+    tui.is_restored();
 }
 
 #[test]

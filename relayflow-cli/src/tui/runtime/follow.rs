@@ -103,7 +103,7 @@ async fn over_api(api: &Api, q: Option<&str>, ring: &Ring, to_ui: &UnboundedSend
                     {
                         // It begins at the present end: from some way before it, then.
                         end = Some(place);
-                        last = Some(look_back(&place.to_string(), PAST));
+                        last = Some(begin(place, q));
                         break String::new();
                     }
                     if message.id.is_some() {
@@ -131,6 +131,17 @@ async fn over_api(api: &Api, q: Option<&str>, ring: &Ring, to_ui: &UnboundedSend
     }
 }
 
+/// Where the past that is shown begins. A filter finds few, so that it looks further back.
+fn begin(end: i64, q: Option<&str>) -> String {
+    match q {
+        Some(_) => look_back(&end.to_string(), PAST),
+        None => {
+            let rows = i64::try_from(PAST).unwrap_or(i64::MAX);
+            (end - rows * relayflow_core::timeline::ENTRIES_PER_ROW).max(0).to_string()
+        }
+    }
+}
+
 /// The next message; the first one is its place, and comes at once.
 async fn next(stream: &mut Stream, is_first: bool) -> Result<crate::backend::Message, String> {
     if !is_first {
@@ -144,7 +155,7 @@ async fn next(stream: &mut Stream, is_first: bool) -> Result<crate::backend::Mes
 
 async fn of_store(store: &Store, q: Option<&str>, ring: &Ring, to_ui: &UnboundedSender<Msg>) {
     let end = view::tail_end(store).await;
-    let mut after: i64 = look_back(&end.to_string(), PAST).parse().unwrap_or(0);
+    let mut after: i64 = begin(end, q).parse().unwrap_or(0);
     let _ = to_ui.send(Msg::Tail(TailNews::Opened));
     loop {
         match view::tail(store, after, 500, q).await {

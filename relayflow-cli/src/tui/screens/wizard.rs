@@ -136,6 +136,7 @@ impl Wizard {
 
     fn plan_again(&mut self, ctx: &mut Ctx) {
         self.step = Step::Plan;
+        self.plan.error = None;
         let question = Question::Plan(Box::new(self.new_plan()));
         self.plan.ask(ctx, question);
     }
@@ -229,6 +230,11 @@ impl Wizard {
     fn next(&mut self, ctx: &mut Ctx) {
         if self.replan_at.is_some() || self.plan.waits(ctx.now.run).is_some() {
             ctx.say("the plan is being made", Role::Info);
+            return;
+        }
+        if self.plan.error.is_some() {
+            // What is shown is not what was asked for last: ask again.
+            self.plan_again(ctx);
             return;
         }
         let Some(plan) = self.planned() else { return };

@@ -440,3 +440,42 @@ fn drift_is_accepted_with_a_reason() {
     };
     assert_eq!((id.as_str(), reason.as_str()), ("drf_field_gone", "they said so"));
 }
+
+#[test]
+fn a_mode_that_is_refused_says_so_and_the_plan_before_does_not_run() {
+    let mut desk = Desk::of(setup(false), (80, 24), "dlq");
+    desk.settle();
+    desk.press("R down down down right");
+    desk.pass(Duration::from_millis(400));
+    let ticket = desk.asked.iter().find(|(_, q)| matches!(q, Question::Plan(_))).unwrap().0;
+    let failure = Failure::new("refused.not_supported", "mode restart comes in a later version");
+    desk.answer(ticket, Err(failure));
+    desk.shows("! mode restart comes in a later version");
+    key(&mut desk, "enter");
+    assert!(deeds(&desk).is_empty());
+    desk.shows_not("y to run");
+    assert!(desk.asked.iter().any(|(_, q)| matches!(q, Question::Plan(_))), "it asks again");
+}
+
+#[test]
+fn a_frame_of_a_million_rows_costs_what_one_of_a_thousand_does() {
+    let frames = |letters: usize| {
+        let mut desk = Desk::of(setup(true), (140, 40), "dlq");
+        desk.letters = letters;
+        desk.settle();
+        for _ in 0..letters / 200 {
+            key(&mut desk, "G");
+            desk.settle();
+        }
+        let begun = std::time::Instant::now();
+        for _ in 0..20 {
+            desk.buffer();
+        }
+        (desk, begun.elapsed() / 20)
+    };
+    let (_, few) = frames(1_000);
+    let (desk, many) = frames(100_000);
+    desk.shows("of 100,0");
+    println!("a frame: {few:?} of 1,000 rows, {many:?} of 100,000");
+    assert!(many < few * 5 + Duration::from_millis(20), "{few:?} and {many:?}");
+}

@@ -2,7 +2,7 @@
 
 use relayflow_core::api::Plan;
 
-use super::{Field, LATES, MODES, Step, Wizard};
+use super::{Field, LATES, MODES, Step, Wizard, of_refusal};
 use crate::commands::plan::would;
 use crate::confirm::Decision;
 use crate::output::time;
@@ -63,7 +63,8 @@ fn plan(wizard: &Wizard, ctx: &Ctx, canvas: &mut Canvas<'_>) {
     let fields = if wizard.is_discard() { 6 } else { 9 };
     let rows = canvas.height().saturating_sub(2 + fields).clamp(1, plan.groups.len().max(1));
     let faded = canvas.is_faded;
-    canvas.is_faded |= waits.is_some() || wizard.replan_at.is_some();
+    let is_old = waits.is_some() || wizard.replan_at.is_some() || wizard.plan.error.is_some();
+    canvas.is_faded |= is_old;
     let laid = lay_out(&COLUMNS, canvas.width().saturating_sub(3));
     let glyphs = canvas.glyphs;
     canvas.put(0, 1, &format!("   {}", head(&COLUMNS, &laid, glyphs)), Role::Strong);
@@ -122,7 +123,10 @@ fn settings(wizard: &Wizard, canvas: &mut Canvas<'_>) {
     }
     text_field(canvas, 0, y, ("reason", &wizard.reason), wizard.field == Field::Reason);
     y += 1;
-    canvas.put(1, y, wizard.error.as_deref().unwrap_or_default(), Role::Warn);
+    let refused = wizard.plan.error.as_ref().filter(|_| wizard.planned().is_some());
+    let refused = refused.map(|failure| format!("! {}   enter: ask again", of_refusal(failure)));
+    let wrong = wizard.error.clone().or(refused).unwrap_or_default();
+    canvas.put(1, y, &wrong, Role::Warn);
     let room = canvas.width().saturating_sub(12);
     let command = wrap(&wizard.command(), room);
     canvas.line(y + 1, &[dim(" same as   "), plain(command.first().cloned().unwrap_or_default())]);
