@@ -55,8 +55,15 @@ pub(crate) struct TuiSettings {
 /// What the TUI takes from the CLI's own config file.
 pub(crate) struct Settings {
     pub(crate) tui: TuiSettings,
-    /// The names of the contexts.
-    pub(crate) contexts: Vec<String>,
+    pub(crate) contexts: Vec<ContextName>,
+}
+
+/// A context as one chooses it.
+#[derive(Debug, Clone)]
+pub(crate) struct ContextName {
+    pub(crate) name: String,
+    /// A colour for its label.
+    pub(crate) accent: Option<String>,
 }
 
 /// The settings of the TUI.
@@ -66,7 +73,9 @@ pub(crate) struct Settings {
 /// The file does not parse.
 pub(crate) fn tui_settings(global: &Global, env: Env<'_>) -> Result<Settings, Failure> {
     let config = read_user_config(global, env)?;
-    Ok(Settings { tui: config.tui, contexts: config.contexts.into_keys().collect() })
+    let contexts = config.contexts.into_iter();
+    let contexts = contexts.map(|(name, context)| ContextName { name, accent: context.accent });
+    Ok(Settings { tui: config.tui, contexts: contexts.collect() })
 }
 
 /// The CLI's own config file.
@@ -91,8 +100,7 @@ struct Context {
     #[serde(default)]
     protected: bool,
     label: Option<String>,
-    #[serde(default, rename = "accent")]
-    _accent: Option<String>,
+    accent: Option<String>,
     max_bulk: Option<u64>,
 }
 

@@ -97,14 +97,11 @@ relayflow tail corr:7c1e --stop-on status:ok --timeout 60s")]
     /// The numbers.
     Stats(StatsArgs),
     /// The terminal UI: see what is broken, understand one case, act on all of them.
-    #[command(
-        alias = "top",
-        before_long_help = "\
+    #[command(before_long_help = "\
 relayflow tui
 relayflow tui dlq source:stripe --read-only
 relayflow tui evt_01J9ZC4K
-relayflow --db sqlite:backup.db tui"
-    )]
+relayflow --db sqlite:backup.db tui")]
     Tui(TuiArgs),
     /// Completions for a shell.
     Completions { shell: clap_complete::Shell },

@@ -12,7 +12,7 @@ use super::pulse::Pulse;
 use super::route::{Noun, Route};
 use super::screens::Screen;
 use super::theme::Role;
-use crate::context::Target;
+use crate::context::{ContextName, Target};
 use crate::failure::Failure;
 
 /// Screens that one may go into; deeper, the oldest is forgotten.
@@ -332,7 +332,7 @@ fn choose_context(state: &mut State) {
         return;
     }
     let here = state.ctx.target.name.clone();
-    let item = |name: String| Chosen {
+    let item = |ContextName { name, .. }: ContextName| Chosen {
         note: if name == here { "this one".to_owned() } else { String::new() },
         label: name.clone(),
         outcome: Outcome::Context(name),
@@ -385,13 +385,9 @@ fn on_answer(state: &mut State, answer: Answer) {
     }
     let mut answer = Some(answer);
     let State { ctx, pulse, screens, .. } = state;
-    let is_back = pulse.take(ctx, &mut answer);
+    pulse.take(ctx, &mut answer);
     for screen in screens.iter_mut() {
         screen.part_mut().answer(ctx, &mut answer);
-    }
-    if is_back {
-        // Whatever was kept from asking asks now.
-        state.ctx.paused = None;
     }
     // What is left is a deed's, that no screen waits for.
     match answer.map(|answer| answer.result) {

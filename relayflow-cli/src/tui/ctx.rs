@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use ratatui::style::Color;
 use relayflow_core::api::TimelineEntry;
 use relayflow_core::filter::Now;
 
@@ -14,7 +15,7 @@ use super::popup::Popup;
 use super::route::Route;
 use super::theme::{Glyphs, Role, Theme};
 use crate::args::Select;
-use crate::context::{Target, Way};
+use crate::context::{ContextName, Target, Way};
 use crate::failure::Failure;
 use crate::output::time;
 use crate::selection::{self, Selection};
@@ -150,7 +151,7 @@ pub(crate) struct Ctx {
     pub(crate) theme: Theme,
     pub(crate) glyphs: Glyphs,
     pub(crate) keymap: Keymap,
-    pub(crate) contexts: Vec<String>,
+    pub(crate) contexts: Vec<ContextName>,
     pub(crate) tail: Tail,
     pub(crate) paused: Option<Duration>,
     pub(crate) errors: VecDeque<Trouble>,
@@ -170,7 +171,7 @@ pub(crate) struct Setup {
     pub(crate) theme: Theme,
     pub(crate) glyphs: Glyphs,
     pub(crate) keymap: Keymap,
-    pub(crate) contexts: Vec<String>,
+    pub(crate) contexts: Vec<ContextName>,
 }
 
 impl Ctx {
@@ -335,6 +336,12 @@ impl Ctx {
     pub(crate) fn select(&self, text: &str, base: Option<&str>) -> Result<Selection, Failure> {
         let terms = if text.trim().is_empty() { vec![] } else { vec![text.trim().to_owned()] };
         selection::read(&Select { terms, ..Select::default() }, base, &self.at())
+    }
+
+    /// The colour of this context's label.
+    pub(crate) fn accent(&self) -> Option<Color> {
+        let context = self.contexts.iter().find(|context| context.name == self.target.name)?;
+        context.accent.as_ref()?.parse().ok()
     }
 
     // room

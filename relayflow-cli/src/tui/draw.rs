@@ -3,7 +3,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
+use ratatui::style::{Color, Style};
 use relayflow_core::text;
 use unicode_width::UnicodeWidthChar as _;
 use unicode_width::UnicodeWidthStr as _;
@@ -135,6 +135,14 @@ impl Canvas<'_> {
         if y < self.height() {
             let row = Rect::new(self.area.x, self.area.y + small(y), self.area.width, 1);
             self.buf.set_style(row.intersection(self.buf.area), self.theme.of(role));
+        }
+    }
+
+    /// Gives a row of the area a colour of its own, where the theme has colours.
+    pub(crate) fn colour(&mut self, y: usize, colour: Color) {
+        if self.theme.has_colour() && y < self.height() {
+            let row = Rect::new(self.area.x, self.area.y + small(y), self.area.width, 1);
+            self.buf.set_style(row.intersection(self.buf.area), Style::new().fg(colour));
         }
     }
 

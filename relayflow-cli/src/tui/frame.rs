@@ -89,11 +89,14 @@ fn header(state: &State, canvas: &mut Canvas<'_>) {
     let ctx = &state.ctx;
     let (open, close) = ctx.glyphs.label;
     let mut left = vec![strong(" relayflow ")];
+    let mut accent = None;
     match &ctx.target.label {
         Some(label) => {
+            let at = left.iter().map(|p| width(&p.0)).sum();
             left.push(piece(open, Role::Accent));
             left.push(piece(label.clone(), Role::Label));
             left.push(piece(close, Role::Accent));
+            accent = Some((at, width(label) + 2));
         }
         None => left.push(plain(ctx.target.name.clone())),
     }
@@ -103,6 +106,9 @@ fn header(state: &State, canvas: &mut Canvas<'_>) {
         left.push(dim("  read only"));
     }
     canvas.line(0, &left);
+    if let (Some((at, wide)), Some(colour)) = (accent, ctx.accent()) {
+        canvas.part(at, 0, wide, 1).colour(0, colour);
+    }
     let room = canvas.width().saturating_sub(left.iter().map(|p| width(&p.0)).sum::<usize>() + 1);
     let clock = ctx.now.wall.to_zoned_datetime(ctx.zone.clone()).strftime("%H:%M").to_string();
     let mut right = vec![dim(format!("{clock} "))];
@@ -250,7 +256,7 @@ fn message(state: &State, canvas: &mut Canvas<'_>) {
             canvas.put(0, y, &text, Role::Warn);
         }
         Link::Refused { .. } => {
-            canvas.put(0, y, " @ chooses another context; relayflow doctor says more", Role::Warn);
+            canvas.put(0, y, " ! shows why; @ chooses another context", Role::Warn);
         }
         Link::Connecting { .. } | Link::Live { .. } => {
             let tip = state.screens.last().map(|s| s.part().tip(ctx)).unwrap_or_default();

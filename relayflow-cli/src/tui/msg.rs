@@ -212,18 +212,18 @@ pub(crate) struct Row {
 
 /// An error without the call that it names: method and host stand in columns of their own.
 pub(crate) fn brief(error: &str) -> &str {
-    let Some((call, rest)) = error.split_once(": ") else { return error };
-    match call.split_once(' ') {
-        Some((method, host))
-            if !method.is_empty()
-                && method.bytes().all(|b| b.is_ascii_uppercase())
-                && !host.contains(' ')
-                && !rest.is_empty() =>
-        {
-            rest
-        }
-        _ => error,
-    }
+    parts(error).map_or(error, |(_, rest)| rest)
+}
+
+/// The host that an error names, and the rest of it.
+pub(crate) fn parts(error: &str) -> Option<(&str, &str)> {
+    let (call, rest) = error.split_once(": ")?;
+    let (method, host) = call.split_once(' ')?;
+    let is_call = !method.is_empty()
+        && method.bytes().all(|b| b.is_ascii_uppercase())
+        && !host.contains(' ')
+        && !rest.is_empty();
+    is_call.then_some((host, rest))
 }
 
 /// The longest error of a row, in bytes: a terminal is no wider.

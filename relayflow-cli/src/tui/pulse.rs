@@ -70,18 +70,18 @@ impl Pulse {
         self.stats.ask(ctx, Question::Stats);
     }
 
-    /// Takes the answer if it is the pulse's. Whether the connection is back.
-    pub(crate) fn take(&mut self, ctx: &mut Ctx, answer: &mut Option<Answer>) -> bool {
+    /// Takes the answer if it is the pulse's, and learns from it how the connection is.
+    pub(crate) fn take(&mut self, ctx: &mut Ctx, answer: &mut Option<Answer>) {
         let pick = |reply| match reply {
             Reply::Stats(stats) => Some(stats),
             _ => None,
         };
         if !self.stats.take(ctx, answer, EVERY, pick) {
-            return false;
+            return;
         }
         if let Some(failure) = self.stats.error.clone() {
             self.lose(ctx, failure);
-            return false;
+            return;
         }
         self.sample(ctx);
         self.heard = Some(ctx.now.wall);
@@ -90,7 +90,6 @@ impl Pulse {
             let away = ctx.now.run.saturating_sub(since).as_secs();
             ctx.say(format!("connected again after {away}s"), Role::Ok);
         }
-        matches!(was, Link::Lost { .. } | Link::Refused { .. })
     }
 
     fn sample(&mut self, ctx: &mut Ctx) {

@@ -94,6 +94,10 @@ impl Theme {
         self.styles[role as usize]
     }
 
+    pub(crate) fn has_colour(&self) -> bool {
+        self.has_colour
+    }
+
     /// A user's word for a role: a colour's name. `false` if there is no such role or colour.
     pub(crate) fn set(&mut self, role: &str, colour: &str) -> bool {
         let role = Role::ALL.into_iter().find(|known| known.name() == role);

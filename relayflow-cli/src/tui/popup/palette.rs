@@ -99,10 +99,10 @@ impl Palette {
         }
         if !self.is_help {
             for context in &ctx.contexts {
-                let label = format!("Context {context}");
-                let at = format!("@{context}");
+                let label = format!("Context {}", context.name);
+                let at = format!("@{}", context.name);
                 if let Some(rank) = fits(typed, &[&label, &at]) {
-                    let outcome = Outcome::Context(context.clone());
+                    let outcome = Outcome::Context(context.name.clone());
                     found.push(Entry { label, note: at, outcome, is_off: false, rank });
                 }
             }

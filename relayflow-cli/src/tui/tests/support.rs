@@ -11,7 +11,7 @@ use ratatui::layout::Rect;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::context::{Target, Way};
+use crate::context::{ContextName, Target, Way};
 use crate::failure::Failure;
 use crate::tui::app::{State, update};
 use crate::tui::ctx::Setup;
@@ -48,7 +48,9 @@ pub(super) fn setup(is_protected: bool) -> Setup {
         theme: Theme::auto(),
         glyphs: Glyphs::new(false),
         keymap: Keymap::default(),
-        contexts: vec!["local".into(), "prod".into()],
+        contexts: ["local", "prod"]
+            .map(|name| ContextName { name: name.into(), accent: Some("red".into()) })
+            .to_vec(),
     }
 }
 

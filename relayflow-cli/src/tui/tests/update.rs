@@ -319,6 +319,25 @@ fn a_paused_view_stands_still() {
 }
 
 #[test]
+fn a_flood_of_entries_is_taken_in_and_costs_no_more_room() {
+    let mut desk = Desk::new("tail");
+    let entry = json!({"v": 1, "object": "timeline_entry", "seq": 1, "at": ago(1), "what": "ok",
+        "correlation_id": "7c1e90d2", "request_id": null, "event_id": id("evt", 1),
+        "task_id": id("tsk", 1), "replay_id": null, "source": "stripe", "type": "charge.failed",
+        "workflow": "crm", "step": "upsert", "destination": "api.hubspot.com", "attempt": 1,
+        "detail": {"http_status": 200, "latency_ms": 9.0}});
+    let batch: Vec<_> = (0..200).map(|_| entry.clone()).collect();
+    let begun = std::time::Instant::now();
+    for _ in 0..25 {
+        desk.tail(batch.clone());
+        desk.buffer();
+    }
+    println!("5,000 entries in {:?}, a debug build", begun.elapsed());
+    assert!(desk.state.ctx.tail.entries.len() <= crate::tui::ctx::TAIL_MAX);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn the_timeline_follows_the_filter_of_the_screen_that_shows_it() {
     let mut desk = Desk::new("");
     let follows = |desk: &Desk| {

@@ -151,3 +151,15 @@ fn every_size_is_painted_within_its_area() {
         }
     }
 }
+
+#[test]
+fn a_context_has_its_colour_and_its_word() {
+    let desk = Desk::new("");
+    let buffer = desk.buffer();
+    assert_eq!(buffer.cell((12, 0)).unwrap().fg, ratatui::style::Color::Red);
+    desk.shows("▌PROD▐");
+    let mut setup = setup(true);
+    setup.theme = Theme::mono();
+    let plain = Desk::of(setup, (80, 24), "").buffer();
+    assert_eq!(plain.cell((12, 0)).unwrap().fg, ratatui::style::Color::Reset);
+}

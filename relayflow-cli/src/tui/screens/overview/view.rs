@@ -154,7 +154,11 @@ pub(in crate::tui::screens) fn group_line(
     columns: &[Column],
     laid: &[(usize, usize)],
 ) -> Vec<crate::tui::draw::Piece> {
-    let title = crate::tui::msg::brief(group.title.as_deref().unwrap_or(&group.value));
+    let title = group.title.as_deref().unwrap_or(&group.value);
+    let title = match crate::tui::msg::parts(title) {
+        Some((host, rest)) => format!("{rest}  {host}"),
+        None => title.to_owned(),
+    };
     let cells = [
         piece(time::count(group.count), Role::Bad),
         dim(ctx.age_of(&group.first_at)),
