@@ -23,6 +23,7 @@ mod quarantine;
 mod replay;
 mod retries;
 mod tui;
+mod vendor_keys;
 
 mod docs;
 mod tidy;

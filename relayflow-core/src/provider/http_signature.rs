@@ -324,3 +324,74 @@ fn name(algorithm: Algorithm) -> &'static str {
         Algorithm::Ed25519 => "ed25519",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_a_field_announces_is_read_and_kept_as_it_is_written() {
+        let value =
+            r#"a=("@method"  "x-a" );created=1;keyid="k\"1";alg="ed25519";nonce=:AA==:, b=()"#;
+        let inputs = inputs(value).unwrap();
+        let [a, b] = inputs.as_slice() else { panic!("{inputs:?}") };
+        assert_eq!((a.label, a.created, a.keyid.as_deref()), ("a", Some(1), Some("k\"1")));
+        let params = r#"("@method"  "x-a" );created=1;keyid="k\"1";alg="ed25519";nonce=:AA==:"#;
+        assert_eq!(a.params, params);
+        assert!(a.covers("x-a") && !a.covers("x-b"));
+        assert!(a.is_of(Algorithm::Ed25519) && !a.is_of(Algorithm::HmacSha256));
+        assert_eq!((b.label, b.params, b.components.len()), ("b", "()", 0));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        for bad in [
+            "",
+            "a",
+            "a=",
+            "a=(",
+            r#"a=("x""y")"#,
+            r#"a=("x" "x")"#,
+            r#"a=("x";sf)"#,
+            r#"a=("x";name="y")"#,
+            r#"a=("@query-param")"#,
+            r#"a=("x") b=("y")"#,
+            r#"a=("x"),"#,
+            r#"A=("x")"#,
+            r#"a=(x)"#,
+        ] {
+            assert_eq!(inputs(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_known_digest_must_be_the_bodys() {
+        let sha = |body: &[u8]| STANDARD.encode(Sha256::digest(body));
+        let (right, wrong) = (sha(b"x"), sha(b"y"));
+        assert!(is_digest(&digest(b"x"), b"x"));
+        assert!(is_digest(&format!("md5=:AA==:, sha-256=:{right}:"), b"x"));
+        let sha512 = STANDARD.encode(Sha512::digest(b"y"));
+        for bad in [
+            String::new(),
+            "md5=:AA==:".to_owned(),
+            format!("sha-256=:{wrong}:"),
+            format!("sha-256=:{right}:, sha-512=:{sha512}:"),
+            format!("sha-256={right}"),
+        ] {
+            assert!(!is_digest(&bad, b"x"), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text: String, shaped in "[a-z=(\"@);:,\\\\0-9 ]{0,40}") {
+            for text in [text, shaped] {
+                let _ = inputs(&text);
+                let _ = byte_strings(&text);
+                let _ = is_digest(&text, b"x");
+            }
+        }
+    }
+}

@@ -257,3 +257,77 @@ fn canonical_query(query: &str) -> String {
         .collect();
     parts.join("&")
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn token(header: &str, claims: &str) -> String {
+        let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        format!("{}.{}.{}", part(header), part(claims), part("signature"))
+    }
+
+    #[track_caller]
+    fn refused(text: &str, expected: TokenError) {
+        let error = Token::read(text, Algorithm::EcdsaP256).map(drop);
+        assert_eq!(error, Err(expected), "{text}");
+    }
+
+    #[test]
+    fn a_token_never_chooses_how_it_is_checked() {
+        for alg in ["none", "None", "HS256", "RS256", "es256", ""] {
+            refused(&token(&format!(r#"{{"alg":"{alg}"}}"#), "{}"), TokenError::WrongAlgorithm);
+        }
+        assert!(Token::read(&token(r#"{"alg":"ES256"}"#, "{}"), Algorithm::EcdsaP256).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_token_is_refused() {
+        let good = token(r#"{"alg":"ES256"}"#, "{}");
+        refused("", TokenError::Unreadable);
+        refused("a.b", TokenError::Unreadable);
+        refused(&good.replace('.', ""), TokenError::Unreadable);
+        refused(&format!("{good}="), TokenError::Unreadable);
+        refused(&format!("x.{good}"), TokenError::Unreadable);
+        refused(&token("{}", "{}"), TokenError::Unreadable);
+        refused(&token(r#"{"alg":"ES256"}"#, "[]"), TokenError::Unreadable);
+        refused(&token(r#"{"alg":"ES256","crit":["b64"]}"#, "{}"), TokenError::Unreadable);
+    }
+
+    #[test]
+    fn a_token_that_carries_another_is_not_kept() {
+        let input = |claims: &str| token(r#"{"alg":"HS256"}"#, claims);
+        let carries = |claims: &str| carries_secret(input(claims).rsplit_once('.').unwrap().0);
+        assert!(!carries(r#"{"iat":1,"aud":"x","payload_hash":"00"}"#));
+        assert!(carries(r#"{"iat":1,"shortLivedToken":"x"}"#));
+        assert!(carries_secret("nonsense"));
+    }
+
+    #[test]
+    fn a_digest_has_any_usual_spelling_and_no_other_length() {
+        let digest = sha256(&[b"x"]);
+        for text in [hex::encode(digest), STANDARD.encode(digest), URL_SAFE_NO_PAD.encode(digest)] {
+            assert_eq!(digest_bytes(&text).as_deref(), Some(&digest[..]), "{text}");
+        }
+        assert_eq!(digest_bytes(""), None);
+        assert_eq!(digest_bytes("AAAA"), None);
+    }
+
+    #[test]
+    fn a_query_is_sorted_and_encoded_once() {
+        assert_eq!(canonical_query("b=y&a=1+2&b=x&jwt=secret&c=%7E"), "a=1%202&b=x,y&c=~");
+        assert_eq!(canonical_query(""), "");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text: String, header: String, claims: String) {
+            let _ = Token::read(&text, Algorithm::HmacSha256);
+            let _ = Token::read(&token(&header, &claims), Algorithm::HmacSha256);
+            let _ = canonical_query(&text);
+            let _ = carries_secret(&text);
+        }
+    }
+}

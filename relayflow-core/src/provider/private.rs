@@ -130,31 +130,19 @@ pub(super) fn can_sign(way: &Way, algorithm: Algorithm, key: &Secret) -> Result<
     }
 }
 
-/// One of the published RSA keys, and its public half as PEM.
+/// One of the published RSA keys, and its public half.
 pub(super) fn published_rsa(seed: &[u8; 32]) -> (Secret, Secret) {
     let text = RSA_KEYS[usize::from(seed[0] & 1)];
     let secret = Secret::new(text);
     let key = rsa(&secret).expect("what is compiled in is a key");
-    (secret, Secret::new(public_pem(&key)))
+    (secret, Secret::new(public_text(&key)))
 }
 
-fn public_pem(key: &RsaKeyPair) -> String {
+/// Base 64 of a key's SubjectPublicKeyInfo: it goes into one line of a configuration.
+fn public_text(key: &RsaKeyPair) -> String {
     use base64::Engine as _;
     const RSA: [u8; 15] = [0x30, 13, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0];
     let bits = [&[0][..], key.public_key().as_ref()].concat();
     let inner = [&RSA[..], &der::value(der::BIT_STRING, &bits)].concat();
-    let text = base64::engine::general_purpose::STANDARD.encode(der::value(der::SEQUENCE, &inner));
-    let lines: Vec<_> =
-        text.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into_owned()).collect();
-    format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"))
-}
-
-/// Whether a secret is the public half of one of the published keys.
-pub(super) fn is_published(secret: &Secret) -> bool {
-    let text = String::from_utf8_lossy(secret.expose()).trim().to_owned();
-    text.contains("PUBLIC KEY")
-        && [0, 1].iter().any(|n| {
-            let (_, public) = published_rsa(&[*n; 32]);
-            String::from_utf8_lossy(public.expose()).trim() == text
-        })
+    base64::engine::general_purpose::STANDARD.encode(der::value(der::SEQUENCE, &inner))
 }

@@ -209,3 +209,57 @@ fn method(family: Family, algorithm: Algorithm) -> Option<&'static dyn Verificat
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SIGNER: &[u8] = include_bytes!("../keys/tls/signer.pem");
+
+    #[test]
+    fn a_certificate_brings_its_dates_and_a_plain_key_none() {
+        let [key] = PublicKey::read(SIGNER).unwrap().try_into().unwrap();
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        assert_eq!(key.valid, Some((at("2020-01-01T00:00:00Z"), at("2120-01-01T00:00:00Z"))));
+        assert!(key.fits(Algorithm::RsaSha256) && !key.fits(Algorithm::EcdsaP256));
+        assert!(!key.is_valid_at(at("2019-12-31T23:59:59Z")));
+        assert!(!key.is_valid_at(at("2120-01-01T00:00:01Z")));
+    }
+
+    #[test]
+    fn what_is_no_public_key_says_what_was_wanted_and_quotes_nothing() {
+        let private = include_bytes!("test-keys/rsa-a.pem");
+        for text in
+            [&b"canary"[..], b"{\"kty\":\"oct\",\"k\":\"canary\"}", b"{canary", private, b""]
+        {
+            let error = PublicKey::read(text).unwrap_err();
+            assert!(error.contains("wanted") && !error.contains("canary"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_key_for_encryption_is_not_taken_out_of_a_set() {
+        let key = |usage: &str| {
+            format!(
+                r#"{{"kty":"OKP","crv":"Ed25519","use":"{usage}","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}}"#
+            )
+        };
+        let set = |usage: &str| format!(r#"{{"keys":[{},{{"kty":"new"}}]}}"#, key(usage));
+        assert_eq!(PublicKey::of_json(&set("sig")).unwrap().len(), 1);
+        assert!(PublicKey::of_json(&set("enc")).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes: Vec<u8>, place: usize, byte: u8) {
+            let _ = PublicKey::read(&bytes);
+            let _ = PublicKey::of_spki(&bytes);
+            let mut pem = SIGNER.to_vec();
+            let place = place % pem.len();
+            pem[place] = byte;
+            let _ = PublicKey::read(&pem);
+        }
+    }
+}

@@ -9,26 +9,25 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::bearer::credential;
 use super::body;
 use super::catalog::Provider;
-use super::definition::{Algorithm, Scheme, SignatureForm, Unit};
+use super::definition::{Scheme, SignatureForm, Unit};
 use super::extract::{Found, Pointer, Segment};
-use super::http_signature;
-use super::jwt;
 use super::key::{self, Key, sha256};
 use super::message::Signing;
-use super::more::{CONTENT_DIGEST, SIGNATURE_INPUT};
 use super::multipart;
 use super::private::{self, ED25519_WANTED, P256_WANTED, ed25519, p256};
 use super::rules::{Place, Rules};
 use super::source::Source;
 use super::split;
 use super::template::Piece;
-use super::verify::credential;
-use super::way::{AlgorithmOf, MomentPlace, SignaturePlace, SignedPlace, ValuePlace, Way};
+use super::way::{MomentPlace, SignaturePlace, SignedPlace, Way};
 use crate::id::RequestId;
 use crate::request::Request;
 use crate::secret::Secret;
+
+pub use super::keypair::{KeyPair, key_pair, test_keys};
 
 /// A request as the vendor would send it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,83 +48,6 @@ pub enum SignError {
     Body { provider: String, why: String },
     #[error("`{name}` cannot be a header: {value:?}")]
     Header { name: String, value: String },
-}
-
-/// What signs, and what the source is given to check it: the same where the secret is shared.
-#[derive(Debug, Clone)]
-pub struct KeyPair {
-    pub signing: Secret,
-    pub verifying: Secret,
-}
-
-/// A key for tests and the demo that follows from `seed`; not one for anything else.
-#[must_use]
-pub fn key_pair(provider: &Provider, seed: [u8; 32]) -> KeyPair {
-    let hex = hex::encode(seed);
-    let way = provider.rules.ways.first();
-    let both =
-        |text: String| KeyPair { signing: Secret::new(text.clone()), verifying: Secret::new(text) };
-    match way.map(family) {
-        Some(Family::Ed25519) => {
-            let key = ed25519_dalek::SigningKey::from_bytes(&seed);
-            let public = hex::encode(key.verifying_key().as_bytes());
-            KeyPair { signing: Secret::new(hex), verifying: Secret::new(public) }
-        }
-        Some(Family::P256) => {
-            // A digest is a scalar of the curve but for one in 2^32: take the next one then.
-            let key = (0_u8..=255)
-                .find_map(|n| p256::ecdsa::SigningKey::from_slice(&sha256(&[&seed, &[n]])).ok())
-                .expect("256 digests are not all outside of the curve's order");
-            let public = key.verifying_key().to_sec1_bytes();
-            KeyPair {
-                signing: Secret::new(hex::encode(key.to_bytes())),
-                verifying: Secret::new(key::encode(super::definition::Encoding::Base64, &public)),
-            }
-        }
-        Some(Family::Rsa) => {
-            let (signing, verifying) = private::published_rsa(&seed);
-            KeyPair { signing, verifying }
-        }
-        Some(Family::Pair) => both(format!("relayflow:{hex}")),
-        Some(Family::Text) | None => both(shared_text(way, &seed, hex)),
-    }
-}
-
-/// What kind of key a way to sign takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Family {
-    /// A shared secret.
-    Text,
-    /// `user:password`.
-    Pair,
-    Ed25519,
-    P256,
-    Rsa,
-}
-
-fn family(way: &Way) -> Family {
-    match (way.scheme, &way.algorithm) {
-        (Scheme::Ed25519, _) | (_, Some(AlgorithmOf::Fixed(Algorithm::Ed25519))) => Family::Ed25519,
-        (Scheme::EcdsaP256, _) | (_, Some(AlgorithmOf::Fixed(Algorithm::EcdsaP256))) => {
-            Family::P256
-        }
-        (Scheme::Rsa, _)
-        | (_, Some(AlgorithmOf::Fixed(Algorithm::RsaSha256 | Algorithm::RsaPssSha512))) => {
-            Family::Rsa
-        }
-        (Scheme::Basic, _) => Family::Pair,
-        _ => Family::Text,
-    }
-}
-
-fn shared_text(way: Option<&Way>, seed: &[u8; 32], hex: String) -> String {
-    use super::definition::KeyEncoding as K;
-    let base64 = || key::encode(super::definition::Encoding::Base64, seed);
-    match way.map(|way| way.key) {
-        Some(K::Whsec | K::WhsecOrText) => format!("whsec_{}", base64()),
-        Some(K::Base64) => base64(),
-        Some(K::Text | K::Hex | K::Sha1 | K::Sha256) | None => hex,
-    }
 }
 
 /// Signs `body` as an event of `event_type`, with the provider's preferred way for such a body.
@@ -164,11 +86,11 @@ pub fn sign_for(
         .sign(event_type, body, url)
 }
 
-struct Signer<'s> {
+pub(super) struct Signer<'s> {
     provider: &'s Provider,
     rules: &'s Rules,
-    key: &'s Secret,
-    now: Timestamp,
+    pub(super) key: &'s Secret,
+    pub(super) now: Timestamp,
 }
 
 impl Signer<'_> {
@@ -235,74 +157,7 @@ impl Signer<'_> {
         Ok(draft.done())
     }
 
-    fn sign_token(&self, way: &Way, draft: &mut Draft) -> Result<(), SignError> {
-        let (algorithm, _) = self.preferred(way)?;
-        let request = draft.request(self.now)?;
-        let input = jwt::input(algorithm, &way.claims, &request, self.now);
-        let signature = private::sign(way, algorithm, self.key, input.as_bytes());
-        let signature = signature.map_err(|why| self.bad_key(why))?;
-        let signature = key::encode(super::definition::Encoding::Base64url, &signature);
-        let prefix = way.shape.prefixes.first().map_or("", String::as_str);
-        if let SignaturePlace::Headers(names) = &way.place
-            && let Some(name) = names.first()
-        {
-            draft.set(name, &format!("{prefix}{input}.{signature}"));
-        }
-        Ok(())
-    }
-
-    fn sign_message(&self, way: &Way, draft: &mut Draft) -> Result<(), SignError> {
-        let (algorithm, _) = self.preferred(way)?;
-        if way.components.iter().any(|name| name == CONTENT_DIGEST.as_str()) {
-            let digest = http_signature::digest(&draft.body);
-            draft.set(&CONTENT_DIGEST, &digest);
-        }
-        let params = http_signature::params(&way.components, self.now.as_second(), "test");
-        let announced = format!("sig1={params}");
-        let request = draft.request(self.now)?;
-        let inputs = http_signature::inputs(&announced);
-        let base = inputs.as_ref().and_then(|inputs| inputs.first()?.base(&request));
-        let base = base.ok_or_else(|| {
-            self.bad_body(format!("it lacks one of {}", way.components.join(", ")))
-        })?;
-        let signature = private::sign(way, algorithm, self.key, base.as_bytes());
-        let signature = signature.map_err(|why| self.bad_key(why))?;
-        let signature = key::encode(super::definition::Encoding::Base64, &signature);
-        draft.set(&SIGNATURE_INPUT, &announced);
-        draft.set(&super::more::SIGNATURE, &format!("sig1=:{signature}:"));
-        Ok(())
-    }
-
-    fn preferred<'w>(&self, way: &'w Way) -> Result<(Algorithm, Option<&'w str>), SignError> {
-        private::preferred(way)
-            .ok_or_else(|| self.bad_key("there is no way to sign with it here".to_owned()))
-    }
-
-    /// Writes what the source's settings ask for, and which algorithm is used.
-    fn fill_checks(&self, way: &Way, draft: &mut Draft) -> Result<(), SignError> {
-        let mut values: Vec<(&ValuePlace, &str)> =
-            way.checks.iter().map(|(at, text)| (at, text.as_str())).collect();
-        if let (Some(AlgorithmOf::Named { at, .. }), Some((_, Some(word)))) =
-            (&way.algorithm, private::preferred(way))
-        {
-            values.push((at, word));
-        }
-        for (place, text) in values {
-            match place {
-                ValuePlace::Header(name) => draft.set(name, text),
-                ValuePlace::Slot(slot) => {
-                    for (other, pointer) in way.reads.pointers() {
-                        if other == *slot {
-                            self.put(draft, &pointer, text, true)?;
-                        }
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn bad_key(&self, why: String) -> SignError {
+    pub(super) fn bad_key(&self, why: String) -> SignError {
         SignError::Key { provider: self.provider.name.to_string(), why }
     }
 
@@ -569,7 +424,7 @@ impl Signer<'_> {
     }
 
     /// Puts a text at a place of the body: a member of a JSON object, or a form's field.
-    fn put(
+    pub(super) fn put(
         &self,
         draft: &mut Draft,
         pointer: &Pointer,
@@ -609,7 +464,7 @@ impl Signer<'_> {
         Ok(())
     }
 
-    fn bad_body(&self, why: String) -> SignError {
+    pub(super) fn bad_body(&self, why: String) -> SignError {
         SignError::Body { provider: self.provider.name.to_string(), why }
     }
 }
@@ -665,20 +520,20 @@ fn id_of(body: &[u8]) -> String {
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..32])
 }
 
-struct Draft {
+pub(super) struct Draft {
     method: Method,
     url: String,
     headers: Vec<(HeaderName, String)>,
-    body: Vec<u8>,
+    pub(super) body: Vec<u8>,
 }
 
 impl Draft {
-    fn set(&mut self, name: &HeaderName, value: &str) {
+    pub(super) fn set(&mut self, name: &HeaderName, value: &str) {
         self.headers.retain(|(n, _)| n != name);
         self.headers.push((name.clone(), value.to_owned()));
     }
 
-    fn request(&self, now: Timestamp) -> Result<Request, SignError> {
+    pub(super) fn request(&self, now: Timestamp) -> Result<Request, SignError> {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
             let bad = |_| SignError::Header { name: name.to_string(), value: value.clone() };

@@ -1,5 +1,6 @@
 //! A configured endpoint: a definition, its secrets and settings, prepared once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
@@ -32,6 +33,8 @@ pub struct Source {
     pub public_url: Option<String>,
     /// What an operator should know, such as a secret that is too short.
     pub warnings: Vec<String>,
+    /// Whether a secret is the public half of the key that RelayFlow publishes for tests.
+    pub trusts_published_key: bool,
     /// `None`: as the definition has it; `Some(None)`: not checked.
     pub(super) tolerance: Option<Option<SignedDuration>>,
     pub(super) rules: Arc<Rules>,
@@ -90,7 +93,7 @@ impl Source {
         catalog: &Catalog,
     ) -> Result<Self, SourceError> {
         let provider = catalog.get(&config.provider).ok_or_else(|| unknown(config, catalog))?;
-        let rules = rules(provider, config)?;
+        let rules = rules(provider, &config.settings)?;
         let name = || provider.name.to_string();
         if SECRETS_MAX < config.secrets.len() {
             return Err(SourceError::TooManySecrets { count: config.secrets.len() });
@@ -116,13 +119,6 @@ impl Source {
                 provider.name
             ));
         }
-        if config.secrets.iter().any(super::private::is_published) {
-            warnings.push(
-                "a secret is the key that RelayFlow itself publishes for tests: anyone can sign \
-                 with it"
-                    .to_owned(),
-            );
-        }
         if public_url.is_none() && rules.ways.iter().any(super::way::Way::signs_url) {
             warnings.push(format!(
                 "`{}` signs the URL that it calls: set `public_url` here or under `[ingest]`",
@@ -143,6 +139,10 @@ impl Source {
             derived_window: config.derived_window,
             public_url,
             warnings,
+            trusts_published_key: config
+                .secrets
+                .iter()
+                .any(|secret| super::keypair::is_published(secret, &rules)),
             tolerance: config.tolerance.map(|tolerance| match tolerance {
                 Tolerance::Off => None,
                 Tolerance::Within(duration) => Some(duration),
@@ -203,12 +203,29 @@ fn unknown(config: &SourceConfig, catalog: &Catalog) -> SourceError {
     SourceError::UnknownProvider { given, near }
 }
 
-fn rules(provider: &Provider, config: &SourceConfig) -> Result<Arc<Rules>, SourceError> {
-    if provider.settings.is_empty() && config.settings.is_empty() {
+impl Provider {
+    /// Whether a source with these settings needs no secret, because the vendor shows the key that it
+    /// signs with on a host of its own.
+    #[must_use]
+    pub fn shows_keys(&self, settings: &BTreeMap<String, String>) -> bool {
+        rules(self, settings).is_ok_and(|rules| rules.ways.iter().any(|way| way.keys_at.is_some()))
+    }
+
+    /// Whether what a source with these settings holds are public keys, which need no hiding.
+    #[must_use]
+    pub fn takes_public_keys(&self, settings: &BTreeMap<String, String>) -> bool {
+        rules(self, settings).is_ok_and(|rules| rules.ways.iter().all(super::keypair::is_of_pair))
+    }
+}
+
+fn rules(
+    provider: &Provider,
+    settings: &BTreeMap<String, String>,
+) -> Result<Arc<Rules>, SourceError> {
+    if provider.settings.is_empty() && settings.is_empty() {
         return Ok(Arc::clone(&provider.rules));
     }
-    let text =
-        settings::fill_in(&provider.text, Some(&config.settings)).map_err(SourceError::Setting)?;
+    let text = settings::fill_in(&provider.text, Some(settings)).map_err(SourceError::Setting)?;
     let file = definition::read(&text).map_err(|flaw| SourceError::Setting(flaw.message))?;
     let rules = Rules::new(&file).map_err(|flaws| {
         let messages: Vec<_> = flaws.into_iter().map(|f| f.message).collect();

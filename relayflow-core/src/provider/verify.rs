@@ -6,18 +6,17 @@
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::HeaderName;
 use jiff::{SignedDuration, Timestamp};
 
 use super::body::{self, BodyError, Opened};
 use super::claim::{Claim, header};
 use super::definition::Scheme;
-use super::extract::{Found, Scalar, is_too_deep};
-use super::fetched::{FetchedKeys, KeyWanted};
-use super::key::{Key, keyed_digest, sha256};
+use super::extract::{Found, is_too_deep};
+use super::fetched::FetchedKeys;
+use super::key::{Key, sha256};
 use super::message::{Signing, bodies, urls};
+pub use super::refusal::VerifyError;
 use super::rules::{Condition, Rules};
 use super::source::Source;
 use super::split;
@@ -92,92 +91,6 @@ impl<'r> Verified<'r> {
         digest: Option<[u8; 32]>,
     ) -> Self {
         Self { skew, digest, ..Self::new(request) }
-    }
-}
-
-/// Why a request is not verified. A sender never learns it; its owner does.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum VerifyError {
-    #[error("there is no `{place}`")]
-    Missing { place: String },
-    #[error("the header `{header}` is there {count} times")]
-    Repeated { header: String, count: usize },
-    #[error("`{place}` has {bytes} bytes; at most {HEADER_BYTES_MAX} are read")]
-    TooLong { place: String, bytes: usize },
-    #[error("`{place}` holds no signature that can be read")]
-    Unreadable { place: String },
-    #[error("there are {count} signatures; at most {SIGNATURES_MAX} are tried")]
-    TooMany { count: usize },
-    #[error("the timestamp is missing")]
-    NoTimestamp,
-    #[error("the timestamp is not one")]
-    BadTimestamp,
-    #[error("the timestamp is {} away", shown(*.by))]
-    Stale { by: SignedDuration },
-    #[error(
-        "no signature fits: this source's secrets ({secrets} tried) were not used, or not on these bytes"
-    )]
-    Wrong { secrets: usize },
-    #[error("what `{place}` shows is none of this source's secrets ({secrets} tried)")]
-    WrongCredential { place: String, secrets: usize },
-    #[error("the body's digest in `{place}` is not this body's")]
-    WrongDigest { place: String },
-    #[error("`{claim}` is not what this source's settings ask for")]
-    WrongClaim { claim: String },
-    #[error("the signature is made with another algorithm than this provider's")]
-    WrongAlgorithm,
-    #[error("the signature does not cover `{component}`")]
-    NotCovered { component: String },
-    #[error("the request does not say where its key is")]
-    NoKeyAddress,
-    #[error("the key's address is not on a host of this provider")]
-    ForeignKey,
-    #[error("the key that signed is not valid at this time")]
-    KeyExpired,
-    /// Nobody knows yet: the key must be fetched, and the request verified again.
-    #[error("the key at {} is needed", .0.url)]
-    NeedsKey(Box<KeyWanted>),
-    #[error("the signature is in the body, which cannot be read")]
-    Body(#[source] BodyError),
-}
-
-/// A duration in whole seconds, as people say it.
-fn shown(duration: SignedDuration) -> String {
-    format!("{:#}", SignedDuration::from_secs(duration.abs().as_secs()))
-}
-
-impl VerifyError {
-    /// A short word for lists and counters.
-    #[must_use]
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Missing { .. } => "signature_missing",
-            Self::Repeated { .. } => "header_repeated",
-            Self::TooLong { .. } => "header_too_long",
-            Self::Unreadable { .. } => "signature_unreadable",
-            Self::TooMany { .. } => "too_many_signatures",
-            Self::NoTimestamp => "timestamp_missing",
-            Self::BadTimestamp => "timestamp_unreadable",
-            Self::Stale { .. } => "timestamp_stale",
-            Self::Wrong { .. } => "signature_wrong",
-            Self::WrongCredential { .. } => "credential_wrong",
-            Self::WrongDigest { .. } => "digest_wrong",
-            Self::WrongClaim { .. } => "claim_wrong",
-            Self::WrongAlgorithm => "algorithm_wrong",
-            Self::NotCovered { .. } => "signature_incomplete",
-            Self::NoKeyAddress => "key_missing",
-            Self::ForeignKey => "key_foreign",
-            Self::KeyExpired => "key_expired",
-            Self::NeedsKey(_) => "key_unavailable",
-            Self::Body(_) => "body_unreadable",
-        }
-    }
-
-    /// Whether this provider could not have sent the request at all (400), which is not to say that
-    /// somebody else did (401).
-    #[must_use]
-    pub fn is_malformed(&self) -> bool {
-        matches!(self, Self::Body(_))
     }
 }
 
@@ -290,7 +203,7 @@ impl<'r> Check<'_, 'r> {
     }
 
     /// The body's text, if this way reads of it.
-    fn opened(&self, way: &Way) -> Result<Option<Opened<'r>>, VerifyError> {
+    pub(super) fn opened(&self, way: &Way) -> Result<Option<Opened<'r>>, VerifyError> {
         if way.reads.is_empty() {
             return Ok(None);
         }
@@ -333,79 +246,6 @@ impl<'r> Check<'_, 'r> {
             }),
             SignaturePlace::Query(name) => parameter(self.request, name).is_some(),
             SignaturePlace::Slot(_) | SignaturePlace::Nowhere => true,
-        }
-    }
-
-    /// A request that bears the secret itself.
-    fn shared(&self, way: &Way, keys: &[Key]) -> Result<Verified<'r>, VerifyError> {
-        let (place, given) = match &way.place {
-            SignaturePlace::Query(name) => {
-                let value = parameter(self.request, name)
-                    .ok_or_else(|| VerifyError::Missing { place: format!("?{name}=") })?;
-                (format!("?{name}="), value)
-            }
-            SignaturePlace::Headers(names) => {
-                let (name, value) = self.only_header(names)?;
-                (name.to_string(), Cow::Borrowed(value))
-            }
-            SignaturePlace::Slot(slot) => {
-                let place = "token".to_owned();
-                let opened = self.opened(way)?;
-                let text = opened.as_ref().map_or("null", Opened::text);
-                let found = way.reads.read(text);
-                let found = found.map_err(|e| VerifyError::Body(BodyError::from(e)))?;
-                match found.scalar(*slot) {
-                    Scalar::Text(text) => (place, Cow::Owned(text.into_owned())),
-                    Scalar::Missing | Scalar::Other => return Err(VerifyError::Missing { place }),
-                }
-            }
-            SignaturePlace::Nowhere => {
-                return Err(VerifyError::Missing { place: "credential".to_owned() });
-            }
-        };
-        let held = keys.iter().fold(false, |held, key| self.is_credential(way, key, &given) | held);
-        if !held {
-            return Err(VerifyError::WrongCredential { place, secrets: keys.len() });
-        }
-        if !way.checks.is_empty() {
-            let opened = self.opened(way)?;
-            let text = opened.as_ref().map_or("null", Opened::text);
-            let found = way.reads.read(text).map_err(|e| VerifyError::Body(BodyError::from(e)))?;
-            self.hold_checks(way, &found)?;
-        }
-        Ok(Verified::new(self.request))
-    }
-
-    fn is_credential(&self, way: &Way, key: &Key, given: &str) -> bool {
-        let Key::Shared(secret) = key else { return false };
-        if let Some(digest_key) = self.kept
-            && given.starts_with("digest:")
-        {
-            let right = keyed_digest(digest_key, &credential(way, secret.expose()));
-            return crate::secret::Secret::new(right).is(given.as_bytes());
-        }
-        match way.scheme {
-            Scheme::Bearer => after_word(given, "bearer").is_some_and(|t| secret.is(t.as_bytes())),
-            Scheme::Basic => after_word(given, "basic")
-                .and_then(|text| STANDARD.decode(text).ok())
-                .is_some_and(|pair| secret.is(&pair)),
-            Scheme::Token => match way.shape.prefixes.first() {
-                Some(prefix) => {
-                    given.strip_prefix(&**prefix).is_some_and(|t| secret.is(t.as_bytes()))
-                }
-                None => secret.is(given.as_bytes()),
-            },
-            Scheme::HmacSha1
-            | Scheme::HmacSha256
-            | Scheme::HmacSha384
-            | Scheme::HmacSha512
-            | Scheme::Sha256
-            | Scheme::Ed25519
-            | Scheme::EcdsaP256
-            | Scheme::Rsa
-            | Scheme::Jwt
-            | Scheme::HttpSignature
-            | Scheme::None => false,
         }
     }
 
@@ -510,35 +350,6 @@ impl<'r> Check<'_, 'r> {
         match there.or(names.first()) {
             Some(name) => Ok((name, header(self.request, name)?)),
             None => Err(VerifyError::Missing { place: "credential".to_owned() }),
-        }
-    }
-}
-
-/// What follows the word of an `Authorization` header.
-fn after_word<'v>(value: &'v str, word: &str) -> Option<&'v str> {
-    let (scheme, rest) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case(word).then(|| rest.trim_start())
-}
-
-/// What a sender with this secret writes, in its usual spelling.
-pub(super) fn credential(way: &Way, secret: &[u8]) -> Vec<u8> {
-    match way.scheme {
-        Scheme::Bearer => [b"Bearer ", secret].concat(),
-        Scheme::Basic => [b"Basic ", STANDARD.encode(secret).as_bytes()].concat(),
-        Scheme::HmacSha1
-        | Scheme::HmacSha256
-        | Scheme::HmacSha384
-        | Scheme::HmacSha512
-        | Scheme::Sha256
-        | Scheme::Ed25519
-        | Scheme::EcdsaP256
-        | Scheme::Rsa
-        | Scheme::Jwt
-        | Scheme::HttpSignature
-        | Scheme::Token
-        | Scheme::None => {
-            let prefix = way.shape.prefixes.first().map_or("", |p| p);
-            [prefix.as_bytes(), secret].concat()
         }
     }
 }
