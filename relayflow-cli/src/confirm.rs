@@ -22,7 +22,7 @@ pub(crate) struct Deed<'a> {
 
 /// What the guards come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Decision {
+pub(crate) enum Decision {
     Go,
     /// Ask for a yes.
     AskYes,
@@ -73,7 +73,8 @@ pub(crate) fn declined() -> Failure {
     Failure::new("refused.declined", "declined").why("nothing was changed")
 }
 
-fn decide(can_ask: bool, target: &Target, act: &Act, deed: &Deed<'_>) -> Decision {
+/// What the guards of `cli.md`, 8 come to. The TUI asks on its own screen, by the same rules.
+pub(crate) fn decide(can_ask: bool, target: &Target, act: &Act, deed: &Deed<'_>) -> Decision {
     let refuse = |code: &str, message: String, hint: String| {
         Decision::Refuse(Failure::new(code, message).why("nothing was changed").hint(hint))
     };

@@ -9,6 +9,7 @@ mod context;
 mod failure;
 mod output;
 mod selection;
+mod tui;
 mod vendor;
 
 use std::ffi::OsString;
@@ -89,7 +90,7 @@ fn run(cli: Cli, out: &Out) -> Done {
     let app = App { out: out.clone(), global: cli.global, dir };
     let is_server = matches!(
         cli.command,
-        Command::Up(_) | Command::Daemon(_) | Command::Demo | Command::Bench(_)
+        Command::Up(_) | Command::Daemon(_) | Command::Demo | Command::Bench(_) | Command::Tui(_)
     );
     let mut builder = if is_server {
         tokio::runtime::Builder::new_multi_thread()

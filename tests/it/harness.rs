@@ -161,7 +161,8 @@ impl Home {
         run(self.cli(args), None)
     }
 
-    fn cli(&self, args: &[&str]) -> Command {
+    /// `relayflow ARGS`, not started.
+    pub(crate) fn cli(&self, args: &[&str]) -> Command {
         let mut command = command("relayflow", self.dir.path());
         command.args(args);
         command

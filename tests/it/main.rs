@@ -27,6 +27,7 @@ mod replay_filters;
 mod replay_modes;
 mod replay_trust;
 mod retries;
+mod tui;
 mod vendor_keys;
 
 mod docs;

@@ -6,6 +6,7 @@ mod groups;
 mod nouns;
 mod send;
 mod tail;
+mod tui;
 pub(crate) mod values;
 
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ pub(crate) use nouns::{
 };
 pub(crate) use send::{SendArgs, Tamper};
 pub(crate) use tail::TailArgs;
+pub(crate) use tui::TuiArgs;
 
 /// Durable webhook work: what arrived, what it caused, and what to do about what died.
 #[derive(Debug, Parser)]
@@ -95,6 +97,13 @@ relayflow tail corr:7c1e --stop-on status:ok --timeout 60s")]
     Workflows(WorkflowsCmd),
     /// The numbers.
     Stats(StatsArgs),
+    /// The terminal UI: see what is broken, understand one case, act on all of them.
+    #[command(before_long_help = "\
+relayflow tui
+relayflow tui dlq source:stripe --read-only
+relayflow tui evt_01J9ZC4K
+relayflow --db sqlite:backup.db tui")]
+    Tui(TuiArgs),
     /// Completions for a shell.
     Completions { shell: clap_complete::Shell },
     /// Versions of this program and of the daemon.

@@ -13,14 +13,14 @@ mod events;
 mod explain;
 mod list;
 mod nouns;
-mod plan;
-mod replay;
+pub(crate) mod plan;
+pub(crate) mod replay;
 mod report;
 mod requests;
 mod send;
 mod stats;
-mod tail;
-mod timeline;
+pub(crate) mod tail;
+pub(crate) mod timeline;
 mod trace;
 mod up;
 mod version;
@@ -54,6 +54,7 @@ pub(crate) async fn run(app: &App, command: Command) -> Done {
         Command::Sources(noun) => nouns::sources(app, noun).await,
         Command::Workflows(noun) => nouns::workflows(app, noun).await,
         Command::Stats(args) => stats::stats(app, &args).await,
+        Command::Tui(args) => crate::tui::tui(app, &args).await,
         Command::Version => version::version(app).await,
         Command::Completions { shell } => completions::completions(app, shell),
     }

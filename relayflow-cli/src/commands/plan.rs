@@ -102,7 +102,7 @@ fn extent(out: &Out, plan: &Plan) -> String {
 }
 
 /// What would happen, as it stands in the column.
-fn would(group: &PlanGroup) -> &str {
+pub(crate) fn would(group: &PlanGroup) -> &str {
     match group.would.as_str() {
         "run_at_risk" => "run, at risk",
         other => other,

@@ -155,7 +155,7 @@ fn dry_run(app: &App, target: &Target, planned: &Plan) -> Done {
     Ok(Exit::Ok)
 }
 
-fn run_command(planned: &Plan) -> String {
+pub(crate) fn run_command(planned: &Plan) -> String {
     format!("relayflow replay create --plan {}", text::line(&planned.id))
 }
 
@@ -346,7 +346,7 @@ async fn verdict(app: &App, backend: &Backend, replay: &Replay, took_ms: f64) ->
     Ok(verdict_exit(replay))
 }
 
-fn verdict_line(replay: &Replay, took_ms: f64) -> String {
+pub(crate) fn verdict_line(replay: &Replay, took_ms: f64) -> String {
     let items = &replay.items;
     let parts: Vec<_> = [
         (items.ok, "ok"),
@@ -368,7 +368,7 @@ fn verdict_line(replay: &Replay, took_ms: f64) -> String {
     )
 }
 
-fn verdict_notices(replay: &Replay) -> Vec<String> {
+pub(crate) fn verdict_notices(replay: &Replay) -> Vec<String> {
     let mut lines = Vec::new();
     if 0 < replay.items.dead {
         lines.push(format!("dead: relayflow dlq ls replay:{}", replay.id));

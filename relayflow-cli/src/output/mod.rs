@@ -193,7 +193,7 @@ impl Out {
 
     /// Tells how a command failed; with a JSON format, the last line is for programs.
     pub(crate) fn fail(&self, failure: &Failure) {
-        if failure.is_closed_pipe() {
+        if failure.is_quiet() {
             return;
         }
         self.complain(&failure.lines(self.err_style.red()));
