@@ -83,6 +83,8 @@ pub(crate) enum Format {
     Yaml,
     Csv,
     Name,
+    /// For CI: of `replay show`, `replay watch` and `--wait`.
+    Junit,
 }
 
 /// `--color`.

@@ -102,6 +102,20 @@ relayflow tail corr:7c1e --stop-on status:ok --timeout 60s")]
     Daemon(DaemonCmd),
 }
 
+impl Command {
+    /// Whether it has something that passes or fails, to be told with `-o junit`.
+    pub(crate) fn takes_junit(&self) -> bool {
+        if let Self::Dlq(DlqCmd { verb: Some(DlqVerb::Replay(args)), .. }) = self {
+            return args.job.wait.is_some();
+        }
+        if let Self::Replay(ReplayCmd { verb: Some(ReplayVerb::Create(create)), .. }) = self {
+            return create.job.wait.is_some();
+        }
+        let Self::Replay(replay) = self else { return false };
+        matches!(&replay.verb, Some(ReplayVerb::Show(_) | ReplayVerb::Watch(_)))
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct DaemonCmd {
     #[command(subcommand)]

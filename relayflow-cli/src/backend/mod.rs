@@ -5,8 +5,8 @@ mod sse;
 
 use relayflow_core::api::{
     DeadLetter, DeadLetterGroup, Discard, Discarded, Event, List, NewPlan, NewReplay, Plan,
-    Provider, Queue, Readmitted, Replay, Request, Source, Stats, Task, TimelineEntry, Trace,
-    Workflow,
+    Provider, Queue, Readmitted, Replay, ReplayItem, Request, Source, Stats, Task, TimelineEntry,
+    Trace, Workflow,
 };
 use relayflow_core::store::Store;
 use relayflow_core::view::{self, Page, ViewError};
@@ -134,6 +134,16 @@ impl Backend {
 
     pub(crate) async fn replay(&self, id: &str) -> Result<Replay, Failure> {
         ask!(self, api => api.get(&["replays", id]), store => view::replay(store, id))
+    }
+
+    /// A page of a replay's items, in the plan's order.
+    pub(crate) async fn replay_items(
+        &self,
+        id: &str,
+        page: &Page,
+    ) -> Result<List<ReplayItem>, Failure> {
+        ask!(self, api => api.list_of(&["replays", id, "items"], page),
+             store => view::replay_items(store, id, page))
     }
 
     pub(crate) async fn sources(&self) -> Result<List<Source>, Failure> {

@@ -12,6 +12,7 @@ mod list;
 mod nouns;
 mod plan;
 mod replay;
+mod report;
 mod requests;
 mod send;
 mod stats;
@@ -20,6 +21,8 @@ mod timeline;
 mod trace;
 mod up;
 mod version;
+
+pub(crate) use list::no_junit;
 
 use crate::app::App;
 use crate::args::Command;

@@ -9,10 +9,10 @@ use tokio::time::{Instant, sleep};
 
 use super::events::pairs;
 use super::list::{list, show_document};
-use super::plan;
+use super::{plan, report};
 use crate::app::App;
 use crate::args::values::Wait;
-use crate::args::{Act, Job, ReplayCmd, ReplayVerb};
+use crate::args::{Act, Format, Job, ReplayCmd, ReplayVerb};
 use crate::backend::Backend;
 use crate::confirm::{Deed, confirm, needs_window, streams};
 use crate::context::Target;
@@ -244,7 +244,7 @@ async fn watch(
     }
     progress.show(&replay)?;
     let took = progress.finish();
-    verdict(app, &replay, took)
+    verdict(app, backend, &replay, took).await
 }
 
 /// Whether a job has ended, or stopped itself.
@@ -263,8 +263,10 @@ fn head(replay: &Replay) -> String {
 }
 
 /// How it ended, what to look at, and the exit.
-fn verdict(app: &App, replay: &Replay, took_ms: f64) -> Done {
-    if streams(&app.out) {
+async fn verdict(app: &App, backend: &Backend, replay: &Replay, took_ms: f64) -> Done {
+    if app.out.format == Format::Junit {
+        report::print(app, backend, replay).await?;
+    } else if streams(&app.out) {
         app.out.ndjson(replay)?;
     } else if !show_document(&app.out, replay, &replay.id)? {
         app.out.line(&verdict_line(replay, took_ms))?;
@@ -318,7 +320,12 @@ fn verdict_exit(replay: &Replay) -> Exit {
 }
 
 async fn show(app: &App, id: &str) -> Done {
-    let replay = app.connect().await?.replay(id).await?;
+    let backend = app.connect().await?;
+    let replay = backend.replay(id).await?;
+    if app.out.format == Format::Junit {
+        report::print(app, &backend, &replay).await?;
+        return Ok(Exit::Ok);
+    }
     if show_document(&app.out, &replay, &replay.id)? {
         return Ok(Exit::Ok);
     }
