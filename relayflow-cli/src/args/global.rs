@@ -83,8 +83,10 @@ pub(crate) enum Format {
     Yaml,
     Csv,
     Name,
-    /// For CI: of `replay show`, `replay watch` and `--wait`.
+    /// For CI: of `replay show`, `replay watch`, `--wait`, `drift ls` and `contract check`.
     Junit,
+    /// For code hosts: of `drift ls` and `contract check`.
+    Sarif,
 }
 
 /// `--color`.

@@ -13,6 +13,7 @@ pub mod reply;
 pub mod sign;
 pub mod source;
 pub mod split;
+pub mod unsigned;
 pub mod verify;
 
 mod body;
@@ -34,6 +35,7 @@ pub use normalize::{NormalizeError, normalize};
 pub use reply::{Reply, challenge, handshake, reply, takes_method};
 pub use source::{Source, SourceError};
 pub use split::{RawEvent, SplitError, split};
+pub use unsigned::Reader;
 pub use verify::{Verified, VerifyError, verify, verify_kept};
 
 #[cfg(test)]
