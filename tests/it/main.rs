@@ -17,6 +17,7 @@ mod corpus;
 mod crash;
 mod delivery;
 mod demo;
+mod drift;
 mod lifecycle;
 mod quarantine;
 mod replay;

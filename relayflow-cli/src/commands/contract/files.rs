@@ -265,6 +265,10 @@ struct Captured<'a> {
 }
 
 fn captured(bytes: &[u8]) -> Option<Letter> {
+    // To serde, an array may be a struct's members in their order.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return None;
+    }
     let captured: Captured<'_> = serde_json::from_slice(bytes).ok()?;
     let mut headers = HeaderMap::new();
     for (name, value) in &captured.headers {
@@ -340,6 +344,7 @@ mod tests {
     fn a_request_is_told_from_a_body() {
         for (text, wanted) in [
             (r#"{"id":1}"#, r#"/  | {"id":1}"#),
+            (r#"[{"a":1},{"b":2}]"#, r#"/  | [{"a":1},{"b":2}]"#),
             // A vendor's own `headers` stand beside other things.
             (r#"{"headers":{},"body":1,"id":1}"#, r#"/  | {"headers":{},"body":1,"id":1}"#),
             (r#"{"headers":{"X-A":"1"},"body":{"n":1.10}}"#, r#"/ x-a=1 | {"n":1.10}"#),
