@@ -66,6 +66,7 @@ fn watched(daemon: &Daemon, source: &str) -> i64 {
 
 /// An order as a shop might send it, with values of its own each time.
 fn order(n: usize) -> Value {
+    let is_even = n.is_multiple_of(2);
     let texts = ["", "gift", "Ünïcode", "a longer note, with words"];
     json!({
         "id": format!("ord_{n:05}"),
@@ -73,12 +74,12 @@ fn order(n: usize) -> Value {
         "created_at": format!("2026-0{}-{:02}T1{}:00:00Z", 1 + n % 9, 1 + n % 28, n % 10),
         "data": {
             "id": 4000 + n,
-            "total": if n % 2 == 0 { json!(n) } else { json!(n as f64 / 4.0) },
-            "currency": if n % 2 == 0 { "eur" } else { "usd" },
+            "total": if is_even { json!(n) } else { json!(n as f64 / 4.0) },
+            "currency": if is_even { "eur" } else { "usd" },
             "status": "paid",
             "note": texts[n % 4],
             "email": format!("jenny{n}@example.com"),
-            "coupon": if n % 2 == 0 { Value::Null } else { json!(format!("C{n}")) },
+            "coupon": if is_even { Value::Null } else { json!(format!("C{n}")) },
             "items": (0..1 + n % 3).map(|i| json!({"sku": format!("s{n}-{i}"), "count": i})).collect::<Vec<_>>(),
             "metadata": {format!("k{n}"): n, "free": "text"},
         },

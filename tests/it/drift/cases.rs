@@ -87,11 +87,8 @@ fn cases() -> Vec<Case> {
 
 fn numbered(body: &Value, n: usize) -> Value {
     let mut body = body.clone();
-    match &mut body {
-        Value::Object(members) => drop(members.insert("id".into(), json!(format!("n{n}")))),
-        Value::Array(elements) => elements[0]["id"] = json!(format!("n{n}")),
-        _ => {}
-    }
+    let event = if body.is_array() { &mut body[0] } else { &mut body };
+    event["id"] = json!(format!("n{n}"));
     body
 }
 

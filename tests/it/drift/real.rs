@@ -179,10 +179,8 @@ fn url_encoded(fields: &Map<String, Value>) -> String {
 /// The body with an id of its own, so that none is a duplicate.
 fn numbered(body: &Value, n: usize) -> Value {
     let mut body = body.clone();
-    let members = match &mut body {
-        Value::Array(elements) => elements[0].as_object_mut().unwrap(),
-        other => other.as_object_mut().unwrap(),
-    };
+    let event = if body.is_array() { &mut body[0] } else { &mut body };
+    let members = event.as_object_mut().unwrap();
     let own = if members.contains_key("event_id") { "event_id" } else { "id" };
     let id = match members.get(own) {
         Some(Value::Number(number)) => json!(number.as_u64().unwrap_or(0) + n as u64),
