@@ -83,9 +83,9 @@ pub(crate) enum Format {
     Yaml,
     Csv,
     Name,
-    /// For CI: of `replay show`, `replay watch`, `--wait`, `drift ls` and `contract check`.
+    // For CI: of `replay show`, `replay watch`, `--wait`, `drift ls` and `contract check`.
     Junit,
-    /// For code hosts: of `drift ls` and `contract check`.
+    // For code hosts: of `drift ls` and `contract check`.
     Sarif,
 }
 
