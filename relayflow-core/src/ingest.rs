@@ -13,7 +13,8 @@ use crate::drift::{Headers, Seen, SeenEvent, Watcher};
 use crate::event::IntegrationEvent;
 use crate::execute::Lanes;
 use crate::id::{EventId, RequestId};
-use crate::provider::{self, Catalog, Reply, Source, Verified, VerifyError};
+use crate::keys::{KeyError, Keys};
+use crate::provider::{self, Catalog, FetchedKeys, Reply, Source, Verified, VerifyError};
 use crate::request::Request;
 use crate::route;
 use crate::store::{
@@ -76,6 +77,8 @@ pub struct Ingest {
     pub digest_key: [u8; 32],
     /// Looks for drift in what was committed; `None` where nobody wants to know.
     pub watcher: Option<Arc<Watcher>>,
+    /// Of vendors that show theirs on hosts of their own.
+    pub keys: Keys,
 }
 
 /// Why a request was not taken.
@@ -87,6 +90,9 @@ pub enum IngestError {
     /// Its signature does not hold. The sender never learns why.
     #[error("the request is not verified")]
     Unverified,
+    /// Something on the vendor's own host is needed first, and is not to be had now.
+    #[error("the vendor's host does not answer")]
+    Vendor(#[source] KeyError),
     /// More arrives than can be committed; nothing was written.
     #[error("the store is busy")]
     Busy,
@@ -144,9 +150,15 @@ impl Ingest {
             return Ok(reply);
         }
         let in_force = self.current.get();
-        let new = match provider::verify(source, &request, request.received_at) {
-            Err(error) => return Err(self.turn_away(source, request, error)),
+        let (verified, lacking) = self
+            .verified(|keys| provider::verify_with(source, &request, request.received_at, keys))
+            .await;
+        let new = match verified {
+            Err(error) => return Err(self.turn_away(source, request, error, lacking)),
             Ok(verified) => {
+                if let Some(url) = provider::visit(source, &verified) {
+                    self.keys.visit(&source.name, &url).await.map_err(IngestError::Vendor)?;
+                }
                 if let Some(reply) = provider::challenge(source, &verified) {
                     return Ok(reply);
                 }
@@ -169,9 +181,33 @@ impl Ingest {
         Ok(provider::reply(source, &ingested(&receipt)))
     }
 
+    /// Verifies, with a key of the vendor's host if one is needed; and why that is lacking, if it is.
+    async fn verified<'r>(
+        &self,
+        verify: impl Fn(&FetchedKeys) -> Result<Verified<'r>, VerifyError>,
+    ) -> (Result<Verified<'r>, VerifyError>, Option<KeyError>) {
+        let wanted = match verify(&self.keys.held()) {
+            Err(VerifyError::NeedsKey(wanted)) => wanted,
+            verdict => return (verdict, None),
+        };
+        match self.keys.fetch(&wanted, self.store.clock().now()).await {
+            Ok(()) => (verify(&self.keys.held()), None),
+            Err(error) => (Err(VerifyError::NeedsKey(wanted)), Some(error)),
+        }
+    }
+
     /// Counts the request, and keeps it for the operator.
-    fn turn_away(&self, source: &Arc<Source>, request: Request, error: VerifyError) -> IngestError {
-        let mut detail = error.to_string();
+    fn turn_away(
+        &self,
+        source: &Arc<Source>,
+        request: Request,
+        error: VerifyError,
+        lacking: Option<KeyError>,
+    ) -> IngestError {
+        let mut detail = match &lacking {
+            Some(why) => format!("{error}, and {why}"),
+            None => error.to_string(),
+        };
         truncate(&mut detail, DETAIL_BYTES_MAX);
         if let (VerifyError::Missing { .. }, Some(watcher)) = (&error, &self.watcher) {
             watcher.unsigned(source, request.id, request.received_at, &request.headers);
@@ -185,7 +221,14 @@ impl Ingest {
             detail,
             request,
         });
-        if error.is_malformed() { IngestError::Malformed(error) } else { IngestError::Unverified }
+        match (&error, lacking) {
+            (VerifyError::NeedsKey(_), why) => {
+                // Somebody else's key may have pushed it out again: that is no verdict either.
+                IngestError::Vendor(why.unwrap_or(KeyError::TooMany))
+            }
+            _ if error.is_malformed() => IngestError::Malformed(error),
+            _ => IngestError::Unverified,
+        }
     }
 
     fn prepare(
@@ -276,8 +319,12 @@ impl Ingest {
         let body = self.store.body(id).await.map_err(ReadmitError::Store)?.unwrap_or_default();
         let was_verified = row.status != "rejected";
         let request = kept_request(source, row, body);
-        let verified =
-            provider::verify_kept(source, &request, request.received_at, &self.digest_key);
+        let (verified, _) = self
+            .verified(|keys| {
+                let at = request.received_at;
+                provider::verify_kept_with(source, &request, at, &self.digest_key, keys)
+            })
+            .await;
         let verified = match verified {
             Ok(verified) => verified,
             Err(error) => return Ok(still_rejected(id, was_verified, &error)),

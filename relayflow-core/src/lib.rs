@@ -41,5 +41,6 @@ pub mod drift;
 pub mod egress;
 pub mod execute;
 pub mod ingest;
+pub mod keys;
 pub mod replay;
 pub mod view;

@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use crate::api::codes::Code;
 use crate::api::{
-    DeadLetter, DeadLetterGroup, Event, List, Plan, PlanCounts, Queue, Replay, ReplayCounts,
-    ReplayItem, ReplayTotals, Request, Stats, Task, TimelineEntry, Total, V,
+    DeadLetter, DeadLetterGroup, DriftTotals, Event, List, Plan, PlanCounts, Queue, Replay,
+    ReplayCounts, ReplayItem, ReplayTotals, Request, Stats, Task, TimelineEntry, Total, V,
 };
 use crate::event::micros;
 use crate::filter::{Filter, FilterError, Now};
@@ -516,6 +516,10 @@ pub async fn stats(store: &Store) -> Result<Stats, ViewError> {
             paused: counters.total("replay.paused"),
             done: counters.total("replay.done"),
             cancelled: counters.total("replay.cancelled"),
+        },
+        drift: DriftTotals {
+            breaking: counters.of("drift", "breaking"),
+            additive: counters.of("drift", "additive"),
         },
     })
 }

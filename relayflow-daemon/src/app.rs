@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::auth::Auth;
+use crate::learned::Learned;
 use crate::metrics::Metrics;
 
 /// The most tails at once.
@@ -35,6 +36,7 @@ pub(crate) struct AppState {
     pub(crate) api_addr: SocketAddr,
     pub(crate) started_at: Timestamp,
     pub(crate) tails: Arc<Semaphore>,
+    pub(crate) learned: Arc<Learned>,
     pub(crate) state: Arc<State>,
     /// The configuration in force: replaced whole on a reload.
     pub(crate) config: RwLock<Arc<Config>>,

@@ -6,6 +6,7 @@
 
 mod app;
 mod http;
+mod learned;
 mod metrics;
 mod reload;
 mod start;

@@ -26,9 +26,18 @@ impl Metrics {
     /// # Errors
     ///
     /// None that a `String` can give.
-    pub(crate) fn text(&self, stats: &Stats, queues: &[Queue]) -> Result<String, std::fmt::Error> {
+    pub(crate) fn text(
+        &self,
+        stats: &Stats,
+        queues: &[Queue],
+        passed_over: usize,
+    ) -> Result<String, std::fmt::Error> {
         let mut registry = Registry::with_prefix("relayflow");
         self.register(&mut registry);
+        let gauge = Gauge::<i64>::default();
+        gauge.set(i64::try_from(passed_over).unwrap_or(i64::MAX));
+        let about = "Requests not held against contracts since the start: too many came";
+        registry.register("drift_passed_over", about, gauge);
         register_stats(&mut registry, stats);
         register_queues(&mut registry, queues);
         let mut text = String::new();
@@ -74,6 +83,8 @@ fn register_stats(registry: &mut Registry, stats: &Stats) {
         ("rejected", "Requests that were not verified", stats.rejected),
         ("duplicates", "Events that were known already", stats.duplicates),
         ("dead_letters", "Tasks and requests that wait for an operator", stats.dead_letters),
+        ("drift_breaking", "Open findings that may break what reads a field", stats.drift.breaking),
+        ("drift_additive", "Open findings of something new", stats.drift.additive),
     ] {
         let gauge = Gauge::<i64>::default();
         gauge.set(count);

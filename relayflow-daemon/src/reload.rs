@@ -93,6 +93,7 @@ pub(crate) async fn apply(app: &App, reload: &Reload) -> Result<(), String> {
         tracing::warn!("store and listeners stay as they are until a restart");
     }
     note(&app.store, in_force.sources.len(), in_force.workflows.list.len()).await;
+    app.learned.sweep(app.store.clock().now());
     app.auth.set_tokens(&tokens);
     app.current.set(in_force);
     app.set_config(Arc::new(config));

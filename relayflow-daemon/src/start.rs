@@ -11,9 +11,11 @@ use relayflow_core::api::codes::Exit;
 use relayflow_core::clock::Clock;
 use relayflow_core::config::{Config, Role, Token};
 use relayflow_core::drift::Watcher;
+use relayflow_core::egress::{Connector, Egress, Resolver};
 use relayflow_core::execute::{self, Executor};
 use relayflow_core::id::WorkerId;
 use relayflow_core::ingest::{Current, Ingest};
+use relayflow_core::keys::Keys;
 use relayflow_core::replay;
 use relayflow_core::secret::Secret;
 use relayflow_core::store::{OpenOptions, Opened, Store, StoreError};
@@ -29,6 +31,7 @@ use crate::http::auth::{Auth, is_loopback};
 use crate::http::inbound::Inbound;
 use crate::http::problem::chain;
 use crate::http::server::{Limits, Server, Serving};
+use crate::learned::Learned;
 use crate::metrics::Metrics;
 use crate::reload::{self, Reload};
 use crate::tls;
@@ -198,6 +201,7 @@ pub async fn start(options: Options) -> Result<Running, ServeError> {
         lanes: Arc::clone(&lanes),
         digest_key: store.digest_key(),
         watcher,
+        keys: Keys::new(Connector::new(Egress::new(&config.egress), Resolver::System)),
     });
     let stop_replays = CancellationToken::new();
     let replays = tokio::spawn(replay::run(Arc::clone(&ingest), stop_replays.clone()));
@@ -214,9 +218,11 @@ pub async fn start(options: Options) -> Result<Running, ServeError> {
         ingest_addr,
         api_addr,
         tails: Arc::new(Semaphore::new(TAILS_MAX)),
+        learned: Arc::new(Learned::new(&config)),
         state: Arc::new(State::default()),
         config: RwLock::new(Arc::clone(&config)),
     });
+    app.learned.sweep(app.started_at);
     let (ingest_limits, api_limits) = limits(&config);
     let inbound = Inbound::new(Arc::clone(&app), &config.ingest);
     let metrics = || Arc::clone(&app.metrics);

@@ -10,6 +10,7 @@ mod receiver;
 mod vendor;
 mod wire;
 
+mod answers;
 mod api;
 mod badinput;
 mod cli;
@@ -22,6 +23,7 @@ mod lifecycle;
 mod quarantine;
 mod replay;
 mod retries;
+mod vendor_keys;
 
 mod docs;
 mod tidy;

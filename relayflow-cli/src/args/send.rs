@@ -24,6 +24,10 @@ pub(crate) struct SendArgs {
     /// Change a member of it: `data.object.amount_due=4200`.
     #[arg(long, value_name = "PATH=VALUE", value_parser = values::assignment)]
     pub(crate) set: Vec<(String, String)>,
+    /// The private key that signs, where the source has only the public one; unless given, RelayFlow's
+    /// own test key, if the source trusts that.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
     /// So many, each with fresh ids where the payload has them.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) count: u64,

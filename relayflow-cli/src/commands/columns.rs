@@ -178,6 +178,7 @@ impl Listed for Source {
     const COLUMNS: &'static [Column<Self>] = &[
         col("name", "SOURCE", 0, |s| id(&s.name)),
         col("provider", "PROVIDER", 1, |s| text(&s.provider)),
+        col("confirmed", "CONFIRMED", 5, |s| text(if s.confirmed { "yes" } else { "no" })),
         col("scheme", "SCHEME", 2, |s| text(&s.scheme)),
         col("tolerance", "TOLERANCE", 3, |s| text(&s.tolerance)),
         col("secrets", "SECRETS", 4, |s| text(&s.secrets.join(" "))),

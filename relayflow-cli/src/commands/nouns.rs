@@ -34,10 +34,13 @@ pub(crate) async fn sources(app: &App, noun: ShowLs) -> Done {
                     &[
                         ("source", source.name.clone()),
                         ("provider", source.provider.clone()),
+                        ("confirmed", yes_or_no(source.confirmed)),
                         ("scheme", source.scheme.clone()),
                         ("url", source.url.clone()),
                         ("tolerance", source.tolerance.clone()),
+                        ("answer within", source.reply_within.clone()),
                         ("secrets", source.secrets.join("  ")),
+                        ("learned", source.learned.join("  ")),
                     ],
                 );
             })
@@ -101,7 +104,8 @@ pub(crate) async fn providers(app: &App, noun: ShowLs) -> Done {
                         ("title", provider.title.clone()),
                         ("scheme", provider.scheme.clone()),
                         ("contract", provider.contract.clone()),
-                        ("confirmed", if provider.confirmed { "yes" } else { "no" }.to_owned()),
+                        ("confirmed", yes_or_no(provider.confirmed)),
+                        ("answer within", provider.reply_within.clone()),
                     ],
                 );
                 for known in &provider.types {
@@ -112,6 +116,11 @@ pub(crate) async fn providers(app: &App, noun: ShowLs) -> Done {
             })
         }
     }
+}
+
+/// Whether the vendor's own words say so.
+fn yes_or_no(is_so: bool) -> String {
+    if is_so { "yes" } else { "no" }.to_owned()
 }
 
 fn built_in() -> List<Provider> {
@@ -125,6 +134,7 @@ fn built_in() -> List<Provider> {
         contract: p.contract.to_string(),
         built_in: p.built_in,
         confirmed: p.is_confirmed,
+        reply_within: p.reply_within_label(),
         types: p
             .types()
             .into_iter()

@@ -7,7 +7,7 @@ use relayflow_core::api::Ingested;
 use relayflow_core::api::codes::Exit;
 use relayflow_core::config::{Config, SourceConfig};
 use relayflow_core::id::RequestId;
-use relayflow_core::provider::sign::Signed;
+use relayflow_core::provider::sign::{Signed, test_keys};
 use relayflow_core::provider::{Catalog, Sample, Source};
 use relayflow_core::secret::Secret;
 use relayflow_core::text;
@@ -66,7 +66,8 @@ fn list_types(app: &App, provider: &str) -> Done {
         is_known = true;
         for sample in known.samples() {
             let kind = known.kind_of(&sample.event_type).map(|k| k.to_string()).unwrap_or_default();
-            let line = format!("{}  {}  {kind}", known.name, sample.event_type);
+            let mark = if known.is_confirmed { "" } else { "  (not confirmed by the vendor)" };
+            let line = format!("{}  {}  {kind}{mark}", known.name, sample.event_type);
             let _ = writeln!(lines, "{}", text::line(line.trim_end()));
         }
     }
@@ -118,12 +119,7 @@ impl<'a> Letters<'a> {
             catalog.get(&source.provider).ok_or_else(|| no_provider(catalog, &source.provider))?;
         let prepared = Source::new(source, config.ingest.public_url.as_deref(), catalog);
         let prepared = prepared.map_err(|e| Failure::new("usage.config", chain(&e)))?;
-        let secret = match args.tamper {
-            Some(Tamper::Secret) => other_secret(source.secrets.first()),
-            Some(Tamper::Body | Tamper::Signature) | None => {
-                source.secrets.first().cloned().unwrap_or_else(|| Secret::new(""))
-            }
-        };
+        let secret = signing_key(args, source, &prepared)?;
         let body = match &args.data {
             Some(data) => Body::Given(read_data(data)?),
             None => Body::Sample(vendor::sample(provider, event_type)?),
@@ -168,6 +164,39 @@ impl<'a> Letters<'a> {
         }
         Ok((vendor::with_query_of(&self.url, &letter), letter))
     }
+}
+
+/// What signs: the source's own secret, or the private half of a public key that it trusts.
+fn signing_key(
+    args: &SendArgs,
+    source: &SourceConfig,
+    prepared: &Source,
+) -> Result<Secret, Failure> {
+    let is_other = matches!(args.tamper, Some(Tamper::Secret));
+    if let Some(path) = &args.key {
+        let bytes = std::fs::read(path).map_err(|e| {
+            Failure::usage(format!("{} cannot be read", path.display())).why(e.to_string())
+        })?;
+        let key = Secret::new(bytes);
+        return Ok(if is_other { other_secret(Some(&key)) } else { key });
+    }
+    let Some((test_key, other_key)) = test_keys(prepared) else {
+        return Ok(match (is_other, source.secrets.first()) {
+            (true, secret) => other_secret(secret),
+            (false, secret) => secret.cloned().unwrap_or_else(|| Secret::new("")),
+        });
+    };
+    let public = test_key.verifying.expose().trim_ascii();
+    if is_other {
+        return Ok(other_key.signing);
+    }
+    if source.secrets.iter().any(|secret| secret.expose().trim_ascii() == public) {
+        return Ok(test_key.signing);
+    }
+    let public = String::from_utf8_lossy(public);
+    Err(Failure::new("refused.sign", format!("{} alone has the key that signs for '{}'", prepared.provider.name, source.name))
+        .why("the source knows it by a public key: give the private one with --key FILE, or let the source trust RelayFlow's test key, with which anyone can sign")
+        .hint(format!("secrets = [\"{public}\"]")))
 }
 
 fn find_source<'c>(

@@ -91,6 +91,7 @@ words! {
         Overloaded = "unreachable.overloaded",
         Store = "unreachable.store",
         DiskFull = "unreachable.disk_full",
+        Vendor = "unreachable.vendor",
         Stopping = "unreachable.stopping",
         EmptySelection = "empty.selection",
         PlanUsed = "refused.plan_used",

@@ -443,6 +443,16 @@ pub struct Stats {
     /// The share (0 to 1) of the last 15 minutes' attempts that ended in `retrying`.
     pub retry_rate: f64,
     pub replays: ReplayTotals,
+    /// Open findings.
+    #[serde(default)]
+    pub drift: DriftTotals,
+}
+
+/// Open findings of drift, by grade.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriftTotals {
+    pub breaking: i64,
+    pub additive: i64,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -461,12 +471,18 @@ pub struct Source {
     pub object: String,
     pub name: String,
     pub provider: String,
+    /// Whether the provider's way to sign was read in the vendor's own words.
+    pub confirmed: bool,
     pub scheme: String,
     /// Where the vendor posts to.
     pub url: String,
     /// `sha256:` and the first eight digits of each secret's digest.
     pub secrets: Vec<String>,
     pub tolerance: String,
+    /// How long the vendor waits for an answer: `3s`, or `none` where it does not say.
+    pub reply_within: String,
+    /// As `secrets`: what handshakes brought, and is not configured.
+    pub learned: Vec<String>,
 }
 
 /// One workflow in force.
@@ -503,6 +519,8 @@ pub struct Provider {
     pub built_in: bool,
     /// Whether every fact in it was confirmed by the vendor's own words.
     pub confirmed: bool,
+    /// How long the vendor waits for an answer: `3s`, or `none` where it does not say.
+    pub reply_within: String,
     pub types: Vec<ProviderType>,
 }
 

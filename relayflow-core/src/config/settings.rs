@@ -202,9 +202,19 @@ impl Reader<'_> {
             let source = self.source(name, &mut section, dirs, catalog);
             self.finish(&section);
             let Some(source) = source else { continue };
-            if let Err(e) = crate::provider::Source::new(&source, ingest_public_url, catalog) {
-                let message = format!("source `{}`: {}", source.name, chain(&e));
-                self.error(&section.from, message, None);
+            match crate::provider::Source::new(&source, ingest_public_url, catalog) {
+                Ok(prepared) if prepared.trusts_published_key => {
+                    let message = format!(
+                        "source `{}` trusts RelayFlow's own test key: anyone can sign with it",
+                        source.name
+                    );
+                    self.warn(&section.from, message, None);
+                }
+                Ok(_) => {}
+                Err(e) => {
+                    let message = format!("source `{}`: {}", source.name, chain(&e));
+                    self.error(&section.from, message, None);
+                }
             }
             sources.push(source);
         }
@@ -230,10 +240,8 @@ impl Reader<'_> {
         let secrets_at = self.setting(section, "secrets");
         let definition = provider.as_ref().and_then(|provider| catalog.get(provider));
         let settings = self.source_settings(section, dirs);
-        // A definition for any sender leaves the scheme to a setting of that name.
-        let chosen = settings.get("scheme").map(String::as_str);
-        let scheme = chosen.or_else(|| Some(definition?.scheme())).unwrap_or_default();
-        let known = if is_public_key(scheme) { Known::Public } else { Known::Secret };
+        let is_public = definition.is_some_and(|known| known.takes_public_keys(&settings));
+        let known = if is_public { Known::Public } else { Known::Secret };
         let secrets = self.secrets(secrets_at.as_ref(), dirs, known);
 
         let provider = provider?;
@@ -250,7 +258,14 @@ impl Reader<'_> {
         // `none` only by name: as the definition's scheme, or as a setting that chooses it.
         let is_unsigned =
             definition.scheme() == "none" || settings.values().any(|value| value == "none");
-        if secrets.is_empty() && errors == self.errors.len() && !is_unsigned {
+        let shows_keys = || definition.shows_keys(&settings);
+        if secrets.is_empty() && definition.learns_secret() {
+            let message = format!(
+                "source `{name}` waits for the secret that its provider brings in its first request"
+            );
+            self.warn(&place, message, None);
+        } else if secrets.is_empty() && errors == self.errors.len() && !is_unsigned && !shows_keys()
+        {
             let from = secrets_at.map_or(place, |setting| setting.from);
             let message = format!("source `{name}` has no secret: anyone could send to it");
             let fix = r#"secrets = [{ env = "NAME" }]"#.to_owned();
@@ -344,11 +359,6 @@ fn store_url(url: &str, dir: &Path) -> Result<String, String> {
     let path = std::path::absolute(dir.join(path)).map_err(|e| e.to_string())?;
     let path = path.to_str().ok_or("the path is not UTF-8")?;
     Ok(format!("sqlite:{path}"))
-}
-
-/// Whether a scheme's "secrets" are keys that verify and cannot sign.
-fn is_public_key(scheme: &str) -> bool {
-    ["ed25519", "ecdsa", "rsa", "jwt", "http-message"].iter().any(|kind| scheme.starts_with(kind))
 }
 
 fn role(raw: &Raw<'_>) -> Result<Role, String> {

@@ -9,6 +9,7 @@
 
 pub mod compare;
 pub mod observe;
+pub mod print;
 pub mod profile;
 pub mod schema;
 pub mod shape;
@@ -16,6 +17,7 @@ mod text;
 
 pub use compare::{Change, Difference, Grade, compare};
 pub use observe::Observed;
+pub use print::print;
 pub use profile::Profile;
 pub use schema::{Format, Schema, SchemaError, Types};
 

@@ -140,6 +140,10 @@ impl Observed {
 
     fn add_text(&mut self, text: &str, name: &str) {
         if text.is_empty() {
+            // No format, and a member of any vocabulary.
+            if !self.is_free_text && text::names_words(name) {
+                self.words.insert("".into());
+            }
             return;
         }
         if !self.has_no_format {
@@ -240,7 +244,8 @@ impl Observed {
             None => None,
         };
         // JSON Schema's vocabulary would forbid every other type.
-        let has_words = types.without_null() == Types::STRING && !self.words.is_empty();
+        let has_words =
+            types.without_null() == Types::STRING && self.words.iter().any(|word| !word.is_empty());
         Schema {
             types,
             fields: fields.collect(),

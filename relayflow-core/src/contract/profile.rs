@@ -2,15 +2,15 @@
 //!
 //! A contract that came with the definition was derived from few payloads, and no two accounts of a
 //! vendor send the same: what is required is therefore learned from the source's own first events,
-//! beside it. What differs from both is drift. What the definition reads is held against the
-//! shipped contract alone: if a source's events never have it, its attributes are missing.
+//! beside it. Until that is settled, drift is what differs from both: from the shipped contract, and
+//! from every event before. Such events are not learned from, unless they go on and on.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::compare::{Change, Difference, compare};
+use super::compare::{Change, Difference, Grade, compare};
 use super::observe::Observed;
 use super::schema::{Field, Schema, Types};
 use super::shape::{Marks, shape_of};
@@ -19,6 +19,11 @@ use super::shape::{Marks, shape_of};
 const QUIET_PER_CHANGE: u64 = 4;
 /// And at the latest after so many.
 const LEARNED_FROM_MAX: u64 = 500;
+/// Events that differ from both the shipped contract and those before are not learned from, but for
+/// the next after so many: they are what this source sends, then.
+const ODD_MAX: u64 = 50;
+/// Events that must have had a field before its absence, or null in it, is held against one.
+const SEEN_FOR_GONE: u64 = 3;
 /// Shapes that are remembered; a sender of more shapes than this has its events looked at in full.
 const SHAPES_MAX: usize = 2_000;
 
@@ -27,8 +32,6 @@ const SHAPES_MAX: usize = 2_000;
 pub struct Profile {
     /// The contract that came with the definition.
     shipped: Option<Arc<Schema>>,
-    /// The paths that the definition reads.
-    reads: Vec<String>,
     /// The contract in force, once there is one; it includes what was learned.
     contract: Option<Arc<Schema>>,
     learning: Learning,
@@ -44,6 +47,9 @@ pub struct Learning {
     pub quiet: u64,
     /// Events that brought something new.
     pub changes: u64,
+    /// Events that were not learned from.
+    #[serde(default)]
+    pub odd: u64,
     pub observed: Observed,
 }
 
@@ -57,16 +63,14 @@ pub struct Look {
 
 impl Profile {
     /// `contract`: the one in force, if one was settled before; `learning`: where it stood otherwise.
-    /// `reads`: the paths that the definition reads.
     #[must_use]
     pub fn new(
         shipped: Option<Arc<Schema>>,
-        reads: Vec<String>,
         contract: Option<Arc<Schema>>,
         learning: Learning,
     ) -> Self {
         let marks = contract.as_deref().map(Marks::of).unwrap_or_default();
-        Self { shipped, reads, contract, learning, marks, seen: HashMap::new() }
+        Self { shipped, contract, learning, marks, seen: HashMap::new() }
     }
 
     /// The contract in force.
@@ -103,12 +107,18 @@ impl Profile {
 
     /// Takes in an event; makes the contract, if nothing new is to be expected.
     fn learn(&mut self, value: &Value) -> Look {
-        let before = self.learning.observed.to_schema();
+        let differences = self.odd(value);
         let learning = &mut self.learning;
-        learning.observed.add(value);
         learning.events += 1;
+        if !differences.is_empty() && learning.odd < ODD_MAX {
+            learning.odd += 1;
+            return Look { differences: differences.into(), settled: None };
+        }
+        let before = learning.observed.to_schema();
+        let is_first = learning.observed.count == 0;
+        learning.observed.add(value);
         let learned = learning.observed.to_schema();
-        if learning.events == 1 {
+        if is_first {
             // The first event is news by itself.
         } else if learned == before {
             learning.quiet += 1;
@@ -119,40 +129,38 @@ impl Profile {
         let is_settled = QUIET_PER_CHANGE * (1 + learning.changes) <= learning.quiet
             || LEARNED_FROM_MAX <= learning.events;
         if !is_settled {
-            return Look { differences: Arc::default(), settled: None };
+            return Look { differences: differences.into(), settled: None };
         }
-        let (contract, missing) = match &self.shipped {
-            Some(shipped) => (merged(shipped, &learned), missing(shipped, &learned, &self.reads)),
-            None => (learned, vec![]),
+        let contract = match &self.shipped {
+            Some(shipped) => merged(shipped, &learned),
+            None => learned,
         };
         let contract = Arc::new(contract);
         self.marks = Marks::of(&contract);
         self.contract = Some(Arc::clone(&contract));
         self.learning.observed = Observed::default();
-        Look { differences: missing.into(), settled: Some(contract) }
+        Look { differences: differences.into(), settled: Some(contract) }
     }
-}
 
-/// What is read, was in every payload that the shipped contract was derived from, and is in none of
-/// this source's.
-fn missing(shipped: &Schema, learned: &Schema, reads: &[String]) -> Vec<Difference> {
-    let is_gone = |path: &&String| {
-        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let (Some(was), Some(is)) = (shipped.at(parent), learned.at(parent)) else { return false };
-        was.fields.get(name).is_some_and(|field| field.is_required) && !is.fields.contains_key(name)
-    };
-    let gone = reads.iter().filter(is_gone).map(|path| Difference {
-        change: Change::FieldGone,
-        grade: Change::FieldGone.grade(),
-        path: path.clone(),
-        was: format!("required {}", shipped.at(path).map(|s| s.types).unwrap_or_default()),
-        is: "absent".to_owned(),
-        hint: None,
-        shape: None,
-    });
-    let mut gone: Vec<_> = gone.collect();
-    gone.dedup_by(|one, other| one.path == other.path);
-    gone
+    /// How an event differs from the shipped contract and from every event before it.
+    fn odd(&self, value: &Value) -> Vec<Difference> {
+        let Some(shipped) = &self.shipped else { return vec![] };
+        let learned = self.learning.observed.to_schema();
+        let seen = self.learning.observed.count;
+        let so_far = merged(shipped, &learned);
+        let differs = compare(&so_far, value);
+        let mut odd = compare(shipped, value);
+        odd.retain(|one| {
+            // Another type than documented is no matter of what came before.
+            if one.change == Change::TypeChanged {
+                return one.grade == Grade::Breaking;
+            }
+            // That a field was there once or twice does not make it one that always is.
+            let enough = if one.grade == Grade::Additive { 1 } else { SEEN_FOR_GONE };
+            enough <= seen && differs.iter().any(|other| other.key() == one.key())
+        });
+        odd
+    }
 }
 
 /// The contract that came with a definition, and what was learned: what one of them proves to be

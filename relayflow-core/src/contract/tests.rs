@@ -197,7 +197,7 @@ fn accepting_a_difference_makes_it_none() {
 
 #[test]
 fn learning_ends_when_nothing_new_comes() {
-    let mut profile = Profile::new(None, vec![], None, Learning::default());
+    let mut profile = Profile::new(None, None, Learning::default());
     let mut events = 0;
     while profile.look(r#"{"id":1,"status":"paid"}"#).settled.is_none() {
         events += 1;
@@ -207,7 +207,7 @@ fn learning_ends_when_nothing_new_comes() {
     let look = profile.look(r#"{"status":"open"}"#);
     assert_eq!(look.differences.len(), 2);
     // What varies is learned from for longer.
-    let mut profile = Profile::new(None, vec![], None, Learning::default());
+    let mut profile = Profile::new(None, None, Learning::default());
     let varied = [r#"{"a":1}"#, r#"{"a":1,"b":1}"#, r#"{"a":1,"c":1}"#];
     let settled = (0..100).find(|i| profile.look(varied[i % 3]).settled.is_some());
     assert!(settled.is_some_and(|at| 10 < at), "{settled:?}");
@@ -216,27 +216,57 @@ fn learning_ends_when_nothing_new_comes() {
     }
 }
 
+/// `change path` of each difference that a look finds.
+fn looked(profile: &mut Profile, json: &str) -> Vec<String> {
+    let look = profile.look(json);
+    look.differences.iter().map(|one| format!("{} {}", one.change, one.path)).collect()
+}
+
 #[test]
-fn what_a_definition_reads_is_held_against_the_contract_that_came_with_it() {
-    let shipped = learned(&[
-        json!({"id": "a", "plan": "gold", "note": null, "extra": 1, "seldom": 1}),
-        json!({"id": "a", "plan": "gold", "note": "x", "extra": 1}),
-    ]);
-    let reads = ["/id", "/plan", "/seldom"].map(str::to_owned).to_vec();
-    let mut profile =
-        Profile::new(Some(std::sync::Arc::new(shipped)), reads, None, Learning::default());
-    let mut found = vec![];
+fn a_contract_that_came_with_the_definition_holds_while_the_rest_is_learned() {
+    let shipped = std::sync::Arc::new(learned(&[
+        json!({"id": "a", "amount": 1, "note": null, "seldom": 1, "plan": "gold"}),
+        json!({"id": "a", "amount": 1, "note": "x", "plan": "gold"}),
+    ]));
+    let new = || Profile::new(Some(shipped.clone()), None, Learning::default());
+    let nothing: [&str; 0] = [];
+    // Another type is news at once; another account's fields are not, and what it lacks is not.
+    let mut profile = new();
+    assert_eq!(looked(&mut profile, r#"{"id":"b","amount":"1"}"#), ["type_changed /amount"]);
+    assert_eq!(looked(&mut profile, r#"{"id":"b","amount":1,"color":"red"}"#), nothing);
+    // What neither the contract nor an event before had is; and goes on being it.
     for _ in 0..9 {
-        let look = profile.look(r#"{"id":"b","color":"red","note":"x"}"#);
-        found.extend(look.differences.iter().map(|one| format!("{} {}", one.change, one.path)));
+        let found = looked(&mut profile, r#"{"id":"b","amount":1,"color":"red","new":1}"#);
+        assert_eq!(found, ["field_added /new"]);
     }
-    // Not what it does not read, nor what its own payloads lack at times; and once.
-    assert_eq!(found, ["field_gone /plan"]);
+    for _ in 0..9 {
+        assert_eq!(looked(&mut profile, r#"{"id":"b","amount":1,"color":"red"}"#), nothing);
+    }
+    assert!(profile.contract().is_some());
     // What is known to be null or there at times is no news; what was always there is missed.
-    let look = profile.look(r#"{"id":"b","color":"red","note":null,"extra":2,"seldom":3}"#);
-    assert!(look.differences.is_empty(), "{:?}", look.differences);
-    let look = profile.look(r#"{"id":"b","note":"x"}"#);
-    assert_eq!(look.differences[0].path, "/color");
+    let known = r#"{"id":"b","amount":1,"color":"red","note":null,"seldom":3}"#;
+    assert_eq!(looked(&mut profile, known), nothing);
+    assert_eq!(looked(&mut profile, r#"{"id":"b","amount":1}"#), ["field_gone /color"]);
+    assert_eq!(
+        looked(&mut profile, r#"{"id":"b","amount":1,"color":"red","new":1}"#),
+        ["field_added /new"]
+    );
+    // A field that is gone is missed after a few events that had it.
+    let mut profile = new();
+    for _ in 0..3 {
+        assert_eq!(looked(&mut profile, r#"{"id":"b","amount":1,"plan":"x"}"#), nothing);
+    }
+    assert_eq!(looked(&mut profile, r#"{"id":"b","amount":1}"#), ["field_gone /plan"]);
+    assert_eq!(looked(&mut profile, r#"{"id":null,"amount":1,"plan":"x"}"#), ["newly_null /id"]);
+}
+
+#[test]
+fn what_goes_on_and_on_is_what_the_source_sends() {
+    let shipped = std::sync::Arc::new(learned(&[json!({"id": 1})]));
+    let mut profile = Profile::new(Some(shipped), None, Learning::default());
+    let settled = (0..100).find(|_| profile.look(r#"{"id":"b"}"#).settled.is_some());
+    assert!(settled.is_some());
+    assert!(profile.look(r#"{"id":"b"}"#).differences.is_empty());
 }
 
 #[test]

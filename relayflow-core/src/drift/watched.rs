@@ -150,11 +150,7 @@ impl Watched {
         learning: Learning,
     ) -> Profile {
         let shipped = self.source.provider.contracts.get(event_type).map(|c| c.schema);
-        let mut reads: Vec<String> =
-            self.source.reads(event_type).into_iter().map(|read| read.path).collect();
-        reads.sort();
-        reads.dedup();
-        Profile::new(shipped, reads, contract, learning)
+        Profile::new(shipped, contract, learning)
     }
 
     pub(super) fn source(&self) -> &Arc<Source> {
@@ -475,5 +471,4 @@ fn note_of(row: DriftRow) -> NewDrift {
 }
 
 #[cfg(test)]
-#[path = "watched_tests.rs"]
 mod tests;

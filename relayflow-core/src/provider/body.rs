@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::definition::Format;
 use super::extract::is_too_deep;
 use super::rules::Takes;
-use super::xml;
+use super::{multipart, xml};
 use crate::event::push_json;
 
 /// A body, opened.
@@ -42,6 +42,8 @@ pub enum BodyError {
     NotJson(String),
     #[error("the body is not XML that is taken: {0}")]
     NotXml(String),
+    #[error("the body is no multipart form that is taken: {0}")]
+    NotMultipart(String),
 }
 
 impl From<serde_json::Error> for BodyError {
@@ -66,13 +68,20 @@ pub(super) fn looks_like_xml(body: &[u8]) -> bool {
 pub(super) fn looks_like(format: Format, body: &[u8]) -> bool {
     match format {
         Format::Xml => looks_like_xml(body),
-        Format::Form => looks_like_form(body) && !looks_like_xml(body),
+        Format::Multipart => multipart::looks_like(body),
+        Format::Form => {
+            looks_like_form(body) && !looks_like_xml(body) && !multipart::looks_like(body)
+        }
         Format::Json | Format::Ndjson => !looks_like_form(body),
     }
 }
 
 /// Opens a body. JSON is not parsed here, only told apart and measured.
 pub(super) fn open<'r>(takes: &Takes, body: &'r [u8]) -> Result<Opened<'r>, BodyError> {
+    if takes.multipart && multipart::looks_like(body) {
+        // A file in it may be any bytes.
+        return open_multipart(takes, body).map(Opened::Converted);
+    }
     let whole =
         std::str::from_utf8(body).map_err(|e| BodyError::NotUtf8 { at: e.valid_up_to() })?;
     if takes.xml && looks_like_xml(body) {
@@ -118,6 +127,46 @@ fn open_form(takes: &Takes, text: &str) -> Result<Option<String>, BodyError> {
     Ok(Some(json.trim().to_owned()))
 }
 
+/// A multipart form as JSON. A file is told of, and stays in the request.
+fn open_multipart(takes: &Takes, body: &[u8]) -> Result<String, BodyError> {
+    let parts = multipart::parts(body).map_err(BodyError::NotMultipart)?;
+    let text = |content: &'_ [u8]| match std::str::from_utf8(content) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(e) => Err(BodyError::NotUtf8 { at: e.valid_up_to() }),
+    };
+    if let Some(name) = &takes.form_json {
+        if let Some(part) = parts.iter().find(|part| part.name == **name) {
+            let json = text(part.content)?;
+            return if is_too_deep(&json) {
+                Err(BodyError::TooDeep)
+            } else {
+                Ok(json.trim().to_owned())
+            };
+        }
+        if takes.form_json_only {
+            return Err(BodyError::NotMultipart(format!("it has no field `{name}`")));
+        }
+    }
+    let mut fields = Vec::with_capacity(parts.len());
+    for part in parts {
+        let mut value = String::new();
+        match &part.file {
+            None => push_json(&mut value, &text(part.content)?),
+            Some(file) => {
+                value.push_str("{\"filename\":");
+                push_json(&mut value, file);
+                if let Some(content_type) = part.content_type {
+                    value.push_str(",\"content_type\":");
+                    push_json(&mut value, content_type);
+                }
+                value.push_str(&format!(",\"bytes\":{}}}", part.content.len()));
+            }
+        }
+        fields.push((part.name, value));
+    }
+    Ok(object_of(fields.into_iter()))
+}
+
 /// Base 64 over several lines.
 fn decoded(text: &str) -> Result<String, BodyError> {
     let bare: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
@@ -134,8 +183,17 @@ pub(super) fn in_field(name: &str, text: &[u8]) -> Vec<u8> {
 /// A form's fields as a JSON object, in the order of their first appearance. Keys stay flat
 /// (`contact[email]`); a field that is there several times is an array.
 fn as_object<'f>(fields: impl Iterator<Item = (Cow<'f, str>, Cow<'f, str>)>) -> String {
+    object_of(fields.map(|(name, text)| {
+        let mut value = String::with_capacity(text.len() + 2);
+        push_json(&mut value, &text);
+        (name, value)
+    }))
+}
+
+/// The same of fields whose values are JSON.
+fn object_of<'f>(fields: impl Iterator<Item = (Cow<'f, str>, String)>) -> String {
     let mut places: HashMap<Cow<'f, str>, usize> = HashMap::new();
-    let mut members: Vec<(Cow<'f, str>, Vec<Cow<'f, str>>)> = Vec::new();
+    let mut members: Vec<(Cow<'f, str>, Vec<String>)> = Vec::new();
     for (name, value) in fields {
         match places.get(&name) {
             Some(place) => members[*place].1.push(value),
@@ -153,11 +211,11 @@ fn as_object<'f>(fields: impl Iterator<Item = (Cow<'f, str>, Cow<'f, str>)>) -> 
         push_json(&mut out, name);
         out.push(':');
         match values.as_slice() {
-            [only] => push_json(&mut out, only),
+            [only] => out.push_str(only),
             several => {
                 for (number, value) in several.iter().enumerate() {
                     out.push(if number == 0 { '[' } else { ',' });
-                    push_json(&mut out, value);
+                    out.push_str(value);
                 }
                 out.push(']');
             }
@@ -183,6 +241,7 @@ mod tests {
             json,
             ndjson: false,
             form,
+            multipart: false,
             form_json: form_json.map(str::to_owned),
             form_json_only: false,
             form_xml: None,
@@ -221,6 +280,27 @@ mod tests {
     }
 
     #[test]
+    fn a_multipart_form_is_an_object_of_its_fields_and_files() {
+        let takes = Takes { multipart: true, ..takes(false, false, Some("json")) };
+        let part = |head: &str, text: &str| {
+            format!("--b\r\ncontent-disposition: form-data; {head}\r\n\r\n{text}\r\n")
+        };
+        let of = |parts: &str| {
+            open(&takes, format!("{parts}--b--").as_bytes()).map(|o| o.text().to_owned())
+        };
+        let file = b"--b\r\ncontent-disposition: form-data; name=f; filename=a.bin\r\n\r\n\x00\xff\r\r\n--b--";
+        assert_eq!(open(&takes, file).unwrap().text(), r#"{"f":{"filename":"a.bin","bytes":3}}"#);
+        let two = of(&(part("name=a", "1") + &part("name=a", "\"2") + &part("name=b", "")));
+        assert_eq!(two.unwrap(), r#"{"a":["1","\"2"],"b":""}"#);
+        assert_eq!(of(&part("name=json", " {\"a\":1}\n")).unwrap(), r#"{"a":1}"#);
+        assert_eq!(of(&part("name=json", &"[".repeat(200))), Err(BodyError::TooDeep));
+        assert!(matches!(of("--b\r\n"), Err(BodyError::NotMultipart(_))));
+        let only = Takes { form_json_only: true, ..takes };
+        let other = format!("{}--b--", part("name=a", "1"));
+        assert!(matches!(open(&only, other.as_bytes()), Err(BodyError::NotMultipart(_))));
+    }
+
+    #[test]
     fn what_is_no_text_is_refused() {
         let both = takes(true, true, None);
         assert_eq!(open(&both, b"{\"a\":\"\xff\"}"), Err(BodyError::NotUtf8 { at: 6 }));
@@ -231,6 +311,11 @@ mod tests {
         #[test]
         fn no_bytes_panic(body: Vec<u8>, form: bool) {
             let _ = open(&takes(true, form, Some("payload")), &body);
+            let multipart = Takes { multipart: true, ..takes(true, form, None) };
+            let parts = [b"--b\r\ncontent-disposition: form-data; name=a\r\n\r\n", &*body, b"\r\n--b--"];
+            if let Ok(opened) = open(&multipart, &parts.concat()) {
+                let _: serde_json::Value = serde_json::from_str(opened.text()).unwrap();
+            }
         }
 
         #[test]

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::fixtures::{check_whole, request, source_with};
+use super::fixtures::{check_whole, request, source_with, without_digest};
 use super::sign::Signed;
 use super::{Catalog, challenge, handshake, normalize, split, verify};
 use crate::event::{IntegrationEvent, micros};
@@ -166,7 +166,7 @@ fn answer(case: &Case, answered: Option<super::Reply>) -> Result<(), String> {
 
 fn compare(event: &IntegrationEvent, expected: &Expected) -> Result<(), String> {
     check_whole(event);
-    let id = if event.id_is_derived { "sha256:" } else { &event.external_id };
+    let id = without_digest(event);
     let time = micros(event.occurred_at);
     let wanted_time = expected.time.clone().unwrap_or_else(|| micros(event.received_at));
     let is_right = event.event_type == expected.event_type

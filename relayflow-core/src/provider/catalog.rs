@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -10,6 +11,7 @@ use serde::Deserialize;
 use super::contracts::Contracts;
 use super::definition::{self, Definition, Scheme, Status};
 use super::rules::{Place, Rules};
+use super::settings;
 use super::template::{Piece, atoms};
 use crate::diagnostic::Diagnostic;
 
@@ -153,6 +155,8 @@ pub struct Provider {
     pub is_confirmed: bool,
     /// The largest body that the vendor sends, in bytes, where that is more than the general limit.
     pub body_bytes_max: Option<usize>,
+    /// How long the vendor waits for an answer, where it says.
+    pub reply_within: Option<Duration>,
     /// The names of what a source may set, and what each is about.
     pub settings: BTreeMap<String, String>,
     /// An example of each setting that a source must make, for the demo and for tests.
@@ -218,8 +222,8 @@ impl Provider {
             is_warning: false,
         };
         let whole = |message| definition::Flaw { span: 0..0, message };
-        let filled = definition::fill_in(text, None).map_err(|message| {
-            let start = text.find(definition::PLACEHOLDER).unwrap_or(0);
+        let filled = settings::fill_in(text, None).map_err(|message| {
+            let start = text.find(settings::PLACEHOLDER).unwrap_or(0);
             let length = text[start..].find('}').map_or(0, |end| end + 1);
             vec![diagnostic(text, definition::Flaw { span: start..start + length, message })]
         })?;
@@ -240,6 +244,7 @@ impl Provider {
             built_in,
             is_confirmed: file.status == Status::Confirmed,
             body_bytes_max: file.body_bytes_max,
+            reply_within: rules.reply_within.and_then(|time| time.try_into().ok()),
             examples: file
                 .settings
                 .iter()
@@ -264,6 +269,19 @@ impl Provider {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.rules.ways.iter().any(|way| way.scheme == Scheme::None)
+    }
+
+    /// Whether the vendor brings the secret itself in its first request, so that a source may wait
+    /// for it.
+    #[must_use]
+    pub fn learns_secret(&self) -> bool {
+        self.rules.learns()
+    }
+
+    /// How long the vendor waits for an answer: `3s`, or `none` where it does not say.
+    #[must_use]
+    pub fn reply_within_label(&self) -> String {
+        self.rules.reply_within.map_or_else(|| "none".to_owned(), |time| format!("{time:#}"))
     }
 
     /// The kind of a type; of one whose kind follows from the payload, that of the plain case.
@@ -338,5 +356,20 @@ mod tests {
                 panic!("{}:\n{}", file.name, shown.join("\n"));
             }
         }
+    }
+
+    #[test]
+    fn every_definition_has_a_status_and_only_the_vendors_word_confirms() {
+        let catalog = Catalog::built_in();
+        let mut counts = BTreeMap::new();
+        for file in BUILT_IN {
+            let table: toml::Table = file.definition.parse().unwrap();
+            let status = table.get("status").map_or("confirmed", |s| s.as_str().unwrap());
+            *counts.entry(status.to_owned()).or_insert(0) += 1;
+            let provider = catalog.get(file.name).unwrap();
+            assert_eq!(provider.is_confirmed, status == "confirmed", "{}", file.name);
+        }
+        let names: Vec<&str> = counts.keys().map(String::as_str).collect();
+        assert_eq!(names, ["confirmed", "partial", "unconfirmed"]);
     }
 }

@@ -234,7 +234,7 @@ mod tests {
                 let document: Value = serde_json::from_str(text).unwrap();
                 assert!(jsonschema::meta::is_valid(&document), "{}/{file}", provider.name);
                 let id = document["$id"].as_str().unwrap_or_default();
-                assert_eq!(id, format!("{}/{file}@{}", provider.name, contract.version));
+                assert_eq!(id, format!("{}/{event_type}@{}", provider.name, contract.version));
                 count += 1;
             }
         }

@@ -11,6 +11,8 @@ use toml::Spanned;
 
 use super::written::{OneOrMany, SpannedOrDefault, Texts};
 
+pub use super::proof::{Algorithm, AlgorithmChoice, AlgorithmNames, Chain, Claims, KeysAt, Visit};
+
 /// A provider file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -93,7 +95,7 @@ pub struct Body {
     pub form_xml: Option<String>,
 }
 
-/// `multipart` will stand here.
+/// The vocabulary of bodies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
@@ -102,6 +104,8 @@ pub enum Format {
     Ndjson,
     /// `application/x-www-form-urlencoded`: an object of its fields.
     Form,
+    /// `multipart/form-data`: an object of its fields; a file is an object of what it is called.
+    Multipart,
     /// An object of the root: `xml.rs` says how.
     Xml,
 }
@@ -149,6 +153,18 @@ pub struct Verify {
     pub body: Vec<BodyForm>,
     /// A digest of the body that what is signed contains.
     pub digest: Option<Digest>,
+    // Of `rsa`, `jwt` and `http-signature`.
+    pub algorithm: Option<Spanned<AlgorithmChoice>>,
+    /// Where the vendor shows its own key, for sources that pin none.
+    pub keys: Option<Spanned<KeysAt>>,
+    /// Pairs that must be equal, both within what is signed: a place in the request, and a text.
+    /// An empty text is not asked for.
+    #[serde(default)]
+    pub check: BTreeMap<Spanned<String>, String>,
+    /// What a token must claim.
+    pub claims: Option<Claims>,
+    /// What a message signature must cover at least.
+    pub components: Option<Spanned<Texts>>,
 }
 
 /// A comparison of texts, one of which comes from a setting.
@@ -166,8 +182,7 @@ impl Verify {
     }
 }
 
-/// The vocabulary of schemes. `rsa-sha1`, `rsa-sha256` (X.509), `jwt` and `http-message-signatures`
-/// will stand here, each with the fields of [`Verify`] that it needs.
+/// The vocabulary of schemes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scheme {
@@ -179,6 +194,12 @@ pub enum Scheme {
     Sha256,
     Ed25519,
     EcdsaP256,
+    /// With a certificate's key.
+    Rsa,
+    /// A signed token (RFC 7519) in a header.
+    Jwt,
+    /// HTTP Message Signatures (RFC 9421).
+    HttpSignature,
     /// The secret itself, in a header or URL parameter.
     Token,
     /// The same as `Authorization: Bearer …`.
@@ -201,6 +222,9 @@ impl Scheme {
             Self::Sha256 => "sha256",
             Self::Ed25519 => "ed25519",
             Self::EcdsaP256 => "ecdsa-p256",
+            Self::Rsa => "rsa",
+            Self::Jwt => "jwt",
+            Self::HttpSignature => "http-signature",
             Self::Token => "token",
             Self::Bearer => "bearer",
             Self::Basic => "basic",
@@ -354,11 +378,17 @@ pub struct Split {
     /// Pointers with `*` for every element: `/*`, `/events/*`, `/entry/*/changes/*`.
     #[serde(default)]
     pub at: SpannedOrDefault<Texts>,
+    /// One object where a list would be is a list of one: XML writes it so.
+    #[serde(default)]
+    pub single: bool,
     /// What a body is that has none of these arrays.
     #[serde(default)]
     pub otherwise: Otherwise,
     /// Elements that are no events: those that lack this pointer.
     pub only_with: Option<String>,
+    /// A text that holds JSON: that is the event then, and `^` reaches what it stands in. A body
+    /// that has no such text is the event itself.
+    pub inside: Option<Spanned<String>>,
 }
 
 /// A body that has no array where a batch has one.
@@ -402,18 +432,25 @@ pub struct At {
 pub struct KindRule {
     pub types: Spanned<Texts>,
     /// Only events of which this holds.
-    pub when: Option<KindWhen>,
+    pub when: Option<Spanned<KindWhen>>,
     #[serde(default)]
     pub attributes: BTreeMap<Spanned<String>, Spanned<AttributeSource>>,
 }
 
-/// A condition on an event.
-#[derive(Debug, Clone, Deserialize)]
+/// A condition on an event: of one place, or of several conditions.
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KindWhen {
-    pub pointer: Spanned<Texts>,
+    /// Of several places the first that is there counts.
+    pub pointer: Option<Spanned<Texts>>,
     /// Unless said, it must be there.
     pub is: Option<Texts>,
+    /// Each of these must hold.
+    #[serde(default)]
+    pub all: Vec<KindWhen>,
+    /// One of these must hold.
+    #[serde(default)]
+    pub any: Vec<KindWhen>,
 }
 
 /// Where an attribute is: a place, several, or a table.
@@ -445,6 +482,9 @@ pub struct Handshake {
     /// Whether it is signed as any other; if so, it is answered only if that holds.
     #[serde(default = "yes")]
     pub signed: bool,
+    /// Where the request has the secret that the vendor will sign with: it is kept for the
+    /// operator to compare and to configure, and never put in force by itself.
+    pub learns: Option<Spanned<String>>,
     /// Pairs that must be equal: a place in the request, and a setting's value.
     #[serde(default)]
     pub check: BTreeMap<Spanned<String>, String>,
@@ -457,6 +497,8 @@ pub struct Handshake {
     pub text: Option<Spanned<String>>,
     /// A JSON object of such texts.
     pub json: Option<BTreeMap<String, Spanned<String>>>,
+    /// What is visited before it is answered: how some vendors learn that somebody listens.
+    pub visit: Option<Visit>,
 }
 
 fn yes() -> bool {
@@ -475,6 +517,8 @@ pub struct Reply {
     pub content_type: Option<String>,
     /// `""` is an empty body.
     pub body: Option<String>,
+    /// How long the vendor waits for an answer, where it says: `3s`.
+    pub within: Option<Spanned<String>>,
 }
 
 impl<'de> Deserialize<'de> for AttributeSource {
@@ -509,78 +553,11 @@ impl<'de> Deserialize<'de> for AttributeSource {
     }
 }
 
-/// The settings of a file, read before `{setting:…}` is filled in.
-#[derive(Deserialize)]
-struct SettingsOnly {
-    #[serde(default)]
-    settings: BTreeMap<String, Setting>,
-}
-
 /// A mistake in a definition's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Flaw {
     pub(super) span: std::ops::Range<usize>,
     pub(super) message: String,
-}
-
-/// The file's text with every `{setting:name}` filled in: what the source set, else the default,
-/// else (in a check of the file alone) the example.
-///
-/// # Errors
-///
-/// A setting that is not declared, or must be set and is not.
-pub(super) fn fill_in(
-    text: &str,
-    given: Option<&BTreeMap<String, String>>,
-) -> Result<String, String> {
-    let SettingsOnly { settings } = toml::from_str(text).map_err(|e| e.message().to_owned())?;
-    if let Some(unknown) =
-        given.into_iter().flatten().map(|(k, _)| k).find(|k| !settings.contains_key(*k))
-    {
-        let known: Vec<_> = settings.keys().map(String::as_str).collect();
-        return Err(match known.as_slice() {
-            [] => format!("there is no setting `{unknown}`: this provider has none"),
-            known => format!("there is no setting `{unknown}`: wanted {}", known.join(", ")),
-        });
-    }
-    let mut out = text.to_owned();
-    // A default may name another setting; deeper nesting has no use.
-    for _ in 0..2 {
-        for (name, setting) in &settings {
-            let placeholder = format!("{{setting:{name}}}");
-            if !out.contains(&placeholder) {
-                continue;
-            }
-            let value = match given.and_then(|g| g.get(name)).or(setting.default.as_ref()) {
-                Some(value) => value,
-                None if given.is_none() => setting.example.as_ref().unwrap_or(name),
-                None => return Err(format!("the setting `{name}` is missing: {}", setting.about)),
-            };
-            let value = setting.means.get(value).unwrap_or(value);
-            out = out.replace(&placeholder, &escaped(value));
-        }
-    }
-    match out.split_once(PLACEHOLDER).and_then(|(_, rest)| rest.split_once('}')) {
-        Some((unknown, _)) => Err(format!("`{{setting:{unknown}}}` is not declared in `settings`")),
-        None => Ok(out),
-    }
-}
-
-/// What a setting's place in a file begins with.
-pub(super) const PLACEHOLDER: &str = "{setting:";
-
-/// `value` as it stands inside a basic TOML string.
-fn escaped(value: &str) -> String {
-    let mut out = String::with_capacity(value.len());
-    for c in value.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            c if c.is_control() => out.push_str(&format!("\\u{:04X}", u32::from(c))),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 /// Reads a definition whose settings are filled in.

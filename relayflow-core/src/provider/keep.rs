@@ -4,11 +4,13 @@
 use std::collections::HashSet;
 
 use super::catalog::{Catalog, header_names};
-use super::definition::Scheme;
+use super::definition::{Algorithm, Scheme};
+use super::jwt;
 use super::key::keyed_digest;
-use super::rules::Rules;
+use super::prove::token_in;
+use super::rules::{Place, Rules};
 use super::source::Source;
-use super::way::SignaturePlace;
+use super::way::{AlgorithmOf, SignaturePlace, Way};
 use crate::request::Request;
 
 /// Kept beside what definitions read: what helps to understand a request, and to trace it.
@@ -33,6 +35,11 @@ pub(super) struct KeptHeaders {
     wanted: HashSet<String>,
     /// Kept as digests.
     tokens: HashSet<String>,
+    /// Headers with a token that a shared secret signs. What was signed is kept, and the whole is a
+    /// digest: who knows the secret can check it again, and nobody else can show it.
+    jwts: HashSet<String>,
+    /// Headers with a token that proves this very request, which needs no hiding.
+    bound: HashSet<String>,
 }
 
 impl KeptHeaders {
@@ -43,7 +50,21 @@ impl KeptHeaders {
         let mut tokens: HashSet<String> = CREDENTIALS.iter().map(ToString::to_string).collect();
         tokens.extend(token_headers(rules));
         tokens.extend(catalog.iter().flat_map(|provider| token_headers(&provider.rules)));
-        Self { wanted, tokens }
+        tokens.extend(learned_headers(rules));
+        tokens.extend(catalog.iter().flat_map(|provider| learned_headers(&provider.rules)));
+        let jwt_ways = || rules.ways.iter().filter(|way| way.scheme == Scheme::Jwt);
+        let named = |way: &Way| match &way.place {
+            SignaturePlace::Headers(names) => names.iter().map(ToString::to_string).collect(),
+            SignaturePlace::Slot(_) | SignaturePlace::Query(_) | SignaturePlace::Nowhere => vec![],
+        };
+        let is_shared =
+            |way: &&Way| matches!(way.algorithm, Some(AlgorithmOf::Fixed(Algorithm::HmacSha256)));
+        let jwts = jwt_ways().filter(is_shared).flat_map(named).collect();
+        let bound = jwt_ways()
+            .filter(|way| !is_shared(way) && way.claims.body.is_some())
+            .flat_map(named)
+            .collect();
+        Self { wanted, tokens, jwts, bound }
     }
 }
 
@@ -58,13 +79,33 @@ pub fn keep_headers(
     let mut kept = Vec::with_capacity(request.headers.len());
     for (name, value) in &request.headers {
         let name = name.as_str();
-        if source.kept.tokens.contains(name) {
+        if source.kept.jwts.contains(name) {
+            kept.push((name.to_owned(), kept_token(source, name, digest_key, value.as_bytes())));
+        } else if source.kept.tokens.contains(name) && !source.kept.bound.contains(name) {
             kept.push((name.to_owned(), keyed_digest(digest_key, value.as_bytes())));
         } else if source.kept.wanted.contains(name) {
             kept.push((name.to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
         }
     }
     kept
+}
+
+/// `digest:<of the token>:<what was signed>`; a digest of all of it where that is no token, or one
+/// that carries another.
+fn kept_token(source: &Source, name: &str, digest_key: &[u8; 32], value: &[u8]) -> String {
+    let way = source.rules.ways.iter().find(|way| match &way.place {
+        SignaturePlace::Headers(names) => {
+            way.scheme == Scheme::Jwt && names.iter().any(|n| n == name)
+        }
+        SignaturePlace::Slot(_) | SignaturePlace::Query(_) | SignaturePlace::Nowhere => false,
+    });
+    let token = way.zip(std::str::from_utf8(value).ok()).and_then(|(way, v)| token_in(way, v));
+    match token.and_then(|token| Some((token, token.rsplit_once('.')?.0))) {
+        Some((token, input)) if !jwt::carries_secret(input) => {
+            format!("{}:{input}", keyed_digest(digest_key, token.as_bytes()))
+        }
+        Some(_) | None => keyed_digest(digest_key, value),
+    }
 }
 
 /// Path and query to keep: a parameter that carries a shared secret is a digest, as in
@@ -94,6 +135,17 @@ pub fn keep_target(source: &Source, request: &Request, digest_key: &[u8; 32]) ->
         })
         .collect();
     format!("{path}?{}", parts.join("&"))
+}
+
+/// The headers in which a vendor brings the secret that it will sign with.
+fn learned_headers(rules: &Rules) -> Vec<String> {
+    let places = rules.handshakes.iter().filter_map(|shake| shake.learns.as_ref());
+    places
+        .filter_map(|place| match place {
+            Place::Header(name) => Some(name.to_string()),
+            Place::Slot { .. } | Place::Query(_) | Place::Derived | Place::Number => None,
+        })
+        .collect()
 }
 
 /// The headers into which these rules' senders put a shared secret.

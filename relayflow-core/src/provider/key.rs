@@ -5,11 +5,15 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD
 use ed25519_dalek::pkcs8::DecodePublicKey as _;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use p256::ecdsa::signature::Verifier as _;
+use rustls::pki_types::CertificateDer;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use zeroize::Zeroizing;
 
-use super::definition::{Encoding, KeyEncoding, Scheme, SignatureForm};
+use super::certificate;
+use super::definition::{Algorithm, Encoding, KeyEncoding, Scheme, SignatureForm};
+use super::public::PublicKey;
+use super::way::{AlgorithmOf, Way};
 use crate::secret::Secret;
 
 /// One secret, ready for use by one way to sign.
@@ -20,6 +24,10 @@ pub(super) enum Key {
     Hashed(Secret),
     Ed25519(Box<ed25519_dalek::VerifyingKey>),
     P256(Box<p256::ecdsa::VerifyingKey>),
+    /// One, or the several of a set.
+    Public(Vec<PublicKey>),
+    /// What a fetched certificate must come from.
+    Authority(CertificateDer<'static>),
     /// What the sender must show: a token, or `user:password`.
     Shared(Secret),
 }
@@ -63,11 +71,55 @@ impl Key {
             Scheme::Ed25519 if bytes.starts_with(b"whsec_") => Ok(None),
             Scheme::Ed25519 => ed25519(bytes).map(|key| Some(Self::Ed25519(Box::new(key)))),
             Scheme::EcdsaP256 => p256(bytes).map(|key| Some(Self::P256(Box::new(key)))),
+            Scheme::Rsa | Scheme::Jwt | Scheme::HttpSignature => Ok(None),
             Scheme::Token | Scheme::Bearer => Ok(Some(Self::Shared(secret.clone()))),
             Scheme::Basic if bytes.contains(&b':') => Ok(Some(Self::Shared(secret.clone()))),
             Scheme::Basic => Err("wanted `user:password`".to_owned()),
             Scheme::None => Ok(None),
         }
+    }
+
+    /// The same for any way to sign.
+    ///
+    /// # Errors
+    ///
+    /// As [`Key::new`].
+    pub(super) fn of(way: &Way, secret: &Secret) -> Result<Option<Self>, String> {
+        let algorithms: Vec<Algorithm> = match &way.algorithm {
+            None => return Self::new(way.scheme, way.key, secret),
+            Some(AlgorithmOf::Fixed(algorithm)) => vec![*algorithm],
+            Some(AlgorithmOf::Named { words, .. }) => words.iter().map(|(_, a)| *a).collect(),
+        };
+        if algorithms.contains(&Algorithm::HmacSha256) {
+            // A public key is no secret: as one, it would let anyone sign.
+            if PublicKey::is_text(secret.expose()) {
+                return Err("wanted a shared secret, not a public key".to_owned());
+            }
+            return Self::new(Scheme::HmacSha256, way.key, secret);
+        }
+        if way.keys_at.is_some()
+            && let Some(authority) = certificate::authority(secret.expose())
+        {
+            return Ok(Some(Self::Authority(authority)));
+        }
+        let mut keys = PublicKey::read(secret.expose())?;
+        keys.retain(|key| algorithms.iter().any(|algorithm| key.fits(*algorithm)));
+        if keys.is_empty() {
+            return Err("it is a key of another algorithm".to_owned());
+        }
+        Ok(Some(Self::Public(keys)))
+    }
+
+    pub(super) fn as_mac(&self) -> Option<&MacKey> {
+        if let Self::Mac(key) = self { Some(key) } else { None }
+    }
+
+    pub(super) fn public(&self) -> &[PublicKey] {
+        if let Self::Public(keys) = self { keys } else { &[] }
+    }
+
+    pub(super) fn authority(&self) -> Option<&CertificateDer<'static>> {
+        if let Self::Authority(der) = self { Some(der) } else { None }
     }
 
     /// Whether one of `signatures` is this key's over `message`. Every one is looked at, and the
@@ -96,7 +148,7 @@ impl Key {
                     p256_signature(bytes, form).is_some_and(|s| key.verify(&message, &s).is_ok())
                 })
             }
-            Self::Shared(_) => false,
+            Self::Public(_) | Self::Authority(_) | Self::Shared(_) => false,
         }
     }
 }
@@ -203,7 +255,8 @@ fn p256(bytes: &[u8]) -> Result<p256::ecdsa::VerifyingKey, String> {
 
 /// Hexadecimal digits of exactly `len` bytes, else base 64 of either alphabet.
 pub(super) fn raw_key(text: &str, len: usize) -> Option<Vec<u8>> {
-    if text.len() == 2 * len
+    if 0 < len
+        && text.len() == 2 * len
         && let Ok(bytes) = hex::decode(text)
     {
         return Some(bytes);

@@ -12,6 +12,8 @@ use super::verify::parameter;
 use super::way::{SignedPlace, Way};
 use crate::request::Request;
 
+const CRC32: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+
 /// All that a message is made of.
 pub(super) struct Signing<'s> {
     pub(super) way: &'s Way,
@@ -70,6 +72,9 @@ impl Signing<'_> {
             // An element that is signed on its own has no other body.
             SignedAtom::Body if self.way.is_each => bytes(self.text),
             SignedAtom::Body => Some(Cow::Borrowed(self.body)),
+            SignedAtom::Crc32 => {
+                Some(Cow::Owned(CRC32.checksum(self.body).to_string().into_bytes()))
+            }
             SignedAtom::Timestamp => bytes(self.timestamp?),
             SignedAtom::Id => bytes(request.header(self.way.id.as_ref()?.as_str())?),
             SignedAtom::Method => bytes(request.method.as_str()),
@@ -77,7 +82,12 @@ impl Signing<'_> {
             SignedAtom::Path => bytes(&request.target),
             SignedAtom::Secret => match key {
                 Key::Hashed(secret) => Some(Cow::Borrowed(secret.expose())),
-                Key::Mac(_) | Key::Ed25519(_) | Key::P256(_) | Key::Shared(_) => None,
+                Key::Mac(_)
+                | Key::Ed25519(_)
+                | Key::P256(_)
+                | Key::Public(_)
+                | Key::Authority(_)
+                | Key::Shared(_) => None,
             },
             SignedAtom::Form => Some(Cow::Owned(sorted_form(&request.body))),
             SignedAtom::Header(name) => bytes(request.header(name.as_str())?),

@@ -16,27 +16,48 @@ pub mod split;
 pub mod unsigned;
 pub mod verify;
 
+mod bearer;
 mod body;
+mod certificate;
+mod claim;
+mod der;
 mod extract;
+mod fetched;
+mod http_signature;
+mod jwt;
 mod key;
+mod keypair;
+mod kind_rules;
 mod message;
+mod more;
+mod multipart;
+mod private;
+mod proof;
+mod prove;
+mod public;
+mod refusal;
 mod rules;
+mod seal;
+mod settings;
 mod shake;
 mod template;
 mod value;
+mod visit;
 mod way;
 mod written;
 mod xml;
 
 pub use catalog::{Catalog, Provider, Sample};
 pub use contracts::{Contract, Contracts, FieldRead};
+pub use fetched::{FetchedKey, FetchedKeys, KeyId, KeyWanted, UnusableKey};
 pub use keep::{keep_headers, keep_target};
 pub use normalize::{NormalizeError, normalize};
-pub use reply::{Reply, challenge, handshake, reply, takes_method};
-pub use source::{Source, SourceError};
+pub use reply::{Reply, challenge, handshake, learned, reply, takes_method};
+pub use source::{Source, SourceError, fingerprint};
 pub use split::{RawEvent, SplitError, split};
 pub use unsigned::Reader;
-pub use verify::{Verified, VerifyError, verify, verify_kept};
+pub use verify::{Verified, VerifyError, verify, verify_kept, verify_kept_with, verify_with};
+pub use visit::visit;
 
 #[cfg(test)]
 mod cases;
@@ -45,4 +66,12 @@ mod fixtures;
 #[cfg(test)]
 mod formats;
 #[cfg(test)]
+mod kinds;
+#[cfg(test)]
+mod lessons;
+#[cfg(test)]
+mod mistakes;
+#[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod shapes;

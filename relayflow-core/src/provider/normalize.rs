@@ -1,6 +1,7 @@
 //! One raw event → one [`IntegrationEvent`], in one pass over its bytes.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -8,7 +9,8 @@ use jiff::Timestamp;
 use super::body::{self, Opened};
 use super::extract::{Found, Scalar};
 use super::key::sha256;
-use super::rules::{AttributeOf, KindOf, Place};
+use super::kind_rules::{AttributeOf, KindCondition, KindOf};
+use super::rules::Place;
 use super::source::Source;
 use super::split::{Holder, RawEvent};
 use super::template::Piece;
@@ -51,19 +53,27 @@ pub fn normalize(
     let rules = &source.rules;
     let found = rules.reads[0].read(text).map_err(|e| NormalizeError::Json(e.to_string()))?;
     let request = verified.request();
-    let view = View { request, found, holder: raw.element.holder.as_deref() };
+    let view = View {
+        source,
+        request,
+        found,
+        raw: &raw,
+        holder: raw.element.holder.as_deref(),
+        derived: OnceCell::new(),
+    };
 
     let event_type = view
         .named("type", &rules.event_type, TYPE_BYTES_MAX)?
         .ok_or(NormalizeError::Missing { what: "type" })?
         .into_owned();
     let given = view.named("id", &rules.id, EXTERNAL_ID_BYTES_MAX)?.map(Cow::into_owned);
-    let id_is_derived = given.is_none();
     let external_id = match given {
         Some(external_id) => external_id,
-        None if rules.id_may_be_derived => derived_id(source, request, &raw),
+        None if rules.id_may_be_derived => view.derived().to_owned(),
         None => return Err(NormalizeError::Missing { what: "id" }),
     };
+    // An id with a digest in it is as good as the bytes are.
+    let id_is_derived = view.derived.get().is_some_and(|digest| external_id.contains(digest));
     let subject = view.named("subject", &rules.subject, SUBJECT_BYTES_MAX)?.map(Cow::into_owned);
     let kind = view.kind(source, &event_type);
     let mut attributes = String::from("{");
@@ -120,20 +130,33 @@ fn signed_digest(
 
 fn payload(source: &Source, verified: &Verified<'_>, text: &str) -> Payload {
     match verified.opened(source) {
-        Ok(Opened::Json { text: whole, from }) => {
+        // What stood in a text is no part of the body's bytes.
+        Ok(Opened::Json { text: whole, from }) if is_part(whole, text) => {
             let from = from + body::offset(whole, text);
             let body: Bytes = verified.request().body.clone();
             Payload::Slice { body, from, to: from + text.len() }
         }
-        Ok(Opened::Converted(_)) | Err(_) => Payload::Converted(text.to_owned()),
+        Ok(Opened::Json { .. } | Opened::Converted(_)) | Err(_) => {
+            Payload::Converted(text.to_owned())
+        }
     }
+}
+
+fn is_part(whole: &str, part: &str) -> bool {
+    let whole = whole.as_bytes().as_ptr_range();
+    let part = part.as_bytes().as_ptr_range();
+    whole.start <= part.start && part.end <= whole.end
 }
 
 /// Everything that a reading may read.
 struct View<'v> {
+    source: &'v Source,
     request: &'v Request,
     found: Found<'v>,
+    raw: &'v RawEvent<'v>,
     holder: Option<&'v Holder<'v>>,
+    /// The digest of the event's bytes, once somebody has asked.
+    derived: OnceCell<String>,
 }
 
 impl<'v> View<'v> {
@@ -190,6 +213,10 @@ impl<'v> View<'v> {
         Some(Cow::Owned(out))
     }
 
+    fn derived(&self) -> &str {
+        self.derived.get_or_init(|| derived_id(self.source, self.request, self.raw))
+    }
+
     /// What was read of the event (`up` 0), of what holds it (1), of what holds that …
     fn level(&self, up: usize) -> Option<&Found<'v>> {
         if up == 0 {
@@ -207,6 +234,8 @@ impl<'v> View<'v> {
             Place::Header(name) => self.request.headers.contains_key(name),
             Place::Query(name) => parameter(self.request, name).is_some(),
             Place::Slot { up, slot } => self.level(*up).is_some_and(|found| found.is_there(*slot)),
+            Place::Derived => true,
+            Place::Number => self.raw.number.is_some(),
         }
     }
 
@@ -215,6 +244,8 @@ impl<'v> View<'v> {
             Place::Header(name) => return self.request.header(name.as_str()).map(Cow::Borrowed),
             Place::Query(name) => return parameter(self.request, name),
             Place::Slot { up, slot } => self.level(*up)?.scalar(*slot),
+            Place::Derived => return Some(Cow::Owned(self.derived().to_owned())),
+            Place::Number => return Some(Cow::Owned(self.raw.number?.to_string())),
         };
         match scalar {
             Scalar::Text(text) => Some(text),
@@ -232,19 +263,22 @@ impl<'v> View<'v> {
         let of = |name: &str| kinds.get(name).into_iter().flatten().map(|kind| &**kind);
         of(event_type).chain(of("*")).find(|kind| match &kind.when {
             None => true,
-            Some((slots, wanted)) => self.first_is(slots, wanted),
+            Some(condition) => self.holds(condition),
         })
     }
 
-    /// Whether the first slot that is there has one of the texts (any, if there are none).
-    fn first_is(&self, slots: &[usize], wanted: &[String]) -> bool {
-        let Some(slot) = slots.iter().find(|slot| self.found.is_there(**slot)) else {
-            return false;
-        };
-        match self.found.scalar(*slot) {
-            _ if wanted.is_empty() => true,
-            Scalar::Text(text) => wanted.iter().any(|w| *w == text),
-            Scalar::Missing | Scalar::Other => false,
+    fn holds(&self, condition: &KindCondition) -> bool {
+        match condition {
+            KindCondition::All(list) => list.iter().all(|one| self.holds(one)),
+            KindCondition::Any(list) => list.iter().any(|one| self.holds(one)),
+            KindCondition::Is(places, wanted) => {
+                let there = places.iter().find(|place| self.is_there(place));
+                let is_wanted = |text: &str| wanted.iter().any(|w| *w == text);
+                there.is_some_and(|place| {
+                    let text = || self.place(place, &mut false);
+                    wanted.is_empty() || text().is_some_and(|text| is_wanted(&text))
+                })
+            }
         }
     }
 

@@ -17,6 +17,8 @@ use crate::event::push_json;
 use crate::request::Request;
 use crate::secret::Secret;
 
+/// How long a secret is that a handshake may bring, in bytes: what is shorter can be guessed.
+const LEARNED_BYTES: std::ops::RangeInclusive<usize> = 16..=512;
 /// The longest answer to a handshake, in bytes: it repeats what the request said.
 const ANSWER_BYTES_MAX: usize = 4 * 1024;
 
@@ -44,6 +46,27 @@ pub fn handshake(source: &Source, request: &Request, _now: Timestamp) -> Option<
     answer_first(source, request, None, shakes)
 }
 
+/// The secret that an unsigned handshake brings: what the vendor will sign with, if the request tells
+/// the truth. Nobody has proven it: it is for the operator to compare with what the vendor shows, and
+/// must never be put in force by itself.
+#[must_use]
+pub fn learned(source: &Source, request: &Request) -> Option<Secret> {
+    let mut shakes = source.rules.handshakes.iter().filter(|s| !s.is_signed);
+    shakes.find_map(|shake| {
+        let place = shake.learns.as_ref().filter(|_| holds(&shake.when, request))?;
+        let opened = match shake.reads.is_empty() {
+            true => None,
+            false => body::open(&source.rules.takes, &request.body).ok(),
+        };
+        let found = shake.reads.read(opened.as_ref().map_or("null", Opened::text)).ok()?;
+        let view = View { source, request, found };
+        let secret = view.place(place).filter(|_| view.matches(shake))?;
+        let is_one =
+            LEARNED_BYTES.contains(&secret.len()) && secret.bytes().all(|b| b.is_ascii_graphic());
+        is_one.then(|| Secret::new(secret.into_owned()))
+    })
+}
+
 /// The answer to a handshake that is signed as any other request, if this is one: it holds no
 /// events. Ask between [`super::verify()`] and [`super::split()`].
 #[must_use]
@@ -52,6 +75,22 @@ pub fn challenge(source: &Source, verified: &Verified<'_>) -> Option<Reply> {
     shakes.peek()?;
     let opened = verified.opened(source).ok();
     answer_first(source, verified.request(), opened, shakes)
+}
+
+/// The signed handshake that a verified request is, if it is one, and the body's text.
+pub(super) fn signed_shake<'s>(
+    source: &'s Source,
+    verified: &'s Verified<'_>,
+) -> Option<(&'s Shake, &'s str)> {
+    let mut shakes = source.rules.handshakes.iter().filter(|s| s.is_signed && s.visit.is_some());
+    let text = shakes.clone().next().and_then(|_| Some(verified.opened(source).ok()?.text()))?;
+    let request = verified.request();
+    let shake = shakes.find(|shake| {
+        let found = shake.reads.read(text).ok();
+        holds(&shake.when, request)
+            && found.is_some_and(|found| View { source, request, found }.matches(shake))
+    })?;
+    Some((shake, text))
 }
 
 /// What the vendor is answered once its events are committed; `receipt` is RelayFlow's own JSON.
@@ -196,6 +235,8 @@ impl View<'_> {
             Place::Header(name) => self.request.header(name.as_str()).map(Cow::Borrowed),
             Place::Query(name) => parameter(self.request, name),
             Place::Slot { slot, .. } => self.found.scalar(*slot).text(),
+            // A handshake's text cannot be compiled with these.
+            Place::Derived | Place::Number => None,
         }
     }
 
@@ -204,7 +245,15 @@ impl View<'_> {
         let mut ways = self.source.rules.ways.iter().zip(&self.source.keys);
         ways.find_map(|(way, keys)| match keys.first() {
             Some(Key::Mac(key)) => Some(key::encode(way.encoding, &key.sum(&[text.as_bytes()]))),
-            Some(Key::Hashed(_) | Key::Ed25519(_) | Key::P256(_) | Key::Shared(_)) | None => None,
+            Some(
+                Key::Hashed(_)
+                | Key::Ed25519(_)
+                | Key::P256(_)
+                | Key::Public(_)
+                | Key::Authority(_)
+                | Key::Shared(_),
+            )
+            | None => None,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! What a definition means: compiled for speed, and checked so that nothing about it can fail later.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -8,15 +8,13 @@ use http::{HeaderName, Method};
 use jiff::SignedDuration;
 use toml::Spanned;
 
-use super::definition::{
-    AttributeTable, Definition, Flaw, Format, KindRule, Otherwise, Reply, Scheme, Unit, When,
-};
+use super::definition::{Definition, Flaw, Format, Otherwise, Reply, Scheme, Unit, When};
 use super::extract::{Pointer, Trie};
+use super::kind_rules::{KindOf, kinds_of};
 use super::shake::Shake;
 use super::template::{self, Atom, Piece, Reading};
 use super::way::Way;
 use super::written::Texts;
-use crate::kind::{AttributeType, Kind, kinds};
 
 /// A definition, compiled.
 #[derive(Debug)]
@@ -40,6 +38,18 @@ pub(super) struct Rules {
     pub(super) kinds: HashMap<String, Vec<Arc<KindOf>>>,
     pub(super) handshakes: Vec<Shake>,
     pub(super) reply: Reply,
+    /// How long the vendor waits for an answer.
+    pub(super) reply_within: Option<SignedDuration>,
+    /// The text that holds the event as JSON.
+    pub(super) inside: Option<Inside>,
+}
+
+/// Where the text is that holds an event.
+#[derive(Debug)]
+pub(super) struct Inside {
+    /// What is read of the object that it stands in, the text among it.
+    pub(super) reads: Trie,
+    pub(super) slot: usize,
 }
 
 /// What bodies are taken.
@@ -48,6 +58,7 @@ pub(super) struct Takes {
     pub(super) json: bool,
     pub(super) ndjson: bool,
     pub(super) form: bool,
+    pub(super) multipart: bool,
     pub(super) form_json: Option<String>,
     pub(super) form_json_only: bool,
     pub(super) form_xml: Option<String>,
@@ -57,9 +68,16 @@ pub(super) struct Takes {
 /// Where a value is, once compiled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
-    Slot { up: usize, slot: usize },
+    Slot {
+        up: usize,
+        slot: usize,
+    },
     Header(HeaderName),
     Query(String),
+    /// The digest of the event's bytes.
+    Derived,
+    /// The event's number in its batch.
+    Number,
 }
 
 /// The way to the elements of a batch: through one array for each `*`.
@@ -68,6 +86,8 @@ pub(super) struct Path {
     pub(super) levels: Vec<Level>,
     /// What of an element is the event, if not all of it.
     pub(super) tail: Option<(Trie, usize)>,
+    /// An object where the array would be is the only element.
+    pub(super) single: bool,
 }
 
 /// What is read of one level: what events want of it, and the array.
@@ -75,27 +95,6 @@ pub(super) struct Path {
 pub(super) struct Level {
     pub(super) reads: Trie,
     pub(super) array: usize,
-}
-
-/// That a type is of a kind.
-#[derive(Debug)]
-pub(super) struct KindOf {
-    pub(super) kind: Arc<str>,
-    /// Slots of which the first that is there must be one of the texts (any, if there are none).
-    pub(super) when: Option<(Vec<usize>, Vec<String>)>,
-    pub(super) attributes: Vec<AttributeOf>,
-}
-
-/// Where one attribute is.
-#[derive(Debug)]
-pub(super) struct AttributeOf {
-    pub(super) name: Arc<str>,
-    pub(super) value: AttributeType,
-    pub(super) from: Vec<Vec<Piece<Place>>>,
-    pub(super) unit: Option<Unit>,
-    pub(super) is_major: bool,
-    pub(super) strip: Option<String>,
-    pub(super) words: BTreeMap<String, String>,
 }
 
 /// A condition on a request.
@@ -133,6 +132,8 @@ impl Reads {
         match atom {
             Atom::Header(name) => Place::Header(name),
             Atom::Query(name) => Place::Query(name),
+            Atom::Derived => Place::Derived,
+            Atom::Number => Place::Number,
             Atom::Pointer { up, pointer } => {
                 while self.0.len() <= up {
                     self.0.push(Trie::default());
@@ -149,7 +150,11 @@ impl Reads {
         self.0[0].want(pointer)
     }
 
-    fn readings(&mut self, texts: &Spanned<Texts>, flaws: &mut Flaws) -> Vec<Vec<Piece<Place>>> {
+    pub(super) fn readings(
+        &mut self,
+        texts: &Spanned<Texts>,
+        flaws: &mut Flaws,
+    ) -> Vec<Vec<Piece<Place>>> {
         let parsed: Vec<_> = texts
             .get_ref()
             .0
@@ -192,7 +197,9 @@ impl Rules {
             }
         };
         let id = reads.readings(&id_texts, &mut flaws);
-        let names_nothing = id.iter().any(|reading| template::atoms(reading).is_empty());
+        let names_nothing = id
+            .iter()
+            .any(|reading| template::atoms(reading).iter().all(|p| matches!(p, Place::Number)));
         if names_nothing || (id_texts.get_ref().0.is_empty() && !id_may_be_derived) {
             flaws.add(
                 id_texts.span(),
@@ -226,9 +233,24 @@ impl Rules {
             .get_ref()
             .0
             .iter()
-            .filter_map(|text| flaws.note(file.split.at.0.span(), path(text, &reads)))
+            .filter_map(|text| {
+                flaws.note(file.split.at.0.span(), path(text, file.split.single, &reads))
+            })
             .collect();
+        let inside = file.split.inside.as_ref().and_then(|text| {
+            let mut reads = reads.get(1).cloned().unwrap_or_default();
+            let pointer = flaws.note(text.span(), Pointer::parse(text.get_ref()))?;
+            let slot = reads.want(&pointer);
+            Some(Inside { reads, slot })
+        });
+        if inside.is_some() && !paths.is_empty() {
+            flaws.add(
+                file.split.at.0.span(),
+                "`at` and `inside`: one of them says where events are",
+            );
+        }
         let depth = paths.iter().map(|p| p.levels.len()).max().unwrap_or(0);
+        let depth = if inside.is_some() { 1 } else { depth };
         if depth + 1 < reads.len() {
             flaws.add(
                 file.event.id.span(),
@@ -243,6 +265,11 @@ impl Rules {
         }
         let handshakes =
             file.handshake.iter().filter_map(|shake| Shake::new(shake, &mut flaws)).collect();
+        let reply_within = reply(&file.reply, &mut flaws);
+        only_ids_have_digests(&event_type, &file.event.event_type, &mut flaws);
+        if let Some(texts) = &file.event.subject {
+            only_ids_have_digests(&subject, texts, &mut flaws);
+        }
         if !flaws.0.is_empty() {
             return Err(flaws.0);
         }
@@ -254,6 +281,7 @@ impl Rules {
                 json: formats.is_empty() || formats.contains(&Format::Json),
                 ndjson: formats.contains(&Format::Ndjson),
                 form: formats.contains(&Format::Form),
+                multipart: formats.contains(&Format::Multipart),
                 form_json: file.body.form_json.clone(),
                 form_json_only: file.body.form_json_only,
                 form_xml: file.body.form_xml.clone(),
@@ -272,12 +300,53 @@ impl Rules {
             kinds,
             handshakes,
             reply: file.reply.clone(),
+            reply_within,
+            inside,
         })
     }
 
     /// Whether this provider's requests show who sends by bearing the secret.
     pub(super) fn is_open(&self) -> bool {
         self.ways.iter().any(|way| way.scheme == Scheme::None)
+    }
+
+    /// Whether the vendor brings the secret itself, in a handshake.
+    pub(super) fn learns(&self) -> bool {
+        self.handshakes.iter().any(|shake| shake.learns.is_some())
+    }
+}
+
+/// The longest that a vendor may be said to wait.
+const REPLY_WITHIN_MAX: SignedDuration = SignedDuration::from_mins(10);
+
+/// Checks what the vendor is answered; how long it waits.
+fn reply(file: &Reply, flaws: &mut Flaws) -> Option<SignedDuration> {
+    if file.status.is_some_and(|status| !(200..300).contains(&status)) {
+        flaws.add(0..0, "`reply.status` answers what was taken: wanted 200 to 299");
+    }
+    if file.content_type.as_ref().is_some_and(|t| http::HeaderValue::from_str(t).is_err()) {
+        flaws.add(0..0, "`reply.content_type` cannot stand in a header");
+    }
+    let within = file.within.as_ref()?;
+    match within.get_ref().parse::<SignedDuration>() {
+        Ok(time) if time.is_positive() && time <= REPLY_WITHIN_MAX => Some(time),
+        Ok(_) | Err(_) => {
+            let text = within.get_ref();
+            flaws.add(within.span(), format!("`{text}` is no time to wait: wanted `3s`"));
+            None
+        }
+    }
+}
+
+/// A digest tells equal events apart from others; it says nothing about what they are.
+fn only_ids_have_digests(
+    readings: &[Vec<Piece<Place>>],
+    texts: &Spanned<Texts>,
+    flaws: &mut Flaws,
+) {
+    let digest = readings.iter().any(|r| template::atoms(r).contains(&&Place::Derived));
+    if digest {
+        flaws.add(texts.span(), "`{derived}` is for ids");
     }
 }
 
@@ -300,118 +369,7 @@ fn times(
     times
 }
 
-fn kinds_of(
-    file: &Definition,
-    reads: &mut Reads,
-    flaws: &mut Flaws,
-) -> HashMap<String, Vec<Arc<KindOf>>> {
-    let mut by_type: HashMap<String, Vec<Arc<KindOf>>> = HashMap::new();
-    for (name, rules) in &file.kind {
-        let Some(kind) = kinds().get(name.get_ref()) else {
-            flaws.add(name.span(), unknown_kind(name.get_ref()));
-            continue;
-        };
-        for rule in &rules.0 {
-            let kind_of = Arc::new(kind_of(kind, rule, reads, flaws));
-            if rule.types.get_ref().0.is_empty() {
-                flaws.add(rule.types.span(), "`types` names no type");
-            }
-            for event_type in &rule.types.get_ref().0 {
-                let list = by_type.entry(event_type.clone()).or_default();
-                if rule.when.is_none() && list.iter().any(|k| k.when.is_none()) {
-                    flaws.add(rule.types.span(), format!("`{event_type}` has two kinds"));
-                }
-                list.push(Arc::clone(&kind_of));
-            }
-        }
-    }
-    for list in by_type.values_mut() {
-        // One with a condition is asked first.
-        list.sort_by_key(|k| k.when.is_none());
-    }
-    by_type
-}
-
-fn unknown_kind(name: &str) -> String {
-    let object = name.split('.').next().unwrap_or_default();
-    let near: Vec<_> = kinds()
-        .iter()
-        .map(|k| &*k.name)
-        .filter(|k| k.strip_prefix(object).is_some_and(|rest| rest.starts_with('.')))
-        .collect();
-    match near.as_slice() {
-        [] => format!("`{name}` is no kind that RelayFlow knows"),
-        near => format!(
-            "`{name}` is no kind that RelayFlow knows: of `{object}` there are {}",
-            near.join(", ")
-        ),
-    }
-}
-
-fn kind_of(kind: &Kind, rule: &KindRule, reads: &mut Reads, flaws: &mut Flaws) -> KindOf {
-    let when = rule.when.as_ref().map(|when| {
-        let slots = when
-            .pointer
-            .get_ref()
-            .0
-            .iter()
-            .filter_map(|text| flaws.note(when.pointer.span(), Pointer::parse(text)))
-            .map(|pointer| reads.slot(&pointer))
-            .collect();
-        (slots, when.is.clone().unwrap_or_default().0)
-    });
-    let mut attributes: Vec<_> = rule
-        .attributes
-        .iter()
-        .filter_map(|(name, source)| {
-            let table = &source.get_ref().0;
-            attribute_of(kind, name, table, source.span(), reads, flaws)
-        })
-        .collect();
-    // A currency comes before the amounts whose smallest unit it names.
-    attributes.sort_by_key(|a| a.value != AttributeType::Currency);
-    KindOf { kind: Arc::clone(&kind.name), when, attributes }
-}
-
-fn attribute_of(
-    kind: &Kind,
-    name: &Spanned<String>,
-    table: &AttributeTable,
-    span: Range<usize>,
-    reads: &mut Reads,
-    flaws: &mut Flaws,
-) -> Option<AttributeOf> {
-    let Some(known) = kind.attributes.iter().find(|a| ***a == **name.get_ref()) else {
-        let wanted: Vec<_> = kind.attributes.iter().map(|a| &**a).collect();
-        let message = format!(
-            "`{}` is no attribute of `{}`: wanted {}",
-            name.get_ref(),
-            kind.name,
-            wanted.join(", ")
-        );
-        flaws.add(name.span(), message);
-        return None;
-    };
-    let value = kinds().attribute(known)?.value;
-    if table.is_major && value != AttributeType::Integer {
-        flaws.add(span.clone(), "only an amount can be `is_major`");
-    }
-    if table.unit.is_some() != (value == AttributeType::Time) {
-        flaws.add(span.clone(), "a time, and nothing else, has a `unit`");
-    }
-    let from = reads.readings(&Spanned::new(span, table.from.clone()), flaws);
-    Some(AttributeOf {
-        name: Arc::clone(known),
-        value,
-        from,
-        unit: table.unit,
-        is_major: table.is_major,
-        strip: table.strip.clone(),
-        words: table.words.clone(),
-    })
-}
-
-fn path(text: &str, reads: &[Trie]) -> Result<Path, String> {
+fn path(text: &str, single: bool, reads: &[Trie]) -> Result<Path, String> {
     let mut arrays: Vec<&str> = text.split("/*").collect();
     let tail = arrays.pop().unwrap_or_default();
     if arrays.is_empty() {
@@ -432,7 +390,7 @@ fn path(text: &str, reads: &[Trie]) -> Result<Path, String> {
             Some((trie, slot))
         }
     };
-    Ok(Path { levels, tail })
+    Ok(Path { levels, tail, single })
 }
 
 impl Condition {

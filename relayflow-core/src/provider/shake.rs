@@ -3,7 +3,7 @@
 use toml::Spanned;
 
 use super::definition::Handshake;
-use super::extract::Trie;
+use super::extract::{Pointer, Trie};
 use super::rules::{Condition, Flaws, Place, Reads, map};
 use super::template::{self, Atom, Piece};
 
@@ -13,12 +13,35 @@ pub(super) struct Shake {
     pub(super) when: Condition,
     pub(super) is_signed: bool,
     pub(super) reads: Trie,
+    /// Where the secret is that the vendor will sign with.
+    pub(super) learns: Option<Place>,
     pub(super) when_slot: Option<usize>,
     pub(super) check: Vec<(Vec<Piece<ShakePlace>>, String)>,
     pub(super) status: u16,
     pub(super) content_type: Option<String>,
     pub(super) headers: Vec<(String, Vec<Piece<ShakePlace>>)>,
     pub(super) answer: Answer,
+    pub(super) visit: Option<VisitOf>,
+}
+
+/// Where the address is that is visited before it is answered.
+#[derive(Debug)]
+pub(super) struct VisitOf {
+    pub(super) reads: Trie,
+    pub(super) slot: usize,
+    pub(super) hosts: Vec<String>,
+}
+
+impl VisitOf {
+    fn new(file: &Handshake, flaws: &mut Flaws) -> Option<Self> {
+        let visit = file.visit.as_ref()?;
+        if !file.signed {
+            flaws.add(0..0, "`visit`: only what a signed handshake names is visited");
+        }
+        let mut reads = Trie::default();
+        let slot = reads.want(&flaws.note(0..0, Pointer::parse(&visit.pointer))?);
+        Some(Self { reads, slot, hosts: visit.hosts.0.clone() })
+    }
 }
 
 /// What a handshake's text is made of.
@@ -68,12 +91,14 @@ impl Shake {
                     .collect(),
             ),
         };
+        let learns = file.learns.as_ref().and_then(|text| learned(file, text, &mut reads, flaws));
         if http::StatusCode::from_u16(file.status).is_err() {
             flaws.add(0..0, format!("{} is no status", file.status));
         }
         Some(Self {
             when,
             is_signed: file.signed,
+            learns,
             reads: reads.0.swap_remove(0),
             when_slot,
             check,
@@ -81,7 +106,28 @@ impl Shake {
             content_type: file.content_type.clone(),
             headers,
             answer,
+            visit: VisitOf::new(file, flaws),
         })
+    }
+}
+
+/// The place of a secret that is learned. What is signed already has nothing to learn.
+fn learned(
+    file: &Handshake,
+    text: &Spanned<String>,
+    reads: &mut Reads,
+    flaws: &mut Flaws,
+) -> Option<Place> {
+    if file.signed {
+        flaws.add(text.span(), "`learns` needs `signed = false`: who signs has the secret");
+        return None;
+    }
+    match flaws.note(text.span(), Atom::parse(text.get_ref()))? {
+        atom @ (Atom::Header(_) | Atom::Pointer { up: 0, .. }) => Some(reads.place(atom)),
+        Atom::Query(_) | Atom::Pointer { .. } | Atom::Derived | Atom::Number => {
+            flaws.add(text.span(), "a secret is learned from a header or the body");
+            None
+        }
     }
 }
 
@@ -99,6 +145,7 @@ fn shake_text(
             Atom::Pointer { up, .. } if 0 < up => {
                 Err(format!("`{place}`: nothing holds a request"))
             }
+            Atom::Derived | Atom::Number => Err(format!("`{place}` is of an event")),
             atom @ (Atom::Pointer { .. } | Atom::Header(_) | Atom::Query(_)) => Ok((is_hmac, atom)),
         }
     });

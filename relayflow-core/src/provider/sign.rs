@@ -5,26 +5,29 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use ed25519_dalek::Signer as _;
-use ed25519_dalek::pkcs8::DecodePrivateKey as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::bearer::credential;
 use super::body;
 use super::catalog::Provider;
 use super::definition::{Scheme, SignatureForm, Unit};
 use super::extract::{Found, Pointer, Segment};
-use super::key::{self, Key, raw_key, sha256};
+use super::key::{self, Key, sha256};
 use super::message::Signing;
+use super::multipart;
+use super::private::{self, ED25519_WANTED, P256_WANTED, ed25519, p256};
 use super::rules::{Place, Rules};
 use super::source::Source;
 use super::split;
 use super::template::Piece;
-use super::verify::credential;
 use super::way::{MomentPlace, SignaturePlace, SignedPlace, Way};
 use crate::id::RequestId;
 use crate::request::Request;
 use crate::secret::Secret;
+
+pub use super::keypair::{KeyPair, key_pair, test_keys};
 
 /// A request as the vendor would send it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,62 +48,6 @@ pub enum SignError {
     Body { provider: String, why: String },
     #[error("`{name}` cannot be a header: {value:?}")]
     Header { name: String, value: String },
-}
-
-/// What signs, and what the source is given to check it: the same where the secret is shared.
-#[derive(Debug, Clone)]
-pub struct KeyPair {
-    pub signing: Secret,
-    pub verifying: Secret,
-}
-
-/// A key for tests and the demo that follows from `seed`; not one for anything else.
-#[must_use]
-pub fn key_pair(provider: &Provider, seed: [u8; 32]) -> KeyPair {
-    let hex = hex::encode(seed);
-    let way = provider.rules.ways.first();
-    let both =
-        |text: String| KeyPair { signing: Secret::new(text.clone()), verifying: Secret::new(text) };
-    match way.map(|way| way.scheme) {
-        Some(Scheme::Ed25519) => {
-            let key = ed25519_dalek::SigningKey::from_bytes(&seed);
-            let public = hex::encode(key.verifying_key().as_bytes());
-            KeyPair { signing: Secret::new(hex), verifying: Secret::new(public) }
-        }
-        Some(Scheme::EcdsaP256) => {
-            // A digest is a scalar of the curve but for one in 2^32: take the next one then.
-            let key = (0_u8..=255)
-                .find_map(|n| p256::ecdsa::SigningKey::from_slice(&sha256(&[&seed, &[n]])).ok())
-                .expect("256 digests are not all outside of the curve's order");
-            let public = key.verifying_key().to_sec1_bytes();
-            KeyPair {
-                signing: Secret::new(hex::encode(key.to_bytes())),
-                verifying: Secret::new(key::encode(super::definition::Encoding::Base64, &public)),
-            }
-        }
-        Some(Scheme::Basic) => both(format!("relayflow:{hex}")),
-        Some(
-            Scheme::HmacSha1
-            | Scheme::HmacSha256
-            | Scheme::HmacSha384
-            | Scheme::HmacSha512
-            | Scheme::Sha256
-            | Scheme::Token
-            | Scheme::Bearer
-            | Scheme::None,
-        )
-        | None => both(shared_text(way, &seed, hex)),
-    }
-}
-
-fn shared_text(way: Option<&Way>, seed: &[u8; 32], hex: String) -> String {
-    use super::definition::KeyEncoding as K;
-    let base64 = || key::encode(super::definition::Encoding::Base64, seed);
-    match way.map(|way| way.key) {
-        Some(K::Whsec | K::WhsecOrText) => format!("whsec_{}", base64()),
-        Some(K::Base64) => base64(),
-        Some(K::Text | K::Hex | K::Sha1 | K::Sha256) | None => hex,
-    }
 }
 
 /// Signs `body` as an event of `event_type`, with the provider's preferred way for such a body.
@@ -139,15 +86,30 @@ pub fn sign_for(
         .sign(event_type, body, url)
 }
 
-struct Signer<'s> {
+pub(super) struct Signer<'s> {
     provider: &'s Provider,
     rules: &'s Rules,
-    key: &'s Secret,
-    now: Timestamp,
+    pub(super) key: &'s Secret,
+    pub(super) now: Timestamp,
 }
 
 impl Signer<'_> {
     fn sign(&self, event_type: &str, body: Vec<u8>, url: &str) -> Result<Signed, SignError> {
+        let mut signed = self.sign_body(event_type, body, url)?;
+        // What a multipart form's field holds may be given without the form.
+        if let (true, Some(name)) = (self.rules.takes.multipart, &self.rules.takes.form_json)
+            && !body::looks_like_form(&signed.body)
+        {
+            let digest = hex::encode(sha256(&[&signed.body]));
+            let (body, content_type) = multipart::with_field(name, &signed.body, &digest);
+            signed.body = body;
+            let content_types = signed.headers.iter_mut().filter(|(n, _)| n == "content-type");
+            content_types.for_each(|(_, value)| value.clone_from(&content_type));
+        }
+        Ok(signed)
+    }
+
+    fn sign_body(&self, event_type: &str, body: Vec<u8>, url: &str) -> Result<Signed, SignError> {
         // What a form's field holds may be given without the form.
         let body = match &self.rules.takes.form_xml {
             Some(name) if body::looks_like_xml(&body) => body::in_field(name, &body),
@@ -161,6 +123,7 @@ impl Signer<'_> {
             return Ok(draft.done());
         }
         if way.scheme.is_shared() {
+            self.fill_checks(way, &mut draft)?;
             self.show_credential(way, &mut draft)?;
             return Ok(draft.done());
         }
@@ -168,6 +131,15 @@ impl Signer<'_> {
             self.sign_each(way, &mut draft)?;
             return Ok(draft.done());
         }
+        if way.scheme == Scheme::Jwt {
+            self.sign_token(way, &mut draft)?;
+            return Ok(draft.done());
+        }
+        if way.scheme == Scheme::HttpSignature {
+            self.sign_message(way, &mut draft)?;
+            return Ok(draft.done());
+        }
+        self.fill_checks(way, &mut draft)?;
         let timestamp = way.timestamp.as_ref().map(|moment| written(self.now, moment.unit));
         self.fill_body(way, timestamp.as_deref(), &mut draft)?;
         if let (Some(moment), Some(text)) = (&way.timestamp, &timestamp)
@@ -183,6 +155,10 @@ impl Signer<'_> {
         let signature = self.signature(way, timestamp.as_deref(), &draft)?;
         self.place_signature(way, &signature, timestamp.as_deref(), &mut draft)?;
         Ok(draft.done())
+    }
+
+    pub(super) fn bad_key(&self, why: String) -> SignError {
+        SignError::Key { provider: self.provider.name.to_string(), why }
     }
 
     /// The preferred way that signs such a body with such a key.
@@ -214,7 +190,7 @@ impl Signer<'_> {
         draft.set(&http::header::CONTENT_TYPE, content_type);
         let id = id_of(&draft.body);
         if let Some(reading) = self.rules.id.first()
-            && let [Piece::Atom(Place::Header(name))] = reading.as_slice()
+            && let Some(Piece::Atom(Place::Header(name))) = reading.first()
         {
             draft.set(name, &id);
         }
@@ -368,6 +344,10 @@ impl Signer<'_> {
             why: why.to_owned(),
         };
         match way.scheme {
+            Scheme::Rsa | Scheme::Jwt | Scheme::HttpSignature => {
+                let (algorithm, _) = self.preferred(way)?;
+                private::sign(way, algorithm, self.key, &message.concat()).map_err(|why| bad(&why))
+            }
             Scheme::Ed25519 => {
                 let key = ed25519(self.key).ok_or_else(|| bad(ED25519_WANTED))?;
                 Ok(key.sign(&message.concat()).to_bytes().to_vec())
@@ -391,9 +371,16 @@ impl Signer<'_> {
             | Scheme::None => match Key::new(way.scheme, way.key, self.key) {
                 Ok(Some(Key::Mac(key))) => Ok(key.sum(message)),
                 Ok(Some(Key::Hashed(_))) => Ok(sha256(message).to_vec()),
-                Ok(Some(Key::Ed25519(_) | Key::P256(_) | Key::Shared(_)) | None) => {
-                    Err(bad("it is of another scheme"))
-                }
+                Ok(
+                    Some(
+                        Key::Ed25519(_)
+                        | Key::P256(_)
+                        | Key::Public(_)
+                        | Key::Authority(_)
+                        | Key::Shared(_),
+                    )
+                    | None,
+                ) => Err(bad("it is of another scheme")),
                 Err(why) => Err(bad(&why)),
             },
         }
@@ -437,7 +424,7 @@ impl Signer<'_> {
     }
 
     /// Puts a text at a place of the body: a member of a JSON object, or a form's field.
-    fn put(
+    pub(super) fn put(
         &self,
         draft: &mut Draft,
         pointer: &Pointer,
@@ -477,7 +464,7 @@ impl Signer<'_> {
         Ok(())
     }
 
-    fn bad_body(&self, why: String) -> SignError {
+    pub(super) fn bad_body(&self, why: String) -> SignError {
         SignError::Body { provider: self.provider.name.to_string(), why }
     }
 }
@@ -501,6 +488,10 @@ fn signs(way: &Way, key: &Secret) -> Result<bool, String> {
             Ok(!key.expose().starts_with(b"whsec_") && ed25519(key).is_some())
         }
         Scheme::EcdsaP256 => p256(key).map(|_| true).ok_or_else(|| P256_WANTED.to_owned()),
+        Scheme::Rsa | Scheme::Jwt | Scheme::HttpSignature => match private::preferred(way) {
+            Some((algorithm, _)) => private::can_sign(way, algorithm, key),
+            None => Ok(false),
+        },
         Scheme::None => Ok(true),
         Scheme::HmacSha1
         | Scheme::HmacSha256
@@ -511,27 +502,6 @@ fn signs(way: &Way, key: &Secret) -> Result<bool, String> {
         | Scheme::Bearer
         | Scheme::Basic => Ok(Key::new(way.scheme, way.key, key)?.is_some()),
     }
-}
-
-const ED25519_WANTED: &str = "wanted an Ed25519 private key: PEM, base 64 or 64 hexadecimal digits";
-const P256_WANTED: &str = "wanted a P-256 private key: PEM or 64 hexadecimal digits";
-
-fn ed25519(key: &Secret) -> Option<ed25519_dalek::SigningKey> {
-    let text = std::str::from_utf8(key.expose()).ok()?.trim();
-    if text.contains("-----BEGIN") {
-        return ed25519_dalek::SigningKey::from_pkcs8_pem(text).ok();
-    }
-    let raw = raw_key(text.strip_prefix("whsk_").unwrap_or(text), 32)?;
-    let seed: [u8; 32] = raw.get(..32)?.try_into().ok()?;
-    Some(ed25519_dalek::SigningKey::from_bytes(&seed))
-}
-
-fn p256(key: &Secret) -> Option<p256::ecdsa::SigningKey> {
-    let text = std::str::from_utf8(key.expose()).ok()?.trim();
-    if text.contains("-----BEGIN") {
-        return p256::ecdsa::SigningKey::from_pkcs8_pem(text).ok();
-    }
-    p256::ecdsa::SigningKey::from_slice(&raw_key(text, 32)?).ok()
 }
 
 /// A moment as a vendor writes it.
@@ -550,20 +520,20 @@ fn id_of(body: &[u8]) -> String {
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..32])
 }
 
-struct Draft {
+pub(super) struct Draft {
     method: Method,
     url: String,
     headers: Vec<(HeaderName, String)>,
-    body: Vec<u8>,
+    pub(super) body: Vec<u8>,
 }
 
 impl Draft {
-    fn set(&mut self, name: &HeaderName, value: &str) {
+    pub(super) fn set(&mut self, name: &HeaderName, value: &str) {
         self.headers.retain(|(n, _)| n != name);
         self.headers.push((name.clone(), value.to_owned()));
     }
 
-    fn request(&self, now: Timestamp) -> Result<Request, SignError> {
+    pub(super) fn request(&self, now: Timestamp) -> Result<Request, SignError> {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
             let bad = |_| SignError::Header { name: name.to_string(), value: value.clone() };

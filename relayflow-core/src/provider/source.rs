@@ -1,5 +1,6 @@
 //! A configured endpoint: a definition, its secrets and settings, prepared once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
@@ -9,7 +10,9 @@ use super::definition::{self, Scheme};
 use super::keep::KeptHeaders;
 use super::key::{Key, sha256};
 use super::rules::Rules;
+use super::settings;
 use crate::config::{SourceConfig, Tolerance};
+use crate::secret::Secret;
 
 /// The most secrets that are tried on one request.
 const SECRETS_MAX: usize = 4;
@@ -30,6 +33,8 @@ pub struct Source {
     pub public_url: Option<String>,
     /// What an operator should know, such as a secret that is too short.
     pub warnings: Vec<String>,
+    /// Whether a secret is the public half of the key that RelayFlow publishes for tests.
+    pub trusts_published_key: bool,
     /// `None`: as the definition has it; `Some(None)`: not checked.
     pub(super) tolerance: Option<Option<SignedDuration>>,
     pub(super) rules: Arc<Rules>,
@@ -88,7 +93,7 @@ impl Source {
         catalog: &Catalog,
     ) -> Result<Self, SourceError> {
         let provider = catalog.get(&config.provider).ok_or_else(|| unknown(config, catalog))?;
-        let rules = rules(provider, config)?;
+        let rules = rules(provider, &config.settings)?;
         let name = || provider.name.to_string();
         if SECRETS_MAX < config.secrets.len() {
             return Err(SourceError::TooManySecrets { count: config.secrets.len() });
@@ -98,7 +103,8 @@ impl Source {
         }
         let keys = keys(&rules, provider, config)?;
         let has_key = keys.iter().any(|keys| !keys.is_empty());
-        if !has_key && !rules.is_open() {
+        let is_fetched = rules.ways.iter().any(|way| way.keys_at.is_some());
+        if !has_key && !is_fetched && !rules.is_open() && !rules.learns() {
             return Err(SourceError::NoSecret { provider: name(), wanted: wanted(&rules) });
         }
         let public_url = config.public_url.clone().or_else(|| {
@@ -106,13 +112,24 @@ impl Source {
             Some(format!("{base}/in/{}", config.name))
         });
         let mut warnings = warnings(config);
+        if !has_key && rules.learns() {
+            warnings.push(format!(
+                "it waits for the secret that `{}` brings in its first request, and refuses every \
+                 event until then",
+                provider.name
+            ));
+        }
         if public_url.is_none() && rules.ways.iter().any(super::way::Way::signs_url) {
             warnings.push(format!(
                 "`{}` signs the URL that it calls: set `public_url` here or under `[ingest]`",
                 provider.name
             ));
         }
-        let scheme = rules.ways.iter().zip(&keys).find(|(_, keys)| !keys.is_empty());
+        let scheme = rules
+            .ways
+            .iter()
+            .zip(&keys)
+            .find(|(way, keys)| !keys.is_empty() || way.keys_at.is_some());
         let scheme = scheme.map_or(Scheme::None, |(way, _)| way.scheme);
         Ok(Self {
             name: config.name.as_str().into(),
@@ -122,6 +139,10 @@ impl Source {
             derived_window: config.derived_window,
             public_url,
             warnings,
+            trusts_published_key: config
+                .secrets
+                .iter()
+                .any(|secret| super::keypair::is_published(secret, &rules)),
             tolerance: config.tolerance.map(|tolerance| match tolerance {
                 Tolerance::Off => None,
                 Tolerance::Within(duration) => Some(duration),
@@ -129,11 +150,7 @@ impl Source {
             kept: KeptHeaders::new(&rules, catalog),
             rules,
             keys,
-            fingerprints: config
-                .secrets
-                .iter()
-                .map(|s| format!("sha256:{}", hex::encode(&sha256(&[s.expose()])[..4])))
-                .collect(),
+            fingerprints: config.secrets.iter().map(fingerprint).collect(),
         })
     }
 
@@ -142,6 +159,18 @@ impl Source {
     #[must_use]
     pub fn secret_fingerprints(&self) -> Vec<String> {
         self.fingerprints.clone()
+    }
+
+    /// How long the vendor waits for an answer: `3s`, or `none` where it does not say.
+    #[must_use]
+    pub fn reply_within_label(&self) -> String {
+        self.provider.reply_within_label()
+    }
+
+    /// Whether this is one of the source's secrets, as far as their fingerprints tell.
+    #[must_use]
+    pub fn has_secret(&self, secret: &Secret) -> bool {
+        self.fingerprints.contains(&fingerprint(secret))
     }
 
     /// How far a signed time may lie from ours: `5m`, `off` where it is not checked, `none` where
@@ -158,6 +187,12 @@ impl Source {
     }
 }
 
+/// `sha256:` and the first eight digits of a secret's digest.
+#[must_use]
+pub fn fingerprint(secret: &Secret) -> String {
+    format!("sha256:{}", hex::encode(&sha256(&[secret.expose()])[..4]))
+}
+
 fn unknown(config: &SourceConfig, catalog: &Catalog) -> SourceError {
     let given = config.provider.clone();
     let is_near = |name: &str| {
@@ -168,12 +203,29 @@ fn unknown(config: &SourceConfig, catalog: &Catalog) -> SourceError {
     SourceError::UnknownProvider { given, near }
 }
 
-fn rules(provider: &Provider, config: &SourceConfig) -> Result<Arc<Rules>, SourceError> {
-    if provider.settings.is_empty() && config.settings.is_empty() {
+impl Provider {
+    /// Whether a source with these settings needs no secret, because the vendor shows the key that it
+    /// signs with on a host of its own.
+    #[must_use]
+    pub fn shows_keys(&self, settings: &BTreeMap<String, String>) -> bool {
+        rules(self, settings).is_ok_and(|rules| rules.ways.iter().any(|way| way.keys_at.is_some()))
+    }
+
+    /// Whether what a source with these settings holds are public keys, which need no hiding.
+    #[must_use]
+    pub fn takes_public_keys(&self, settings: &BTreeMap<String, String>) -> bool {
+        rules(self, settings).is_ok_and(|rules| rules.ways.iter().all(super::keypair::is_of_pair))
+    }
+}
+
+fn rules(
+    provider: &Provider,
+    settings: &BTreeMap<String, String>,
+) -> Result<Arc<Rules>, SourceError> {
+    if provider.settings.is_empty() && settings.is_empty() {
         return Ok(Arc::clone(&provider.rules));
     }
-    let text = definition::fill_in(&provider.text, Some(&config.settings))
-        .map_err(SourceError::Setting)?;
+    let text = settings::fill_in(&provider.text, Some(settings)).map_err(SourceError::Setting)?;
     let file = definition::read(&text).map_err(|flaw| SourceError::Setting(flaw.message))?;
     let rules = Rules::new(&file).map_err(|flaws| {
         let messages: Vec<_> = flaws.into_iter().map(|f| f.message).collect();
@@ -196,7 +248,7 @@ fn keys(
         let mut fits = false;
         let mut why = String::new();
         for (way, keys) in rules.ways.iter().zip(&mut keys) {
-            match Key::new(way.scheme, way.key, secret) {
+            match Key::of(way, secret) {
                 Ok(Some(key)) => {
                     keys.push(key);
                     fits = true;
@@ -216,7 +268,10 @@ fn keys(
 fn wanted(rules: &Rules) -> &'static str {
     match rules.ways.first().map(|way| way.scheme) {
         Some(Scheme::Basic) => "`user:password`",
-        Some(Scheme::Ed25519 | Scheme::EcdsaP256) => "the vendor's public key",
+        Some(Scheme::Ed25519 | Scheme::EcdsaP256 | Scheme::Rsa) => "the vendor's public key",
+        Some(Scheme::Jwt | Scheme::HttpSignature) => {
+            "the signing secret, or the vendor's public key where that is what it has"
+        }
         Some(Scheme::Token | Scheme::Bearer) => "the token that the vendor sends",
         Some(
             Scheme::HmacSha1

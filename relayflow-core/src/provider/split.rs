@@ -72,6 +72,11 @@ pub fn split<'v>(
     verified: &'v Verified<'_>,
 ) -> Result<Vec<RawEvent<'v>>, SplitError> {
     let text = verified.opened(source)?.text();
+    if let (Some(rule), Some(inner)) = (&source.rules.inside, verified.inside(source)?) {
+        let found = rule.reads.read(text).map_err(BodyError::from)?;
+        let holder = Some(Arc::new(Holder { found, outer: None }));
+        return Ok(vec![RawEvent { element: Element { text: inner, holder }, number: None }]);
+    }
     let elements = elements(&source.rules, text)?;
     let is_whole = matches!(elements.as_slice(), [only] if only.text.len() == text.len());
     Ok(elements
@@ -159,12 +164,15 @@ fn descend<'t>(
 ) -> Result<bool, SplitError> {
     let level = &path.levels[number];
     let found = level.reads.read(text).map_err(BodyError::from)?;
-    let Some(array) = found.raw(level.array).filter(|raw| raw.starts_with('[')) else {
-        return Ok(false);
+    let elements: Vec<&str> = match found.raw(level.array) {
+        Some(array) if array.starts_with('[') => {
+            array_of(array)?.into_iter().map(RawValue::get).collect()
+        }
+        Some(object) if path.single && object.starts_with('{') => vec![object],
+        Some(_) | None => return Ok(false),
     };
     let holder = Arc::new(Holder { found, outer: outer.cloned() });
-    for element in array_of(array)? {
-        let text = element.get();
+    for text in elements {
         if number + 1 < path.levels.len() {
             descend(path, number + 1, text, Some(&holder), out)?;
             continue;

@@ -14,6 +14,10 @@ pub(super) enum Atom {
     Header(HeaderName),
     /// `query:name`: a parameter of the URL, decoded.
     Query(String),
+    /// `derived`: the digest of the event's bytes.
+    Derived,
+    /// `number`: the event's number in its batch, from 0; missing where the body is one event.
+    Number,
 }
 
 /// How a value is made: from one place, or composed from several.
@@ -34,6 +38,8 @@ pub(super) enum Piece<A> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum SignedAtom {
     Body,
+    /// The body's CRC-32, as a decimal number.
+    Crc32,
     /// The timestamp's text, as it came.
     Timestamp,
     /// The header that `id` names.
@@ -65,6 +71,11 @@ impl Atom {
         }
         if let Some(name) = text.strip_prefix("query:") {
             return Ok(Self::Query(name.to_owned()));
+        }
+        match text {
+            "derived" => return Ok(Self::Derived),
+            "number" => return Ok(Self::Number),
+            _ => {}
         }
         let rest = text.trim_start_matches('^');
         if rest == "." {
@@ -108,6 +119,7 @@ pub(super) fn signed(text: &str) -> Result<Signed, String> {
     pieces(text, |atom| {
         Ok(match atom {
             "body" => SignedAtom::Body,
+            "crc32" => SignedAtom::Crc32,
             "timestamp" => SignedAtom::Timestamp,
             "id" => SignedAtom::Id,
             "method" => SignedAtom::Method,
@@ -119,10 +131,10 @@ pub(super) fn signed(text: &str) -> Result<Signed, String> {
                 Ok(Atom::Header(name)) => SignedAtom::Header(name),
                 Ok(Atom::Query(name)) => SignedAtom::Query(name),
                 Ok(Atom::Pointer { up: 0, pointer }) => SignedAtom::Pointer(pointer),
-                Ok(Atom::Pointer { .. }) | Err(_) => {
+                Ok(Atom::Pointer { .. } | Atom::Derived | Atom::Number) | Err(_) => {
                     return Err(format!(
                         "`{{{other}}}` cannot be signed: wanted body, timestamp, id, method, url, \
-                         path, secret, form, header:…, query:… or a pointer"
+                         path, secret, form, crc32, header:…, query:… or a pointer"
                     ));
                 }
             },

@@ -5,10 +5,12 @@ use jiff::SignedDuration;
 use toml::Spanned;
 
 use super::definition::{
-    BodyForm, Digest, Encoding, KeyEncoding, Scheme, SignatureForm, TimestampPlace, Unit, UrlForm,
-    Verify,
+    Algorithm, BodyForm, Claims, Digest, Encoding, KeyEncoding, Scheme, SignatureForm,
+    TimestampPlace, Unit, UrlForm, Verify,
 };
-use super::extract::{Pointer, Trie};
+use super::extract::{Pointer, Segment, Trie};
+use super::fetched::KeyForm;
+use super::more;
 use super::rules::{Condition, Flaws, Place, tolerance};
 use super::template::{self, Piece, Signed, SignedAtom};
 
@@ -40,6 +42,42 @@ pub(super) struct Way {
     /// Whether an event's id is outside of what is signed, so that the signed bytes must be
     /// remembered too.
     pub(super) id_is_open: bool,
+    /// Of `rsa`, `jwt` and `http-signature`.
+    pub(super) algorithm: Option<AlgorithmOf>,
+    pub(super) keys_at: Option<KeyPlace>,
+    /// What is signed and must be as the source's settings say.
+    pub(super) checks: Vec<(ValuePlace, String)>,
+    pub(super) claims: Claims,
+    pub(super) components: Vec<String>,
+}
+
+/// The algorithm, or which of several a word in the request stands for.
+#[derive(Debug)]
+pub(super) enum AlgorithmOf {
+    Fixed(Algorithm),
+    Named { at: ValuePlace, words: Vec<(String, Algorithm)> },
+}
+
+/// A value of a request that is read before it is verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum ValuePlace {
+    Header(HeaderName),
+    Slot(usize),
+}
+
+/// Where the vendor shows its key.
+#[derive(Debug)]
+pub(super) struct KeyPlace {
+    pub(super) url: UrlOf,
+    pub(super) hosts: Vec<String>,
+    pub(super) path: Option<String>,
+    pub(super) form: KeyForm,
+}
+
+#[derive(Debug)]
+pub(super) enum UrlOf {
+    Fixed(String),
+    Named(ValuePlace),
 }
 
 #[derive(Debug)]
@@ -97,6 +135,7 @@ impl Way {
         let mut reads = Trie::default();
         let signed = match &file.signed {
             Some(text) => flaws.note(text.span(), template::signed(text.get_ref()))?,
+            None if matches!(scheme, Scheme::Jwt | Scheme::HttpSignature) => more::signed(file),
             None if scheme.is_shared() || scheme == Scheme::None => Vec::new(),
             None => vec![Piece::Atom(SignedAtom::Body)],
         };
@@ -104,8 +143,11 @@ impl Way {
         check_signed(file, scheme, &signed, timestamp.as_ref(), flaws);
         let id = header(file.id.as_ref(), flaws);
         let place = signature_place(file, scheme, &mut reads, flaws)?;
+        let more = more::More::new(file, scheme, &signed, &mut reads, flaws);
         let id_is_open = !scheme.is_shared()
             && scheme != Scheme::None
+            // A token that says nothing of the request is shown again with the next one.
+            && (scheme != Scheme::Jwt || !signed.is_empty())
             && ids.iter().any(|reading| {
                 let body_is_signed = file.digest.is_some();
                 !covers(&signed, body_is_signed, id.as_ref(), timestamp.as_ref(), reading)
@@ -150,6 +192,11 @@ impl Way {
             bodies: file.body.clone(),
             digest: file.digest.clone(),
             id_is_open,
+            algorithm: more.algorithm,
+            keys_at: more.keys_at,
+            checks: more.checks,
+            claims: file.claims.clone().unwrap_or_default(),
+            components: more::components(file).map(str::to_owned).collect(),
         })
     }
 
@@ -161,14 +208,31 @@ impl Way {
     /// Whether every byte of the body is part of what is signed, if a form's by what they say.
     #[cfg(test)]
     pub(super) fn signs_body(&self) -> bool {
-        let body = SignedPlace::Other(SignedAtom::Body);
-        self.digest.is_some() || self.signs_form() || template::atoms(&self.signed).contains(&&body)
+        let has = |atom| template::atoms(&self.signed).contains(&&SignedPlace::Other(atom));
+        self.digest.is_some()
+            || self.signs_form()
+            || has(SignedAtom::Body)
+            || has(SignedAtom::Crc32)
     }
 
     /// Whether a form's fields are what is signed.
     #[cfg(test)]
     pub(super) fn signs_form(&self) -> bool {
         template::atoms(&self.signed).contains(&&SignedPlace::Other(SignedAtom::Form))
+    }
+
+    /// The pointer that a slot of `reads` stands for.
+    pub(super) fn pointer_text(&self, slot: usize) -> String {
+        let pointer = self.reads.pointers().into_iter().find(|(other, _)| *other == slot);
+        let segments = pointer.map(|(_, pointer)| pointer.0).unwrap_or_default();
+        segments
+            .iter()
+            .map(|segment| match segment {
+                Segment::Name(name) => format!("/{name}"),
+                Segment::First => "/*".to_owned(),
+                Segment::FirstKey => "/@key".to_owned(),
+            })
+            .collect()
     }
 
     /// Every header that this way reads.
@@ -187,6 +251,7 @@ impl Way {
                 headers.push(name);
             }
         }
+        headers.extend(self.named_headers());
         headers
     }
 }
@@ -199,7 +264,9 @@ fn check_fields(file: &Verify, scheme: Scheme, flaws: &mut Flaws) {
         .filter(|p| **p)
         .count();
     let name = scheme.name();
-    if matches!(scheme, Scheme::None | Scheme::Basic | Scheme::Bearer) {
+    let has_own_place =
+        matches!(scheme, Scheme::None | Scheme::Basic | Scheme::Bearer | Scheme::HttpSignature);
+    if has_own_place {
         if 0 < places {
             let message = format!("`{name}` needs no `header`, `pointer` or `query`");
             flaws.add(span.clone(), message);
@@ -212,12 +279,14 @@ fn check_fields(file: &Verify, scheme: Scheme, flaws: &mut Flaws) {
     } else if scheme != Scheme::Token && file.query.is_some() {
         flaws.add(span.clone(), format!("`{name}`: only a token can be in a `query`"));
     }
-    if (scheme.is_shared() || scheme == Scheme::None)
+    let takes_template = !matches!(scheme, Scheme::None | Scheme::Jwt | Scheme::HttpSignature)
+        && !scheme.is_shared();
+    if !takes_template
         && (file.signed.is_some() || file.timestamp.is_some() || file.parts.is_some())
     {
         flaws.add(
             span.clone(),
-            format!("`{name}` signs nothing: `signed`, `timestamp` and `parts` have no use"),
+            format!("`{name}` signs nothing that is composed: `signed`, `timestamp` and `parts` have no use"),
         );
     }
     if file.each && file.pointer.is_none() {
@@ -244,7 +313,9 @@ fn check_signed(
     if has(&SignedAtom::Secret) != (scheme == Scheme::Sha256) {
         flaws.add(span.clone(), "`{secret}` stands in what is hashed by `sha256`, and only there");
     }
-    if file.tolerance.is_some() && !timestamp.is_some_and(|t| t.is_signed) {
+    let has_time = timestamp.is_some_and(|t| t.is_signed)
+        || matches!(scheme, Scheme::Jwt | Scheme::HttpSignature);
+    if file.tolerance.is_some() && !has_time {
         flaws.add(span, "there is a `tolerance`, but no time is signed");
     }
 }
@@ -290,6 +361,9 @@ fn signature_place(
 ) -> Option<SignaturePlace> {
     if matches!(scheme, Scheme::Basic | Scheme::Bearer) {
         return Some(SignaturePlace::Headers(vec![http::header::AUTHORIZATION]));
+    }
+    if scheme == Scheme::HttpSignature {
+        return Some(SignaturePlace::Headers(vec![more::SIGNATURE]));
     }
     if let Some(names) = &file.header {
         let names: Vec<_> = names
@@ -348,7 +422,7 @@ fn covers(
     let atoms = template::atoms(signed);
     let has = |wanted: &SignedAtom| atoms.contains(&wanted);
     template::atoms(reading).into_iter().all(|place| match place {
-        Place::Slot { .. } => {
+        Place::Slot { .. } | Place::Derived | Place::Number => {
             body_is_signed || has(&SignedAtom::Body) || has(&SignedAtom::Form)
         }
         Place::Query(_) => has(&SignedAtom::Url),

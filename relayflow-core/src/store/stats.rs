@@ -66,6 +66,12 @@ impl Counters {
         self.rows.iter().filter(|(n, ..)| n == name).map(|(.., v)| v).sum()
     }
 
+    /// A counter, of one thing that it is kept of.
+    #[must_use]
+    pub fn of(&self, name: &str, of: &str) -> i64 {
+        self.rows.iter().filter(|(n, o, _)| n == name && o == of).map(|(.., v)| v).sum()
+    }
+
     /// Tasks of a status, for one destination.
     #[must_use]
     pub fn tasks_of(&self, destination: &str, status: TaskStatus) -> i64 {

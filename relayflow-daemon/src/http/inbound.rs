@@ -28,6 +28,8 @@ use crate::app::App;
 const BODY_TIME: Duration = Duration::from_secs(10);
 /// How long the store may take: longer than its writer lets anything wait.
 const STORE_TIME: Duration = Duration::from_secs(20);
+/// The part of a vendor's patience that is left to the ways there and back.
+const ON_THE_WAY: u32 = 10;
 
 /// The ingest listener's requests.
 pub(crate) struct Inbound {
@@ -59,6 +61,7 @@ impl Inbound {
     /// 401 when the signature does not hold, and 503 (so that it sends again) when the store does
     /// not answer.
     async fn receive(&self, request: Request<Incoming>) -> Result<Response<Body>, Problem> {
+        let began = Instant::now();
         let (parts, body) = request.into_parts();
         let source = self.source(parts.uri.path(), &parts.method)?;
         // Asked before the body is read, so that to refuse costs next to nothing.
@@ -89,7 +92,11 @@ impl Inbound {
             body,
             received_at: self.app.store.clock().now(),
         };
-        let taken = timeout(STORE_TIME, self.app.ingest.receive(&source, request)).await;
+        if let Some(secret) = provider::learned(&source, &request) {
+            self.app.learned.offer(&source, secret, request.received_at).await;
+        }
+        let patience = patience(source.provider.reply_within, began.elapsed());
+        let taken = timeout(patience, self.app.ingest.receive(&source, request)).await;
         let reply =
             taken.map_err(|_| Problem::of(Code::Store))?.map_err(|error| self.refusal(error))?;
         Ok(answer(reply))
@@ -133,6 +140,7 @@ impl Inbound {
             IngestError::Malformed(_) => Problem::of(Code::BadRequest)
                 .detail("this is not a request that the source's provider sends"),
             IngestError::Unverified => Problem::of(Code::Signature).challenge("Signature"),
+            IngestError::Vendor(_) => Problem::of(Code::Vendor),
             IngestError::Busy | IngestError::Store(StoreError::Busy) => {
                 Problem::of(Code::Overloaded)
             }
@@ -176,6 +184,14 @@ impl Handler for Inbound {
         self.count(response.status());
         response
     }
+}
+
+/// How long the store may take where the vendor waits for `within`, of which `spent` is over: an answer
+/// that comes too late is none, and a 503 in time makes the vendor send again. What is being committed
+/// then is committed all the same, and the second request a duplicate.
+fn patience(within: Option<Duration>, spent: Duration) -> Duration {
+    let Some(within) = within else { return STORE_TIME };
+    (within - within / ON_THE_WAY).saturating_sub(spent).min(STORE_TIME)
 }
 
 /// The body's length as announced, `None` for a chunked one, if the head is one that is taken.
@@ -310,6 +326,25 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_store_has_no_longer_than_the_vendor_waits() {
+        let (ms, no) = (Duration::from_millis, Duration::ZERO);
+        for (within, spent, expected) in [
+            (None, no, STORE_TIME),
+            (None, ms(5_000), STORE_TIME),
+            (Some(ms(3_000)), no, ms(2_700)),
+            (Some(ms(3_000)), ms(700), ms(2_000)),
+            (Some(ms(3_000)), ms(2_900), no),
+            (Some(ms(100_000)), no, STORE_TIME),
+        ] {
+            assert_eq!(patience(within, spent), expected, "{within:?} {spent:?}");
+        }
+        for provider in relayflow_core::provider::Catalog::built_in().iter() {
+            let most = provider.reply_within.unwrap_or(Duration::MAX);
+            assert!(patience(provider.reply_within, no) < most, "{}", provider.name);
+        }
+    }
 
     #[test]
     fn a_place_is_given_back() {

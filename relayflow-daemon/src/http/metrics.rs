@@ -15,7 +15,9 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 pub(crate) async fn text(State(app): State<App>) -> Result<Response, Problem> {
     let stats = view::stats(&app.store).await?;
     let queues = view::queues(&app.store).await?.items;
-    let text = app.metrics.text(&stats, &queues).map_err(|_| Problem::of(Code::Internal))?;
+    let passed_over = app.ingest.watcher.as_ref().map_or(0, |watcher| watcher.passed_over());
+    let text =
+        app.metrics.text(&stats, &queues, passed_over).map_err(|_| Problem::of(Code::Internal))?;
     let mut response = Response::new(text.into());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(OPENMETRICS));
     Ok(response)

@@ -154,7 +154,7 @@ fn status(code: Code) -> StatusCode {
         Code::Signature | Code::NoToken => StatusCode::UNAUTHORIZED,
         Code::RoleTooLow | Code::Host => StatusCode::FORBIDDEN,
         Code::TooManyFailures => StatusCode::TOO_MANY_REQUESTS,
-        Code::Overloaded | Code::Store | Code::DiskFull | Code::Stopping => {
+        Code::Overloaded | Code::Store | Code::DiskFull | Code::Vendor | Code::Stopping => {
             StatusCode::SERVICE_UNAVAILABLE
         }
         Code::PlanUsed | Code::PlanExpired | Code::PlanChanged | Code::StateChanged => {
@@ -167,7 +167,12 @@ fn status(code: Code) -> StatusCode {
 fn retry_after_seconds(code: Code) -> Option<u32> {
     let can_help = matches!(
         code,
-        Code::Overloaded | Code::Store | Code::DiskFull | Code::Stopping | Code::TooManyFailures
+        Code::Overloaded
+            | Code::Store
+            | Code::DiskFull
+            | Code::Vendor
+            | Code::Stopping
+            | Code::TooManyFailures
     );
     can_help.then_some(1)
 }
@@ -197,6 +202,7 @@ fn title(code: Code) -> &'static str {
         Code::Host => "the Host is not one that is served here",
         Code::Overloaded => "too much at once; send it again",
         Code::Store => "the store does not answer; send it again",
+        Code::Vendor => "the vendor's own host does not answer; send it again",
         Code::DiskFull => "the disk is full; send it again",
         Code::Stopping => "stopping; send it again",
         Code::EmptySelection => "nothing was selected",

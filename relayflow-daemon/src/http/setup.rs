@@ -21,20 +21,23 @@ pub(crate) async fn sources(State(app): State<App>) -> Json<List<Source>> {
     let in_force = app.current.get();
     let mut sources: Vec<_> = in_force.sources.values().collect();
     sources.sort_by(|a, b| a.name.cmp(&b.name));
-    let list = sources.into_iter().map(|source| source_document(source, &base)).collect();
+    let list = sources.into_iter().map(|source| source_document(&app, source, &base)).collect();
     Json::ok(whole("source_list", list))
 }
 
-fn source_document(source: &provider::Source, base: &str) -> Source {
+fn source_document(app: &App, source: &provider::Source, base: &str) -> Source {
     Source {
         v: V,
         object: "source".to_owned(),
         name: source.name.to_string(),
         provider: source.provider.name.to_string(),
+        confirmed: source.provider.is_confirmed,
         scheme: source.scheme_label.to_string(),
         url: source.public_url.clone().unwrap_or_else(|| format!("{base}/in/{}", source.name)),
         secrets: source.secret_fingerprints(),
         tolerance: source.tolerance_label(),
+        reply_within: source.reply_within_label(),
+        learned: app.learned.fingerprints(&source.name),
     }
 }
 
@@ -49,6 +52,7 @@ pub(crate) async fn providers(State(app): State<App>) -> Json<List<Provider>> {
         contract: provider.contract.to_string(),
         built_in: provider.built_in,
         confirmed: provider.is_confirmed,
+        reply_within: provider.reply_within_label(),
         types: provider.types().into_iter().map(provider_type).collect(),
     });
     Json::ok(whole("provider_list", list.collect()))

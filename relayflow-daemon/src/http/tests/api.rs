@@ -76,7 +76,7 @@ async fn errors_are_problems_wherever_they_come_from() {
     let long = "x".repeat(5000);
     for (line, rest, status, code) in [
         ("GET /nothing", String::new(), 404, "not_found.route"),
-        ("GET /api/v1/drift", String::new(), 404, "not_found.route"),
+        ("GET /api/v1/nothing", String::new(), 404, "not_found.route"),
         ("DELETE /api/v1/events", String::new(), 405, "usage.method"),
         ("OPTIONS /api/v1/events", String::new(), 405, "usage.method"),
         ("GET /api/v1/events?limit=0", String::new(), 400, "usage.request"),
