@@ -18,6 +18,7 @@ mod corpus;
 mod crash;
 mod delivery;
 mod demo;
+mod drift;
 mod lifecycle;
 mod quarantine;
 mod replay;

@@ -5,12 +5,15 @@ mod candidate;
 mod columns;
 mod completions;
 mod config;
+mod contract;
 mod demo;
 mod destination;
 mod dlq;
+mod drift;
 mod edit;
 mod events;
 mod explain;
+mod findings;
 mod list;
 mod nouns;
 pub(crate) mod plan;
@@ -25,7 +28,7 @@ mod trace;
 mod up;
 mod version;
 
-pub(crate) use list::no_junit;
+pub(crate) use list::{no_junit, no_sarif};
 
 use crate::app::App;
 use crate::args::Command;
@@ -53,6 +56,8 @@ pub(crate) async fn run(app: &App, command: Command) -> Done {
         Command::Providers(noun) => nouns::providers(app, noun).await,
         Command::Sources(noun) => nouns::sources(app, noun).await,
         Command::Workflows(noun) => nouns::workflows(app, noun).await,
+        Command::Drift(noun) => drift::drift(app, noun).await,
+        Command::Contract(noun) => contract::contract(app, noun).await,
         Command::Stats(args) => stats::stats(app, &args).await,
         Command::Tui(args) => crate::tui::tui(app, &args).await,
         Command::Version => version::version(app).await,

@@ -8,7 +8,8 @@ pub mod codes;
 mod drift;
 
 pub use drift::{
-    AcceptDrift, CheckContracts, Contract, ContractCheck, Drift, LearnContract, Violation,
+    AcceptDrift, CheckContracts, Contract, ContractCheck, Drift, LearnContract, MissingContract,
+    Violation,
 };
 
 use serde::{Deserialize, Serialize};

@@ -13,6 +13,7 @@ pub mod reply;
 pub mod sign;
 pub mod source;
 pub mod split;
+pub mod unsigned;
 pub mod verify;
 
 mod bearer;
@@ -54,6 +55,7 @@ pub use normalize::{NormalizeError, normalize};
 pub use reply::{Reply, challenge, handshake, learned, reply, takes_method};
 pub use source::{Source, SourceError, fingerprint};
 pub use split::{RawEvent, SplitError, split};
+pub use unsigned::Reader;
 pub(crate) use verify::once_verified_as;
 pub use verify::{
     Verified, VerifyError, once_verified, verify, verify_kept, verify_kept_with, verify_with,
