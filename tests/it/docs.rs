@@ -24,7 +24,7 @@ fn pages() -> Vec<String> {
 
 /// Fails unless the page's part `name` is `text`, or writes it when told to.
 #[track_caller]
-fn generated(page: &str, name: &str, text: &str) {
+pub(crate) fn generated(page: &str, name: &str, text: &str) {
     let (begin, end) = (format!("<!-- {name}: generated -->\n"), format!("<!-- /{name} -->"));
     let whole = read(page);
     let (before, rest) = whole.split_once(&begin).unwrap_or_else(|| panic!("{page}: no {begin}"));
@@ -40,7 +40,7 @@ fn generated(page: &str, name: &str, text: &str) {
 }
 
 /// The fenced blocks of a page: what stands behind the fence, and the text.
-fn blocks(page: &str) -> Vec<(String, String)> {
+pub(crate) fn blocks(page: &str) -> Vec<(String, String)> {
     let text = read(page);
     let mut blocks = Vec::new();
     let mut open: Option<(String, String)> = None;
@@ -227,6 +227,9 @@ fn the_cli_page_is_the_help() {
         "contract show",
         "contract check",
         "contract learn",
+        "providers ls",
+        "providers show",
+        "providers check",
         "stats",
         "config",
         "config check",
@@ -243,32 +246,6 @@ fn the_cli_page_is_the_help() {
         text.push_str(&format!("## `{name}`\n\n```text\n{}\n```\n\n", help.join("\n").trim_end()));
     }
     generated("docs/reference/cli.md", "help", &text);
-}
-
-#[test]
-fn the_kinds_page_is_the_taxonomy() {
-    let kinds: toml::Table = toml::from_str(&read("relayflow-core/kinds.toml")).unwrap();
-    let words = |value: &toml::Value| -> String {
-        let words = value.as_array().unwrap().iter();
-        words.map(|w| format!("`{}`", w.as_str().unwrap())).collect::<Vec<_>>().join(" ")
-    };
-    let mut text = String::new();
-    for (category, about) in kinds["category"].as_table().unwrap() {
-        text.push_str(&format!("## {category}\n\n{}\n\n", about["about"].as_str().unwrap()));
-        text.push_str("| kinds | | attributes |\n| --- | --- | --- |\n");
-        for (object, kind) in about["object"].as_table().unwrap() {
-            let (events, attributes) = (words(&kind["events"]), words(&kind["attributes"]));
-            text.push_str(&format!("| `{object}.` | {events} | {attributes} |\n"));
-        }
-        text.push('\n');
-    }
-    text.push_str("## Attributes\n\n| attribute | type | meaning |\n| --- | --- | --- |\n");
-    for (name, attribute) in kinds["attribute"].as_table().unwrap() {
-        let (kind, about) = (&attribute["type"], &attribute["about"]);
-        let row = [name, kind.as_str().unwrap(), about.as_str().unwrap()];
-        text.push_str(&format!("| `{}` | {} | {} |\n", row[0], row[1], row[2]));
-    }
-    generated("docs/reference/kinds.md", "kinds", &text);
 }
 
 #[test]

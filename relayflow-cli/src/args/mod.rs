@@ -5,6 +5,7 @@ mod drift;
 mod global;
 mod groups;
 mod nouns;
+mod providers;
 mod send;
 mod tail;
 mod tui;
@@ -26,6 +27,7 @@ pub(crate) use nouns::{
     ReplayCmd, ReplayVerb, RequestsCmd, RequestsVerb, ShowLs, ShowLsVerb, WorkflowsCmd,
     WorkflowsVerb,
 };
+pub(crate) use providers::{ProvidersCmd, ProvidersVerb};
 pub(crate) use send::{SendArgs, Tamper};
 pub(crate) use tail::TailArgs;
 pub(crate) use tui::TuiArgs;
@@ -67,6 +69,7 @@ relayflow bench --target http://127.0.0.1:8787/in/stripe --secret-env STRIPE_WEB
 relayflow send stripe invoice.payment_failed --set data.object.amount_due=4200 --follow
 relayflow send github push --tamper signature
 relayflow send stripe charge.failed --print
+relayflow send --from evt_01J9ZC4K --set data.object.amount=1
 relayflow send --list stripe")]
     Send(Box<SendArgs>),
     /// Follow the timeline live.
@@ -94,7 +97,7 @@ relayflow tail corr:7c1e --stop-on status:ok --timeout 60s")]
     Queue(QueueCmd),
     /// Provider definitions.
     #[command(alias = "provider")]
-    Providers(ShowLs),
+    Providers(ProvidersCmd),
     /// Configured endpoints.
     #[command(alias = "source")]
     Sources(ShowLs),

@@ -178,7 +178,7 @@ impl Listed for Source {
     const COLUMNS: &'static [Column<Self>] = &[
         col("name", "SOURCE", 0, |s| id(&s.name)),
         col("provider", "PROVIDER", 1, |s| text(&s.provider)),
-        col("confirmed", "CONFIRMED", 5, |s| text(if s.confirmed { "yes" } else { "no" })),
+        col("provider_status", "DEFINITION", 2, |s| text(&s.provider_status)),
         col("scheme", "SCHEME", 2, |s| text(&s.scheme)),
         col("tolerance", "TOLERANCE", 3, |s| text(&s.tolerance)),
         col("secrets", "SECRETS", 4, |s| text(&s.secrets.join(" "))),
@@ -211,11 +211,15 @@ impl Listed for Provider {
     const COLUMNS: &'static [Column<Self>] = &[
         col("name", "PROVIDER", 0, |p| id(&p.name)),
         col("title", "TITLE", 2, |p| text(&p.title)),
+        col("category", "CATEGORY", 4, |p| text(&p.category)),
         col("scheme", "SCHEME", 1, |p| text(&p.scheme)),
-        col("types", "TYPES", 3, |p| count(u64::try_from(p.types.len()).unwrap_or(u64::MAX))),
+        col("types", "MAPPED", 3, |p| {
+            let mapped = p.types.iter().filter(|t| t.kind.is_some()).count();
+            count(u64::try_from(mapped).unwrap_or(u64::MAX))
+        }),
         col("contract", "CONTRACT", 4, |p| text(&p.contract)),
         col("built_in", "FROM", 5, |p| text(if p.built_in { "built in" } else { "own" })),
-        col("confirmed", "CONFIRMED", 6, |p| text(if p.confirmed { "yes" } else { "no" })),
+        col("status", "STATUS", 1, |p| text(&p.status)),
     ];
 
     fn name(&self) -> &str {

@@ -60,7 +60,10 @@ async fn print_once<T: Listed>(
     let (total, next) = loop {
         page.limit = (wanted - count).clamp(1, PAGE_MAX);
         let mut got = fetch(&page).await?;
-        got.items.truncate(wanted - count);
+        // What comes whole, as configuration does, is shown whole.
+        if args.limit.is_some() || got.next_cursor.is_some() {
+            got.items.truncate(wanted - count);
+        }
         count += got.items.len();
         let (total, next) = (got.total, got.next_cursor.clone());
         if printer.wants_whole() {

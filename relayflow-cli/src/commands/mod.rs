@@ -17,6 +17,7 @@ mod findings;
 mod list;
 mod nouns;
 pub(crate) mod plan;
+mod providers;
 pub(crate) mod replay;
 mod report;
 mod requests;
@@ -53,7 +54,7 @@ pub(crate) async fn run(app: &App, command: Command) -> Done {
         Command::Dlq(dlq) => dlq::dlq(app, dlq).await,
         Command::Replay(replay) => replay::replay(app, replay).await,
         Command::Queue(queue) => nouns::queues(app, queue).await,
-        Command::Providers(noun) => nouns::providers(app, noun).await,
+        Command::Providers(cmd) => providers::providers(app, cmd).await,
         Command::Sources(noun) => nouns::sources(app, noun).await,
         Command::Workflows(noun) => nouns::workflows(app, noun).await,
         Command::Drift(noun) => drift::drift(app, noun).await,

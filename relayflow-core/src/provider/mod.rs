@@ -4,15 +4,19 @@
 //! only the one before can give. Nothing here waits, reads a clock or touches a disk
 //! ([`catalog::Catalog::with_dir`] apart), and no provider's name stands in the code.
 
+pub mod again;
+pub mod cases;
 pub mod catalog;
 pub mod contracts;
 pub mod definition;
+pub mod describe;
 pub mod keep;
 pub mod normalize;
 pub mod reply;
 pub mod sign;
 pub mod source;
 pub mod split;
+pub mod tamper;
 pub mod unsigned;
 pub mod verify;
 
@@ -21,6 +25,7 @@ mod body;
 mod certificate;
 mod claim;
 mod der;
+mod explain;
 mod extract;
 mod fetched;
 mod http_signature;
@@ -63,8 +68,6 @@ pub use verify::{
 pub use visit::visit;
 
 #[cfg(test)]
-mod cases;
-#[cfg(test)]
 mod fixtures;
 #[cfg(test)]
 mod formats;
@@ -76,5 +79,7 @@ mod lessons;
 mod mistakes;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod refused;
 #[cfg(test)]
 mod shapes;
