@@ -35,11 +35,56 @@ pub(crate) enum Way {
     Store { url: String },
 }
 
+/// `[tui]` of the CLI's own config file.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TuiSettings {
+    /// `auto` or `mono`.
+    pub(crate) theme: Option<String>,
+    /// Wheel and click; off, since it takes the terminal's own selection away.
+    #[serde(default)]
+    pub(crate) mouse: bool,
+    /// An action's key, by the action's name.
+    #[serde(default)]
+    pub(crate) keys: BTreeMap<String, String>,
+    /// A role's colour.
+    #[serde(default)]
+    pub(crate) colors: BTreeMap<String, String>,
+}
+
+/// What the TUI takes from the CLI's own config file.
+pub(crate) struct Settings {
+    pub(crate) tui: TuiSettings,
+    pub(crate) contexts: Vec<ContextName>,
+}
+
+/// A context as one chooses it.
+#[derive(Debug, Clone)]
+pub(crate) struct ContextName {
+    pub(crate) name: String,
+    /// A colour for its label.
+    pub(crate) accent: Option<String>,
+}
+
+/// The settings of the TUI.
+///
+/// # Errors
+///
+/// The file does not parse.
+pub(crate) fn tui_settings(global: &Global, env: Env<'_>) -> Result<Settings, Failure> {
+    let config = read_user_config(global, env)?;
+    let contexts = config.contexts.into_iter();
+    let contexts = contexts.map(|(name, context)| ContextName { name, accent: context.accent });
+    Ok(Settings { tui: config.tui, contexts: contexts.collect() })
+}
+
 /// The CLI's own config file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct UserConfig {
     default_context: Option<String>,
+    #[serde(default)]
+    tui: TuiSettings,
     #[serde(default)]
     contexts: BTreeMap<String, Context>,
 }
@@ -55,8 +100,7 @@ struct Context {
     #[serde(default)]
     protected: bool,
     label: Option<String>,
-    #[serde(default, rename = "accent")]
-    _accent: Option<String>,
+    accent: Option<String>,
     max_bulk: Option<u64>,
 }
 

@@ -31,6 +31,8 @@ pub(crate) type Done = Result<Exit, Failure>;
 const CLOSED: &str = "ok.closed_pipe";
 /// The code of Ctrl-C.
 const INTERRUPTED: &str = "interrupted";
+/// The code of another signal, before the exit that it comes to.
+const SIGNAL: &str = "signal.";
 
 impl Failure {
     pub(crate) fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
@@ -73,12 +75,25 @@ impl Failure {
 
     /// The exit code as a number: also of what ends by a signal.
     pub(crate) fn exit_code(&self) -> u8 {
+        if let Some(exit) = self.code.strip_prefix(SIGNAL) {
+            return exit.parse().unwrap_or(1);
+        }
         if self.code == INTERRUPTED { 130 } else { self.exit().code() }
     }
 
     /// Ended by Ctrl-C: what goes on, and how to return to it.
     pub(crate) fn interrupted(message: impl Into<String>) -> Self {
         Self::new(INTERRUPTED, message)
+    }
+
+    /// Ended by a signal, with everything put back in order: nothing needs to be said.
+    pub(crate) fn signalled(exit: u8) -> Self {
+        Self::new(format!("{SIGNAL}{exit}"), String::new())
+    }
+
+    /// Whether there is nobody to tell, or nothing to be told.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.is_closed_pipe() || self.code.starts_with(SIGNAL)
     }
 
     pub(crate) fn is_closed_pipe(&self) -> bool {

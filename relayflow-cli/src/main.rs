@@ -9,6 +9,7 @@ mod context;
 mod failure;
 mod output;
 mod selection;
+mod tui;
 mod vendor;
 
 use std::ffi::OsString;
@@ -21,7 +22,7 @@ use relayflow_core::api::codes::Exit;
 use relayflow_core::execute::action::command::run_guard_if_asked;
 
 use crate::app::App;
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, Format};
 use crate::failure::{Done, Failure};
 use crate::output::{Out, Surroundings};
 
@@ -82,11 +83,17 @@ fn wants_json(args: &[OsString]) -> bool {
 }
 
 fn run(cli: Cli, out: &Out) -> Done {
+    if out.format == Format::Junit && !cli.command.takes_junit() {
+        return Err(commands::no_junit());
+    }
+    if out.format == Format::Sarif && !cli.command.takes_sarif() {
+        return Err(commands::no_sarif());
+    }
     let dir = std::env::current_dir().unwrap_or_default();
     let app = App { out: out.clone(), global: cli.global, dir };
     let is_server = matches!(
         cli.command,
-        Command::Up(_) | Command::Daemon(_) | Command::Demo | Command::Bench(_)
+        Command::Up(_) | Command::Daemon(_) | Command::Demo | Command::Bench(_) | Command::Tui(_)
     );
     let mut builder = if is_server {
         tokio::runtime::Builder::new_multi_thread()

@@ -168,7 +168,8 @@ impl Home {
         run(command, None)
     }
 
-    fn cli(&self, args: &[&str]) -> Command {
+    /// `relayflow ARGS`, not started.
+    pub(crate) fn cli(&self, args: &[&str]) -> Command {
         let mut command = command("relayflow", self.dir.path());
         command.args(args);
         command

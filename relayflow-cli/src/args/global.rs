@@ -73,6 +73,13 @@ pub(crate) struct Global {
     pub(crate) no_pager: bool,
 }
 
+impl Global {
+    /// The same, about another context.
+    pub(crate) fn for_context(&self, name: &str) -> Self {
+        Self { context: Some(name.to_owned()), db: None, ..self.clone() }
+    }
+}
+
 /// `-o`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -83,6 +90,10 @@ pub(crate) enum Format {
     Yaml,
     Csv,
     Name,
+    // For CI: of `replay show`, `replay watch`, `--wait`, `drift ls` and `contract check`.
+    Junit,
+    // For code hosts: of `drift ls` and `contract check`.
+    Sarif,
 }
 
 /// `--color`.

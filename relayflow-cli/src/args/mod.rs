@@ -1,12 +1,14 @@
 //! The command line as typed: clap types and nothing else.
 
 mod bench;
+mod drift;
 mod global;
 mod groups;
 mod nouns;
 mod providers;
 mod send;
 mod tail;
+mod tui;
 pub(crate) mod values;
 
 use std::path::PathBuf;
@@ -14,15 +16,21 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use bench::BenchArgs;
+pub(crate) use drift::{
+    AcceptArgs, CheckArgs, ContractCmd, ContractShow, ContractVerb, DriftCmd, DriftLs, DriftShow,
+    DriftVerb, FailOn, FileArgs, LearnArgs,
+};
 pub(crate) use global::{ColorWhen, Format, Global, TimeKind};
 pub(crate) use groups::{Act, Job, ListArgs, Select};
 pub(crate) use nouns::{
-    DiscardArgs, DlqCmd, DlqVerb, EventsCmd, EventsVerb, How, Id, RawArgs, ReplayCmd, ReplayVerb,
-    RequestsCmd, RequestsVerb, ShowLs, ShowLsVerb,
+    DiscardArgs, DlqCmd, DlqVerb, EditArgs, EventsCmd, EventsVerb, ExplainArgs, How, Id, RawArgs,
+    ReplayCmd, ReplayVerb, RequestsCmd, RequestsVerb, ShowLs, ShowLsVerb, WorkflowsCmd,
+    WorkflowsVerb,
 };
 pub(crate) use providers::{ProvidersCmd, ProvidersVerb};
 pub(crate) use send::{SendArgs, Tamper};
 pub(crate) use tail::TailArgs;
+pub(crate) use tui::TuiArgs;
 
 /// Durable webhook work: what arrived, what it caused, and what to do about what died.
 #[derive(Debug, Parser)]
@@ -51,6 +59,7 @@ pub(crate) enum Command {
 relayflow bench --count 100000
 relayflow bench --rate 200/s --duration 20s
 relayflow bench --duplicates 5% --fail 10% -o json
+relayflow bench --drift --ingest-only --rounds 6
 relayflow bench --target http://127.0.0.1:8787/in/stripe --secret-env STRIPE_WEBHOOK_SECRET")]
     Bench(Box<BenchArgs>),
     /// Is the config right?
@@ -94,15 +103,53 @@ relayflow tail corr:7c1e --stop-on status:ok --timeout 60s")]
     Sources(ShowLs),
     /// Workflows in force.
     #[command(alias = "workflow")]
-    Workflows(ShowLs),
+    Workflows(WorkflowsCmd),
+    /// How payloads differ from their contracts.
+    Drift(DriftCmd),
+    /// What payloads are expected to look like.
+    #[command(alias = "contracts")]
+    Contract(ContractCmd),
     /// The numbers.
     Stats(StatsArgs),
+    /// The terminal UI: see what is broken, understand one case, act on all of them.
+    #[command(before_long_help = "\
+relayflow tui
+relayflow tui dlq source:stripe --read-only
+relayflow tui evt_01J9ZC4K
+relayflow --db sqlite:backup.db tui")]
+    Tui(TuiArgs),
     /// Completions for a shell.
     Completions { shell: clap_complete::Shell },
     /// Versions of this program and of the daemon.
     Version,
     #[command(hide = true)]
     Daemon(DaemonCmd),
+}
+
+impl Command {
+    /// Whether it has something that passes or fails, to be told with `-o junit`.
+    pub(crate) fn takes_junit(&self) -> bool {
+        if let Self::Dlq(DlqCmd { verb: Some(DlqVerb::Replay(args)), .. }) = self {
+            return args.job.wait.is_some();
+        }
+        if let Self::Replay(ReplayCmd { verb: Some(ReplayVerb::Create(create)), .. }) = self {
+            return create.job.wait.is_some();
+        }
+        if self.takes_sarif() {
+            return true;
+        }
+        let Self::Replay(replay) = self else { return false };
+        matches!(&replay.verb, Some(ReplayVerb::Show(_) | ReplayVerb::Watch(_)))
+    }
+
+    /// Whether it finds what a code host shows, to be told with `-o sarif`.
+    pub(crate) fn takes_sarif(&self) -> bool {
+        if let Self::Drift(drift) = self {
+            return matches!(drift.verb, None | Some(DriftVerb::Ls(_)));
+        }
+        let Self::Contract(contract) = self else { return false };
+        matches!(contract.verb, Some(ContractVerb::Check(_)))
+    }
 }
 
 #[derive(Debug, Args)]

@@ -2,7 +2,8 @@
 //! first where there is no room (0: never).
 
 use relayflow_core::api::{
-    DeadLetter, DeadLetterGroup, Event, Provider, Queue, Replay, Request, Source, Workflow,
+    Contract, DeadLetter, DeadLetterGroup, Drift, Event, Provider, Queue, Replay, Request, Source,
+    Violation, Workflow,
 };
 
 use super::list::Listed;
@@ -223,5 +224,73 @@ impl Listed for Provider {
 
     fn name(&self) -> &str {
         &self.name
+    }
+}
+
+impl Listed for Drift {
+    const COLUMNS: &'static [Column<Self>] = &[
+        col("id", "ID", 0, |d| id(&d.id)),
+        col("last_at", "LAST", 4, |d| Datum::Moment(d.last_at.clone())),
+        wide("first_at", "FIRST", |d| Datum::Moment(d.first_at.clone())),
+        col("source", "SOURCE", 3, |d| text(&d.source)),
+        wide("provider", "PROVIDER", |d| text(&d.provider)),
+        col("type", "TYPE", 5, |d| Datum::text(&d.event_type)),
+        col("grade", "GRADE", 1, |d| text(&d.grade)),
+        col("change", "CHANGE", 0, |d| text(&d.change)),
+        col("path", "FIELD", 0, |d| text(&d.path)),
+        col("was", "WAS", 7, |d| text(&d.was)),
+        col("is", "IS", 7, |d| text(&d.is)),
+        wide("hint", "HINT", |d| Datum::text(&d.hint)),
+        col("events", "EVENTS", 6, |d| Datum::Count(d.events)),
+        wide("share", "SHARE", |d| match d.share {
+            Some(share) => Datum::Text(format!("{share:.3}")),
+            None => Datum::Nothing,
+        }),
+        wide("read_by", "READ BY", |d| text(&d.read_by.join("; "))),
+        wide("status", "STATUS", |d| Datum::Status(d.status.clone())),
+        wide("version", "VERSION", |d| d.version.map_or(Datum::Nothing, Datum::Count)),
+    ];
+
+    fn name(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Listed for Contract {
+    const COLUMNS: &'static [Column<Self>] = &[
+        col("source", "SOURCE", 0, |c| Datum::text(&c.source)),
+        col("provider", "PROVIDER", 1, |c| text(&c.provider)),
+        col("type", "TYPE", 0, |c| text(&c.event_type)),
+        col("version", "VERSION", 2, |c| c.version.map_or(Datum::Nothing, Datum::Count)),
+        col("origin", "ORIGIN", 0, |c| text(&c.origin)),
+        col("fields", "FIELDS", 3, |c| Datum::Count(i64::try_from(c.fields).unwrap_or(i64::MAX))),
+        col("events", "EVENTS", 4, |c| Datum::Count(c.events)),
+        col("created_at", "SINCE", 5, |c| Datum::moment(&c.created_at)),
+        wide("created_by", "BY", |c| Datum::text(&c.created_by)),
+        wide("reason", "REASON", |c| Datum::text(&c.reason)),
+    ];
+
+    fn name(&self) -> &str {
+        &self.event_type
+    }
+}
+
+impl Listed for Violation {
+    const COLUMNS: &'static [Column<Self>] = &[
+        // A file's name or an id: what the rest is about.
+        col("at", "AT", 0, |v| text(&v.at)),
+        wide("provider", "PROVIDER", |v| text(&v.provider)),
+        col("type", "TYPE", 3, |v| text(&v.event_type)),
+        col("grade", "GRADE", 1, |v| text(&v.grade)),
+        col("change", "CHANGE", 0, |v| text(&v.change)),
+        col("path", "FIELD", 0, |v| text(&v.path)),
+        col("was", "WAS", 2, |v| text(&v.was)),
+        col("is", "IS", 2, |v| text(&v.is)),
+        col("hint", "HINT", 4, |v| Datum::text(&v.hint)),
+        col("events", "EVENTS", 5, |v| Datum::Count(i64::try_from(v.events).unwrap_or(i64::MAX))),
+    ];
+
+    fn name(&self) -> &str {
+        &self.at
     }
 }

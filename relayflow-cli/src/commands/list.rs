@@ -143,7 +143,13 @@ impl<'a, T: Listed> Printer<'a, T> {
     fn wants_whole(&self) -> bool {
         match self.out.format {
             Format::Json | Format::Yaml => true,
-            Format::Table | Format::Wide | Format::Ndjson | Format::Csv | Format::Name => false,
+            Format::Table
+            | Format::Wide
+            | Format::Ndjson
+            | Format::Csv
+            | Format::Name
+            | Format::Junit
+            | Format::Sarif => false,
         }
     }
 
@@ -156,6 +162,8 @@ impl<'a, T: Listed> Printer<'a, T> {
                 .iter()
                 .try_for_each(|row| self.out.line(&relayflow_core::text::line(row.name()))),
             Format::Json | Format::Yaml => Ok(()),
+            Format::Junit => Err(no_junit()),
+            Format::Sarif => Err(no_sarif()),
         }
     }
 
@@ -212,6 +220,23 @@ fn print_list<T: Serialize>(out: &Out, list: &List<T>) -> Result<(), Failure> {
     print_document(out, &narrowed, false)
 }
 
+/// Where there is nothing to pass or to fail.
+pub(crate) fn no_junit() -> Failure {
+    Failure::usage("junit is for what passes or fails")
+        .hint("relayflow replay show ID -o junit, or --wait -o junit")
+}
+
+/// Where there is nothing that a code host could show.
+pub(crate) fn no_sarif() -> Failure {
+    Failure::usage("sarif is for what differs from a contract")
+        .hint("relayflow contract check -o sarif, or drift ls -o sarif")
+}
+
+/// Rows that are there already, in the formats that have rows.
+pub(crate) fn print_rows<T: Listed>(app: &App, rows: &[T]) -> Result<(), Failure> {
+    Printer::new(&app.out, app.now()).rows(rows)
+}
+
 /// One object in the formats for programs; `false` if the format is one for people.
 pub(crate) fn show_document<T: Serialize>(
     out: &Out,
@@ -224,6 +249,8 @@ pub(crate) fn show_document<T: Serialize>(
         Format::Csv => {
             return Err(Failure::usage("csv is for lists").hint("-o json, or the noun's ls"));
         }
+        Format::Junit => return Err(no_junit()),
+        Format::Sarif => return Err(no_sarif()),
         Format::Json | Format::Yaml | Format::Ndjson => print_document(out, value, true)?,
     }
     Ok(true)
@@ -235,9 +262,13 @@ fn print_document<T: Serialize>(out: &Out, value: &T, narrow: bool) -> Result<()
     match out.format {
         Format::Yaml => out.print(&document::yaml(&json)?),
         Format::Ndjson => out.line(&json),
-        Format::Json | Format::Table | Format::Wide | Format::Csv | Format::Name => {
-            out.line(&document::indent(&json)?)
-        }
+        Format::Json
+        | Format::Table
+        | Format::Wide
+        | Format::Csv
+        | Format::Name
+        | Format::Junit
+        | Format::Sarif => out.line(&document::indent(&json)?),
     }
 }
 

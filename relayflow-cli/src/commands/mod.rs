@@ -1,26 +1,35 @@
 //! One file per noun. Each command takes what was meant, asks a backend, and prints.
 
 mod bench;
+mod candidate;
 mod columns;
 mod completions;
 mod config;
+mod contract;
 mod demo;
 mod destination;
 mod dlq;
+mod drift;
+mod edit;
 mod events;
+mod explain;
+mod findings;
 mod list;
 mod nouns;
-mod plan;
+pub(crate) mod plan;
 mod providers;
-mod replay;
+pub(crate) mod replay;
+mod report;
 mod requests;
 mod send;
 mod stats;
-mod tail;
-mod timeline;
+pub(crate) mod tail;
+pub(crate) mod timeline;
 mod trace;
 mod up;
 mod version;
+
+pub(crate) use list::{no_junit, no_sarif};
 
 use crate::app::App;
 use crate::args::Command;
@@ -48,7 +57,10 @@ pub(crate) async fn run(app: &App, command: Command) -> Done {
         Command::Providers(cmd) => providers::providers(app, cmd).await,
         Command::Sources(noun) => nouns::sources(app, noun).await,
         Command::Workflows(noun) => nouns::workflows(app, noun).await,
+        Command::Drift(noun) => drift::drift(app, noun).await,
+        Command::Contract(noun) => contract::contract(app, noun).await,
         Command::Stats(args) => stats::stats(app, &args).await,
+        Command::Tui(args) => crate::tui::tui(app, &args).await,
         Command::Version => version::version(app).await,
         Command::Completions { shell } => completions::completions(app, shell),
     }

@@ -13,6 +13,7 @@ use reqwest::Response;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::list::{no_junit, no_sarif};
 use super::timeline::about;
 use crate::app::App;
 use crate::args::{Format, Select, TailArgs};
@@ -79,19 +80,24 @@ struct Tail<'a> {
 }
 
 /// One connection, read as messages.
-struct Stream {
+pub(crate) struct Stream {
     response: Response,
     parser: Parser,
     ready: VecDeque<Message>,
 }
 
 impl Stream {
-    fn new(response: Response) -> Self {
+    pub(crate) fn new(response: Response) -> Self {
         Self { response, parser: Parser::default(), ready: VecDeque::new() }
     }
 
+    /// Whether the next message has yet to come over the wire.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.ready.is_empty()
+    }
+
     /// The next message; an error says why the connection is over.
-    async fn next(&mut self) -> Result<Message, String> {
+    pub(crate) async fn next(&mut self) -> Result<Message, String> {
         loop {
             if let Some(message) = self.ready.pop_front() {
                 return Ok(message);
@@ -268,7 +274,7 @@ impl Tail<'_> {
 }
 
 /// The place behind which the newest `count` entries surely lie, before `end`.
-fn look_back(end: &str, count: usize) -> String {
+pub(crate) fn look_back(end: &str, count: usize) -> String {
     let end: i64 = end.parse().unwrap_or(0);
     let rows = i64::try_from(count).unwrap_or(i64::MAX);
     let span = rows.saturating_mul(relayflow_core::timeline::ENTRIES_PER_ROW).max(LOOK_BACK_MIN);
@@ -327,6 +333,8 @@ impl Shown<'_> {
                 self.out.line(&text::line(id.map_or("", String::as_str)))
             }
             Format::Json | Format::Ndjson | Format::Yaml | Format::Csv => self.out.ndjson(entry),
+            Format::Junit => Err(no_junit()),
+            Format::Sarif => Err(no_sarif()),
         }
     }
 

@@ -2,7 +2,9 @@
 //! to stdout and stderr.
 
 pub(crate) mod document;
+pub(crate) mod junit;
 pub(crate) mod progress;
+pub(crate) mod sarif;
 pub(crate) mod style;
 pub(crate) mod table;
 pub(crate) mod time;
@@ -127,7 +129,13 @@ impl Out {
     pub(crate) fn is_for_people(&self) -> bool {
         match self.format {
             Format::Table | Format::Wide => true,
-            Format::Json | Format::Ndjson | Format::Yaml | Format::Csv | Format::Name => false,
+            Format::Json
+            | Format::Ndjson
+            | Format::Yaml
+            | Format::Csv
+            | Format::Name
+            | Format::Junit
+            | Format::Sarif => false,
         }
     }
 
@@ -187,7 +195,7 @@ impl Out {
 
     /// Tells how a command failed; with a JSON format, the last line is for programs.
     pub(crate) fn fail(&self, failure: &Failure) {
-        if failure.is_closed_pipe() {
+        if failure.is_quiet() {
             return;
         }
         self.complain(&failure.lines(self.err_style.red()));

@@ -112,13 +112,13 @@ pub(super) const OPEN: [TaskStatus; 3] =
     [TaskStatus::Queued, TaskStatus::Running, TaskStatus::Retrying];
 
 /// Every name that may stand before a colon, for suggestions.
-pub(super) fn names() -> impl Iterator<Item = &'static str> {
+pub fn names() -> impl Iterator<Item = &'static str> {
     let more = ["since", "until", "payload.", "attr.", "header."];
     FIELDS.iter().map(|(name, _)| *name).chain(more)
 }
 
 /// Every status word, for suggestions.
-pub(super) fn statuses() -> impl Iterator<Item = &'static str> {
+pub fn statuses() -> impl Iterator<Item = &'static str> {
     STATUSES.into_iter().chain(["failed", "open"])
 }
 

@@ -11,6 +11,7 @@ mod time;
 mod value;
 
 pub use error::FilterError;
+pub use field::{names as field_names, statuses as status_words};
 pub use print::join;
 pub use time::{Now, TimeError, parse_duration, parse_time, show_duration};
 

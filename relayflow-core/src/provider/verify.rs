@@ -141,6 +141,19 @@ pub fn verify_kept<'r>(
     verify_kept_with(source, request, now, digest_key, no_keys())
 }
 
+/// A request that was verified when it came in, and committed as such. Its secret may be another by
+/// now, so its signature is not asked again.
+#[must_use]
+pub fn once_verified(request: &Request) -> Verified<'_> {
+    Verified::new(request)
+}
+
+/// The same, of a body that is not JSON and stands as this JSON.
+pub(crate) fn once_verified_as(request: &Request, json: String) -> Verified<'_> {
+    let opened = OnceLock::from(Ok(Opened::Converted(json)));
+    Verified { opened, ..Verified::new(request) }
+}
+
 /// The same with the keys that were fetched from vendors' hosts so far.
 ///
 /// # Errors
@@ -383,4 +396,10 @@ pub(super) fn parameter<'r>(request: &'r Request, name: &str) -> Option<Cow<'r, 
     let mut values = form_urlencoded::parse(request.query().as_bytes()).filter(|(n, _)| n == name);
     let (_, only) = values.next()?;
     values.next().is_none().then_some(only)
+}
+
+/// A request of which nobody knows who sent it, such as one that lies in a file. It is only ever looked
+/// at: what takes requests in asks [`verify`].
+pub(super) fn unproven(request: &Request) -> Verified<'_> {
+    Verified::new(request)
 }

@@ -1,13 +1,17 @@
 //! What is configured: sources, providers, workflows, and the configuration whole, without secrets.
 
 use axum::extract::State;
-use relayflow_core::api::{List, Provider, Source, V, Workflow, WorkflowStep};
+use relayflow_core::api::{
+    Explain, Explanation, List, Provider, Source, V, Workflow, WorkflowStep,
+};
 use relayflow_core::provider;
+use relayflow_core::replay;
 use relayflow_core::workflow::{Action, On, Step};
 use serde_json::{Value, json};
 
 use super::auth::role_name;
-use super::json::Json;
+use super::json::{Json, Sent};
+use super::problem::Problem;
 use super::queues::whole;
 use crate::app::App;
 use crate::start::store_label;
@@ -45,6 +49,14 @@ pub(crate) async fn providers(State(app): State<App>) -> Json<List<Provider>> {
     let in_force = app.current.get();
     let list = in_force.catalog.iter().map(|provider| provider.document());
     Json::ok(whole("provider_list", list.collect()))
+}
+
+/// Which workflows would match an event, with today's configuration or a candidate.
+pub(crate) async fn explain(
+    State(app): State<App>,
+    Sent(asked): Sent<Explain>,
+) -> Result<Json<Explanation>, Problem> {
+    Ok(Json::ok(replay::explain(&app.ingest, &asked).await?))
 }
 
 pub(crate) async fn workflows(State(app): State<App>) -> Json<List<Workflow>> {

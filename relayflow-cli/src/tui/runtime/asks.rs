@@ -1,0 +1,96 @@
+//! Questions put to a RelayFlow, through the CLI's own backend.
+
+use relayflow_core::api::{AcceptDrift, Drift, List, ReplayControl, Worker};
+use relayflow_core::view;
+
+use crate::backend::Backend;
+use crate::failure::Failure;
+use crate::output::time;
+use crate::tui::msg::{Page, Question, Reply, Row};
+use crate::tui::route::Noun;
+
+/// As many groups as anybody reads.
+const GROUPS: usize = 200;
+const JOBS: usize = 100;
+
+fn page(q: Option<String>, limit: usize, cursor: Option<String>) -> view::Page {
+    view::Page { q, limit, cursor }
+}
+
+fn rows<T>(list: List<T>, row: impl Fn(T) -> Row) -> Reply {
+    let rows = list.items.into_iter().map(row).collect();
+    Reply::Rows(Page { rows, next: list.next_cursor, total: list.total })
+}
+
+/// Asks and waits.
+pub(super) async fn ask(backend: &Backend, question: Question) -> Result<Reply, Failure> {
+    match question {
+        Question::Stats => Ok(Reply::Stats(Box::new(backend.stats().await?))),
+        Question::Groups { by, q } => {
+            let groups = backend.dead_letter_groups(&page(q, GROUPS, None), by).await?;
+            Ok(Reply::Groups(groups))
+        }
+        Question::Rows { noun, q, limit, cursor } => {
+            let page = page(q, limit, cursor);
+            match noun {
+                Noun::Events => Ok(rows(backend.events(&page).await?, Row::of_event)),
+                Noun::DeadLetters => Ok(rows(backend.dead_letters(&page).await?, Row::of_letter)),
+                Noun::Requests => Ok(rows(backend.requests(&page).await?, Row::of_request)),
+            }
+        }
+        Question::Replays { cursor } => {
+            let list = backend.replays(&page(None, JOBS, cursor)).await?;
+            let (rows, next, total) = (list.items, list.next_cursor, list.total);
+            Ok(Reply::Replays(Page { rows, next, total }))
+        }
+        Question::Event(id) => {
+            let id = if id.starts_with("tsk_") { backend.task(&id).await?.event_id } else { id };
+            Ok(Reply::Event(Box::new(backend.event(&id).await?)))
+        }
+        Question::Timeline(id) => Ok(Reply::Timeline(backend.timeline(&id).await?.items)),
+        Question::Trace(key) => Ok(Reply::Trace(Box::new(backend.trace(&key).await?))),
+        Question::Request(id) => Ok(Reply::Request(Box::new(backend.request(&id).await?))),
+        Question::Raw(id) => Ok(Reply::Raw(backend.raw(&id).await?)),
+        Question::Queues => Ok(Reply::Queues(backend.queues().await?.items)),
+        Question::Workers => {
+            let list: List<Worker> = backend.api("the workers")?.get(&["workers"]).await?;
+            Ok(Reply::Workers(list.items))
+        }
+        Question::Sources => Ok(Reply::Sources(backend.sources().await?.items)),
+        Question::Drift { q } => {
+            let page = page(q, GROUPS, None);
+            let list: List<Drift> = backend.api("findings of drift")?.list("drift", &page).await?;
+            let (rows, next, total) = (list.items, list.next_cursor, list.total);
+            Ok(Reply::Drift(Page { rows, next, total }))
+        }
+        Question::AcceptDrift { id, reason } => {
+            let api = backend.api("accepting drift")?;
+            let path = ["drift", &id, "accept"];
+            let drift: Drift = api.post(&path, &AcceptDrift { reason }).await?;
+            let version = drift.version.map(|v| format!(", version {v}")).unwrap_or_default();
+            Ok(Reply::Done(format!("{} is in the contract{version}", drift.id)))
+        }
+        Question::Replay(id) => Ok(Reply::Replay(Box::new(backend.replay(&id).await?))),
+        Question::Plan(new) => Ok(Reply::Plan(Box::new(backend.create_plan(&new).await?))),
+        Question::RunPlan(new) => Ok(Reply::Replay(Box::new(backend.create_replay(&new).await?))),
+        Question::Control { id, verb } => {
+            let job = backend.control(&id, verb, &ReplayControl::default()).await?;
+            Ok(Reply::Done(format!("{} is {}", job.id, job.status)))
+        }
+        Question::Discard(what) => {
+            let done = backend.discard(&what).await?;
+            let mut text = format!("{} discarded", time::things(done.discarded, "item"));
+            if 0 < done.skipped {
+                text.push_str(&format!(", {} had moved on", time::count(done.skipped)));
+            }
+            Ok(Reply::Done(text))
+        }
+        Question::Readmit { id, reason } => {
+            let done = backend.readmit(&id, reason.as_deref()).await?;
+            let events = u64::try_from(done.events.len()).unwrap_or(0);
+            let why = done.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+            let events = time::things(events, "event");
+            Ok(Reply::Done(format!("{} is {}{why}, {events}", done.request, done.status)))
+        }
+    }
+}

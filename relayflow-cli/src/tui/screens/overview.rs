@@ -1,0 +1,267 @@
+//! The first screen: what flows, what fails, what waits, what runs.
+
+mod view;
+
+use std::time::Duration;
+
+use relayflow_core::api::{DeadLetterGroup, Queue, Replay, Worker};
+
+use super::Part;
+use super::table::Cursor;
+use crate::tui::ctx::{Ctx, Go, PlanAsk};
+use crate::tui::draw::Canvas;
+use crate::tui::keys::{Action, Place};
+use crate::tui::msg::{Answer, Question, Reply};
+use crate::tui::pane::Pane;
+use crate::tui::pulse::Pulse;
+use crate::tui::route::{Noun, Route};
+use crate::tui::theme::Role;
+pub(super) use view::{group_line, job_line};
+
+const EVERY: Duration = Duration::from_secs(2);
+
+/// What the bars cover; `[` and `]` change it.
+const WINDOWS: [(Duration, &str); 4] = [
+    (Duration::from_secs(60), "1m"),
+    (Duration::from_secs(300), "5m"),
+    (Duration::from_secs(900), "15m"),
+    (Duration::from_secs(3600), "1h"),
+];
+
+#[derive(Debug)]
+pub(crate) struct Overview {
+    groups: Pane<Vec<DeadLetterGroup>>,
+    queues: Pane<Vec<Queue>>,
+    workers: Pane<Vec<Worker>>,
+    running: Pane<Vec<Replay>>,
+    cursor: Cursor,
+    window: usize,
+    /// Whether the cursor was moved: until then it stays on the worst.
+    is_moved: bool,
+}
+
+impl Default for Overview {
+    fn default() -> Self {
+        Self {
+            groups: Pane::default(),
+            queues: Pane::default(),
+            workers: Pane::default(),
+            running: Pane::default(),
+            cursor: Cursor::default(),
+            window: 1,
+            is_moved: false,
+        }
+    }
+}
+
+/// A row that the cursor can be on.
+#[derive(Debug, Clone, Copy)]
+enum Line<'a> {
+    Hot(&'a DeadLetterGroup),
+    Queue(&'a Queue),
+    Job(&'a Replay),
+}
+
+impl Line<'_> {
+    fn key(&self) -> String {
+        match self {
+            Self::Hot(group) => format!("hot {}", group.value),
+            Self::Queue(queue) => format!("queue {}", queue.name),
+            Self::Job(job) => job.id.clone(),
+        }
+    }
+}
+
+impl Overview {
+    fn lines(&self) -> Vec<Line<'_>> {
+        let hot = self.groups.value.iter().flatten().map(Line::Hot);
+        let queues = self.queues.value.iter().flatten().map(Line::Queue);
+        let jobs = self.running.value.iter().flatten().map(Line::Job);
+        hot.chain(queues).chain(jobs).collect()
+    }
+
+    fn keys(&self) -> Vec<String> {
+        self.lines().iter().map(Line::key).collect()
+    }
+
+    fn keep(&mut self) {
+        let keys = self.keys();
+        if self.is_moved {
+            self.cursor.keep(&keys);
+        } else {
+            self.cursor.set(0, &keys);
+        }
+    }
+
+    fn open(&self, ctx: &mut Ctx) {
+        let lines = self.lines();
+        let route = match lines.get(self.cursor.at()) {
+            Some(Line::Hot(group)) => Route::List { noun: Noun::DeadLetters, filter: term(group) },
+            Some(Line::Queue(queue)) => Route::List {
+                noun: Noun::DeadLetters,
+                filter: format!("dest:{}", quoted(&queue.name)),
+            },
+            Some(Line::Job(job)) => Route::Job(job.id.clone()),
+            None => Route::List { noun: Noun::Events, filter: String::new() },
+        };
+        ctx.go = Some(Go::Push(route));
+    }
+
+    /// A plan of the group under the cursor.
+    fn replay(&self, ctx: &mut Ctx) {
+        let lines = self.lines();
+        let Some(Line::Hot(group)) = lines.get(self.cursor.at()) else {
+            ctx.say(
+                "R replays a group of dead letters: there is none under the cursor",
+                Role::Warn,
+            );
+            return;
+        };
+        plan_of_group(ctx, group, "");
+    }
+
+    fn next_pane(&mut self) {
+        let keys = self.keys();
+        let kind = |key: &String| key.split(' ').next().unwrap_or_default().to_owned();
+        let here = keys.get(self.cursor.at()).map(kind);
+        let next = (self.cursor.at()..keys.len()).find(|at| Some(kind(&keys[*at])) != here);
+        self.cursor.set(next.unwrap_or(0), &keys);
+        self.is_moved = true;
+    }
+}
+
+/// A value as one word of the filter language.
+pub(super) fn quoted(value: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
+    if !value.is_empty() && value.chars().all(is_plain) && !value.contains(':') {
+        return value.to_owned();
+    }
+    format!("\"{}\"", value.replace('"', ""))
+}
+
+/// The term that selects a group.
+pub(super) fn term(group: &DeadLetterGroup) -> String {
+    format!("{}:{}", group.by, quoted(&group.value))
+}
+
+/// A plan of everything in a group, within what its screen is filtered to.
+pub(super) fn plan_of_group(ctx: &mut Ctx, group: &DeadLetterGroup, filter: &str) {
+    if !ctx.may_act() {
+        return;
+    }
+    let term = term(group);
+    let text = if filter.is_empty() { term } else { format!("{term} ({filter})") };
+    match ctx.select(&text, Noun::DeadLetters.base()) {
+        Ok(selection) => {
+            let words: Vec<_> = text.split_whitespace().map(crate::tui::route::shell).collect();
+            let command = format!("relayflow dlq replay {} --all-time", words.join(" "));
+            let ask = PlanAsk { selection, action: "replay", reason: None, command };
+            ctx.go = Some(Go::Plan(Box::new(ask)));
+        }
+        Err(failure) => ctx.fail(&failure),
+    }
+}
+
+impl Part for Overview {
+    fn place(&self) -> Place {
+        Place::Overview
+    }
+
+    fn crumb(&self) -> String {
+        "Overview".to_owned()
+    }
+
+    fn route(&self) -> Option<Route> {
+        Some(Route::Overview)
+    }
+
+    fn status(&self, ctx: &Ctx) -> String {
+        let (left, right) = ctx.glyphs.choice;
+        format!("window {left} {} {right}  [ ]", WINDOWS[self.window].1)
+    }
+
+    fn wake(&mut self, ctx: &mut Ctx) {
+        if ctx.paused.is_some() {
+            return;
+        }
+        self.groups.poll(ctx, || Question::Groups { by: "error", q: None });
+        self.queues.poll(ctx, || Question::Queues);
+        self.running.poll(ctx, || Question::Replays { cursor: None });
+        if !ctx.is_store() && ctx.is_wide() {
+            self.workers.poll(ctx, || Question::Workers);
+        }
+    }
+
+    fn act(&mut self, ctx: &mut Ctx, action: Action) {
+        match action {
+            Action::Open => self.open(ctx),
+            Action::ReplayAll => self.replay(ctx),
+            Action::NextPane => self.next_pane(),
+            Action::PrevWindow => self.window = self.window.saturating_sub(1),
+            Action::NextWindow => self.window = (self.window + 1).min(WINDOWS.len() - 1),
+            _ => {
+                let keys = self.keys();
+                self.cursor.act(action, &keys, 10);
+                self.is_moved = 0 < self.cursor.at();
+            }
+        }
+    }
+
+    fn answer(&mut self, ctx: &mut Ctx, answer: &mut Option<Answer>) {
+        let pick = |reply| if let Reply::Groups(list) = reply { Some(list.items) } else { None };
+        self.groups.take(ctx, answer, EVERY, pick);
+        let pick =
+            |reply| if let Reply::Queues(queues) = reply { Some(busy_first(queues)) } else { None };
+        self.queues.take(ctx, answer, EVERY, pick);
+        let pick = |reply| if let Reply::Workers(workers) = reply { Some(workers) } else { None };
+        self.workers.take(ctx, answer, EVERY * 2, pick);
+        let pick =
+            |reply| if let Reply::Replays(page) = reply { Some(going_on(page.rows)) } else { None };
+        self.running.take(ctx, answer, EVERY, pick);
+        self.keep();
+    }
+
+    fn view(&self, ctx: &Ctx, pulse: &Pulse, canvas: &mut Canvas<'_>) {
+        view::view(self, ctx, pulse, canvas);
+    }
+
+    fn close(&mut self, ctx: &mut Ctx) {
+        self.groups.stop(ctx);
+        self.queues.stop(ctx);
+        self.workers.stop(ctx);
+        self.running.stop(ctx);
+    }
+
+    fn copies(&self, _ctx: &Ctx) -> Vec<(String, String)> {
+        let mut copies = Vec::new();
+        if let Some(Line::Hot(group)) = self.lines().get(self.cursor.at()) {
+            copies.push(("term".to_owned(), term(group)));
+            copies.push(("example".to_owned(), group.example.clone()));
+            let command = format!("relayflow dlq replay {} --all-time", term(group));
+            copies.push(("replay".to_owned(), command));
+        }
+        copies.push(("command".to_owned(), "relayflow dlq ls --by error".to_owned()));
+        copies
+    }
+
+    fn tip(&self, _ctx: &Ctx) -> String {
+        match self.lines().get(self.cursor.at()) {
+            Some(Line::Hot(group)) => group.title.clone().unwrap_or_default(),
+            Some(Line::Queue(_) | Line::Job(_)) | None => String::new(),
+        }
+    }
+}
+
+/// What waits most comes first.
+pub(super) fn busy_first(mut queues: Vec<Queue>) -> Vec<Queue> {
+    queues.sort_by(|a, b| {
+        let rank = |q: &Queue| (q.state == "open", -q.depth, -q.dead);
+        rank(a).cmp(&rank(b)).then_with(|| a.name.cmp(&b.name))
+    });
+    queues
+}
+
+/// Jobs that have not ended.
+fn going_on(jobs: Vec<Replay>) -> Vec<Replay> {
+    jobs.into_iter().filter(|job| job.ended_at.is_none()).collect()
+}

@@ -1,0 +1,197 @@
+//! The queue of each destination, and who works on them.
+
+use std::time::Duration;
+
+use relayflow_core::api::{Queue, Worker};
+
+use super::Part;
+use super::overview::{busy_first, quoted};
+use super::table::Cursor;
+use crate::output::time;
+use crate::tui::ctx::{Ctx, Go};
+use crate::tui::draw::{Canvas, Column, dim, head, lay_out, piece, plain, row};
+use crate::tui::frame;
+use crate::tui::keys::{Action, Place};
+use crate::tui::msg::{Answer, Question, Reply};
+use crate::tui::pane::Pane;
+use crate::tui::pulse::Pulse;
+use crate::tui::route::{Noun, Route};
+use crate::tui::theme::Role;
+
+#[derive(Debug, Default)]
+pub(crate) struct QueuesScreen {
+    queues: Pane<Vec<Queue>>,
+    workers: Pane<Vec<Worker>>,
+    cursor: Cursor,
+}
+
+const fn number(title: &'static str, width: usize, weight: u8) -> Column {
+    Column { title, width, is_right: true, weight, grows: false }
+}
+
+const COLUMNS: [Column; 8] = [
+    Column { title: "QUEUE", width: 20, is_right: false, weight: 0, grows: true },
+    number("DEPTH", 8, 1),
+    number("OLDEST", 8, 2),
+    number("RUNNING", 7, 4),
+    number("RETRYING", 8, 5),
+    number("DEAD", 7, 3),
+    number("AT ONCE", 7, 7),
+    Column { title: "STATE", width: 12, is_right: false, weight: 1, grows: false },
+];
+
+impl QueuesScreen {
+    fn queues(&self) -> &[Queue] {
+        self.queues.value.as_deref().unwrap_or_default()
+    }
+
+    fn keys(&self) -> Vec<String> {
+        self.queues().iter().map(|queue| queue.name.clone()).collect()
+    }
+}
+
+fn count(number: i64) -> String {
+    time::count(u64::try_from(number).unwrap_or(0))
+}
+
+impl Part for QueuesScreen {
+    fn place(&self) -> Place {
+        Place::Queues
+    }
+
+    fn crumb(&self) -> String {
+        "Queues".to_owned()
+    }
+
+    fn route(&self) -> Option<Route> {
+        Some(Route::Queues)
+    }
+
+    fn status(&self, _ctx: &Ctx) -> String {
+        let depth: i64 = self.queues().iter().map(|queue| queue.depth).sum();
+        format!("{} waiting", count(depth))
+    }
+
+    fn wake(&mut self, ctx: &mut Ctx) {
+        if ctx.paused.is_none() {
+            self.queues.poll(ctx, || Question::Queues);
+            if !ctx.is_store() {
+                self.workers.poll(ctx, || Question::Workers);
+            }
+        }
+    }
+
+    fn act(&mut self, ctx: &mut Ctx, action: Action) {
+        match (action, self.queues().get(self.cursor.at())) {
+            (Action::Open, Some(queue)) => {
+                let filter = format!("dest:{}", quoted(&queue.name));
+                let noun = Noun::DeadLetters;
+                ctx.go = Some(Go::Push(Route::List { noun, filter }));
+            }
+            _ => {
+                let keys = self.keys();
+                self.cursor.act(action, &keys, frame::body(ctx.size).1);
+            }
+        }
+    }
+
+    fn answer(&mut self, ctx: &mut Ctx, answer: &mut Option<Answer>) {
+        let every = Duration::from_secs(1);
+        let pick =
+            |reply| if let Reply::Queues(queues) = reply { Some(busy_first(queues)) } else { None };
+        if self.queues.take(ctx, answer, every, pick) {
+            let keys = self.keys();
+            self.cursor.keep(&keys);
+        }
+        let pick = |reply| if let Reply::Workers(workers) = reply { Some(workers) } else { None };
+        self.workers.take(ctx, answer, every * 2, pick);
+    }
+
+    fn view(&self, ctx: &Ctx, _pulse: &Pulse, canvas: &mut Canvas<'_>) {
+        let glyphs = canvas.glyphs;
+        let laid = lay_out(&COLUMNS, canvas.width().saturating_sub(2));
+        canvas.put(0, 0, &format!("  {}", head(&COLUMNS, &laid, glyphs)), Role::Strong);
+        if self.queues().is_empty() {
+            let text = match (&self.queues.value, &self.queues.error) {
+                (None, Some(failure)) => failure.lines(("", "")),
+                (None, None) => frame::waiting(ctx),
+                (Some(_), _) => "no queue yet: nothing was routed".to_owned(),
+            };
+            for (y, line) in text.lines().enumerate() {
+                canvas.put(2, 2 + y, line, Role::Dim);
+            }
+        }
+        let workers = self.workers.value.as_deref().unwrap_or_default();
+        let rows = canvas
+            .height()
+            .saturating_sub(1 + if workers.is_empty() { 0 } else { workers.len() + 1 });
+        let top = self.cursor.top(rows);
+        let shown = self.queues().len().min(rows);
+        for (y, queue) in self.queues().iter().skip(top).take(rows).enumerate() {
+            let is_here = top + y == self.cursor.at();
+            canvas.put(0, 1 + y, if is_here { glyphs.cursor } else { " " }, Role::Text);
+            let oldest = queue.oldest_queued_seconds.filter(|_| 0 < queue.depth).map_or_else(
+                || glyphs.none().to_owned(),
+                |s| time::amount(jiff::SignedDuration::try_from_secs_f64(s).unwrap_or_default()),
+            );
+            let is_open = queue.state == "open";
+            let dead = if 0 < queue.dead { Role::Bad } else { Role::Dim };
+            let cells = [
+                plain(&*queue.name),
+                plain(count(queue.depth)),
+                plain(oldest),
+                plain(count(queue.running)),
+                plain(count(queue.retrying)),
+                piece(count(queue.dead), dead),
+                dim(queue.concurrency.to_string()),
+                piece(
+                    glyphs.status(&queue.state).replace('_', " "),
+                    if is_open { Role::Ok } else { Role::Warn },
+                ),
+            ];
+            canvas.part(2, 1 + y, canvas.width(), 1).line(0, &row(&COLUMNS, &laid, &cells, glyphs));
+            if is_here {
+                canvas.tint(1 + y, Role::Selected);
+            }
+        }
+        let y = 1 + shown.max(2);
+        if workers.is_empty() {
+            if ctx.is_store() {
+                canvas.put(2, y + 1, "who works is known to a running daemon only", Role::Dim);
+            }
+            return;
+        }
+        canvas.rule(y, "Workers");
+        for (place, worker) in workers.iter().enumerate() {
+            let text = format!(
+                "  {}  {} running  since {}  version {}",
+                worker.id,
+                worker.running,
+                ctx.time_of(&worker.started_at),
+                worker.version
+            );
+            canvas.put(0, y + 1 + place, &text, Role::Text);
+        }
+    }
+
+    fn close(&mut self, ctx: &mut Ctx) {
+        self.queues.stop(ctx);
+        self.workers.stop(ctx);
+    }
+
+    fn click(&mut self, _ctx: &mut Ctx, row: usize) {
+        if let Some(row) = row.checked_sub(1) {
+            let keys = self.keys();
+            self.cursor.set(row, &keys);
+        }
+    }
+
+    fn copies(&self, _ctx: &Ctx) -> Vec<(String, String)> {
+        let mut copies = Vec::new();
+        if let Some(queue) = self.queues().get(self.cursor.at()) {
+            copies.push(("name".to_owned(), queue.name.clone()));
+        }
+        copies.push(("command".to_owned(), "relayflow queue ls".to_owned()));
+        copies
+    }
+}

@@ -1,0 +1,6 @@
+//! The TUI without a terminal: messages in, effects and frames out.
+
+mod random;
+mod support;
+mod update;
+mod views;

@@ -1,0 +1,500 @@
+//! What keys and answers do.
+
+use std::time::Duration;
+
+use relayflow_core::api::NewReplay;
+use serde_json::json;
+
+use super::support::{Desk, ago, id, reply, setup};
+use crate::context::{Target, Way};
+use crate::failure::Failure;
+use crate::tui::ctx::Link;
+use crate::tui::msg::{Effect, Msg, Question};
+use crate::tui::screens::Screen;
+
+/// The deeds that were asked for and not answered.
+fn deeds(desk: &Desk) -> Vec<&Question> {
+    desk.asked.iter().map(|(_, question)| question).filter(|question| question.is_deed()).collect()
+}
+
+fn key(desk: &mut Desk, name: &str) {
+    desk.tell(Msg::Key(super::support::key_of(name)));
+}
+
+#[test]
+fn the_incident_is_five_keys() {
+    let mut desk = Desk::of(setup(false), (80, 24), "");
+    desk.settle();
+    desk.shows("▶    412");
+    desk.press("enter");
+    desk.shows("/ error:e_41c9");
+    desk.press("enter");
+    desk.shows(r#"Property \"plan_id\" does not exist"#);
+    desk.press("R");
+    desk.shows("[2 Plan]");
+    desk.press("enter");
+    desk.shows("y to run");
+    assert!(deeds(&desk).is_empty());
+    key(&mut desk, "y");
+    let [Question::RunPlan(new)] = deeds(&desk)[..] else { panic!("{:?}", desk.asked) };
+    assert_eq!((new.plan.as_str(), new.hash.as_str()), ("pln_7QF2", "h"));
+    desk.settle();
+    desk.shows("rpl_01J9ZD");
+    assert!(matches!(desk.state.screens.last(), Some(Screen::Job(_))));
+}
+
+#[test]
+fn a_protected_context_wants_the_number() {
+    let mut desk = Desk::new("dlq");
+    desk.press("R enter");
+    desk.shows("PROD is protected. Type the number of tasks:");
+    for wrong in ["y", "enter", "4", "1", "enter"] {
+        key(&mut desk, wrong);
+        assert!(deeds(&desk).is_empty(), "{wrong}");
+    }
+    desk.type_text("2");
+    key(&mut desk, "enter");
+    assert_eq!(deeds(&desk).len(), 1);
+}
+
+#[test]
+fn enter_alone_runs_nothing() {
+    let mut desk = Desk::of(setup(false), (80, 24), "dlq");
+    desk.settle();
+    desk.press("R enter");
+    for _ in 0..5 {
+        key(&mut desk, "enter");
+        assert!(deeds(&desk).is_empty());
+    }
+    desk.press("esc esc");
+    assert!(matches!(desk.state.screens.last(), Some(Screen::List(_))));
+}
+
+#[test]
+fn one_item_has_a_plan_and_no_question() {
+    let mut desk = Desk::new("dlq");
+    desk.press("r");
+    desk.shows("[2 Plan]");
+    key(&mut desk, "enter");
+    let [Question::RunPlan(_)] = deeds(&desk)[..] else { panic!("{:?}", desk.asked) };
+}
+
+#[test]
+fn more_than_the_context_allows_is_refused_before_any_question() {
+    let mut desk = Desk::of(setup(false), (80, 24), "dlq");
+    desk.letters = 6000;
+    desk.settle();
+    desk.press("R enter");
+    desk.shows("more than --max 5000");
+    assert!(deeds(&desk).is_empty());
+}
+
+#[test]
+fn settings_of_the_job_are_read_as_the_cli_reads_its_flags() {
+    let mut desk = Desk::of(setup(false), (80, 24), "dlq");
+    desk.settle();
+    desk.press("R down down down down right");
+    // The cursor is on `late` now; a rate, a canary, a limit and a reason.
+    desk.press("down");
+    desk.type_text("10/s");
+    desk.press("down");
+    desk.type_text("5");
+    desk.press("down");
+    desk.type_text("5%");
+    desk.press("down");
+    desk.type_text("schema fix, quickly");
+    desk.shows("--late apply --rate 10/s");
+    desk.press("enter");
+    key(&mut desk, "y");
+    let [Question::RunPlan(new)] = deeds(&desk)[..] else { panic!("{}", desk.screen()) };
+    let NewReplay { reason, late, rate, canary, stop_after, .. } = &**new;
+    assert_eq!(reason.as_deref(), Some("schema fix, quickly"));
+    assert_eq!((late.as_deref(), *rate), (Some("apply"), Some(10.0)));
+    assert_eq!((*canary, stop_after.as_deref()), (Some(5), Some("5%")));
+}
+
+#[test]
+fn a_setting_that_does_not_read_stops_before_the_question() {
+    let mut desk = Desk::of(setup(false), (80, 24), "dlq");
+    desk.settle();
+    desk.press("R down down down down down");
+    desk.type_text("fast");
+    desk.press("enter");
+    desk.shows("rate: ");
+    desk.shows("[2 Plan]");
+}
+
+#[test]
+fn a_mode_is_planned_anew() {
+    let mut desk = Desk::of(setup(false), (80, 24), "dlq");
+    desk.settle();
+    desk.press("R down down down right");
+    desk.press("enter");
+    desk.shows("the plan is being made");
+    desk.pass(Duration::from_millis(400));
+    let plans = desk.asked.iter().filter_map(|(_, question)| match question {
+        Question::Plan(new) => new.mode.clone(),
+        _ => None,
+    });
+    assert_eq!(plans.collect::<Vec<_>>(), ["restart"]);
+}
+
+#[test]
+fn a_set_that_changed_since_is_planned_anew_and_said() {
+    let mut desk = Desk::of(setup(false), (80, 24), "dlq");
+    desk.settle();
+    desk.press("R enter");
+    key(&mut desk, "y");
+    let ticket = desk.asked.iter().find(|(_, q)| q.is_deed()).unwrap().0;
+    desk.answer(ticket, Err(Failure::new("refused.plan_changed", "the plan changed")));
+    desk.shows("the set changed since the plan");
+    desk.settle();
+    desk.shows("[2 Plan]");
+}
+
+#[test]
+fn marks_and_ranges_select_what_a_plan_is_made_of() {
+    let mut desk = Desk::new("dlq");
+    desk.press("space space");
+    desk.shows("2 marked");
+    key(&mut desk, "r");
+    let ids = desk.asked.iter().find_map(|(_, question)| match question {
+        Question::Plan(new) => new.ids.clone(),
+        _ => None,
+    });
+    assert_eq!(ids, Some(vec![id("tsk", 0), id("tsk", 1)]));
+    desk.settle();
+    desk.press("esc esc");
+    desk.shows_not("marked");
+    desk.press("v j j v");
+    desk.shows("3 marked");
+    desk.press("esc A space");
+    desk.shows("all but 1 marked");
+    key(&mut desk, "r");
+    let q = desk.asked.iter().find_map(|(_, question)| match question {
+        Question::Plan(new) => new.q.clone(),
+        _ => None,
+    });
+    let q = q.unwrap();
+    assert_eq!(q, format!("status:dead not {}", id("tsk", 4)));
+}
+
+#[test]
+fn a_discard_wants_a_reason() {
+    let mut desk = Desk::new("dlq");
+    desk.press("d enter");
+    desk.shows("this needs a reason");
+    assert!(deeds(&desk).is_empty());
+    desk.type_text("test data");
+    key(&mut desk, "enter");
+    let [Question::Discard(what)] = deeds(&desk)[..] else { panic!("{:?}", desk.asked) };
+    assert_eq!(
+        (what.ids.as_deref(), what.reason.as_str()),
+        (Some(&[id("tsk", 0)][..]), "test data")
+    );
+}
+
+#[test]
+fn nothing_is_changed_while_nobody_answers_or_by_one_who_only_looks() {
+    let mut read_only = setup(false);
+    read_only.is_read_only = true;
+    let mut desk = Desk::of(read_only, (80, 24), "dlq");
+    desk.settle();
+    for keys in ["r", "R", "d"] {
+        desk.press(keys);
+        desk.shows("off: --read-only");
+        assert!(matches!(desk.state.screens.last(), Some(Screen::List(_))), "{keys}");
+    }
+    let mut desk = Desk::new("dlq");
+    desk.pass(Duration::from_secs(2));
+    desk.lose();
+    desk.press("R");
+    desk.shows("off: not connected");
+    desk.press("j");
+    desk.shows("▶  tsk_01J9ZC00013V");
+}
+
+#[test]
+fn a_lost_daemon_is_tried_for_ever_with_more_and_more_time_between() {
+    let mut desk = Desk::new("dlq");
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        desk.pass(Duration::from_secs(16));
+        assert!(desk.asked.iter().any(|(_, q)| matches!(q, Question::Stats)), "{:?}", desk.asked);
+        desk.lose();
+        let Link::Lost { at, .. } = desk.state.ctx.link else { panic!() };
+        waits.push((at - desk.now.run).as_secs_f64().round());
+    }
+    assert_eq!(waits, [1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0, 15.0]);
+    desk.shows("retry 8 in 15s");
+    desk.shows("tsk_01J9ZC0000");
+    // Enter does not wait.
+    desk.tell(Msg::Key(super::support::key_of("enter")));
+    desk.settle();
+    desk.shows("● live");
+    desk.shows("connected again");
+}
+
+#[test]
+fn an_answer_that_nobody_waits_for_any_more_is_dropped() {
+    let mut desk = Desk::of(setup(false), (80, 24), "dlq");
+    let (ticket, question) = desk
+        .asked
+        .iter()
+        .find(|(_, question)| matches!(question, Question::Rows { .. }))
+        .cloned()
+        .unwrap();
+    desk.press("2");
+    assert!(desk.asked.iter().all(|(asked, _)| *asked != ticket));
+    desk.answer(ticket, Ok(reply(&question, 412)));
+    assert!(matches!(desk.state.screens.last(), Some(Screen::List(_))));
+    desk.shows("evt_01J9ZC0000");
+}
+
+#[test]
+fn one_panel_that_fails_leaves_the_others() {
+    let mut desk = Desk::of(setup(false), (80, 24), "");
+    let asked = std::mem::take(&mut desk.asked);
+    for (ticket, question) in asked {
+        let result = match question {
+            Question::Queues => Err(Failure::new("error.internal", "the queues are shy")),
+            other => Ok(reply(&other, 412)),
+        };
+        desk.answer(ticket, result);
+    }
+    desk.shows("the queues are shy");
+    desk.shows("▶    412");
+}
+
+#[test]
+fn rows_that_arrive_do_not_move_the_cursor() {
+    let mut desk = Desk::new("dlq");
+    desk.press("j j");
+    let before = desk.screen();
+    let ticket = {
+        desk.pass(Duration::from_secs(3));
+        let (ticket, _) = desk
+            .asked
+            .iter()
+            .find(|(_, q)| matches!(q, Question::Rows { cursor: None, .. }))
+            .unwrap();
+        *ticket
+    };
+    let question = Question::Rows {
+        noun: crate::tui::route::Noun::DeadLetters,
+        q: None,
+        limit: 100,
+        cursor: None,
+    };
+    let crate::tui::msg::Reply::Rows(mut page) = reply(&question, 412) else { panic!() };
+    let mut new = page.rows[0].clone();
+    new.id = id("tsk", 9999).into();
+    page.rows.insert(0, new);
+    desk.answer(ticket, Ok(crate::tui::msg::Reply::Rows(page)));
+    desk.shows("▲ 1 new");
+    desk.shows("▶  tsk_01J9ZC00023V");
+    let third = |screen: &str| screen.lines().nth(6).unwrap()[..20].to_owned();
+    assert_eq!(third(&before), third(&desk.screen()));
+    key(&mut desk, "f");
+    desk.shows("▶  tsk_01J9ZC99993V");
+}
+
+#[test]
+fn a_paused_view_stands_still() {
+    let mut desk = Desk::new("tail");
+    let entry = |seq: i64| {
+        json!({"v": 1, "object": "timeline_entry", "seq": seq, "at": ago(1), "what": "dead",
+               "correlation_id": null, "request_id": null, "event_id": id("evt", 1), "task_id": null,
+               "replay_id": null, "source": "stripe", "type": "charge.failed", "workflow": null,
+               "step": null, "destination": null, "attempt": null, "detail": {}})
+    };
+    desk.tail(vec![entry(1)]);
+    desk.press("p");
+    desk.tail(vec![entry(2), entry(3)]);
+    desk.shows("‖ paused 0s, 2 behind");
+    let shown = |desk: &Desk| desk.screen().matches("✖ dead").count();
+    assert_eq!(shown(&desk), 1);
+    desk.press("p");
+    assert_eq!(shown(&desk), 3);
+}
+
+#[test]
+fn a_flood_of_entries_is_taken_in_and_costs_no_more_room() {
+    let mut desk = Desk::new("tail");
+    let entry = json!({"v": 1, "object": "timeline_entry", "seq": 1, "at": ago(1), "what": "ok",
+        "correlation_id": "7c1e90d2", "request_id": null, "event_id": id("evt", 1),
+        "task_id": id("tsk", 1), "replay_id": null, "source": "stripe", "type": "charge.failed",
+        "workflow": "crm", "step": "upsert", "destination": "api.hubspot.com", "attempt": 1,
+        "detail": {"http_status": 200, "latency_ms": 9.0}});
+    let batch: Vec<_> = (0..200).map(|_| entry.clone()).collect();
+    let begun = std::time::Instant::now();
+    for _ in 0..25 {
+        desk.tail(batch.clone());
+        desk.buffer();
+    }
+    println!("5,000 entries in {:?}, a debug build", begun.elapsed());
+    assert!(desk.state.ctx.tail.entries.len() <= crate::tui::ctx::TAIL_MAX);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn the_timeline_follows_the_filter_of_the_screen_that_shows_it() {
+    let mut desk = Desk::new("");
+    let follows = |desk: &Desk| {
+        desk.wishes
+            .iter()
+            .filter_map(|wish| match wish {
+                Effect::Follow { q } => Some(q.clone().unwrap_or_default()),
+                _ => None,
+            })
+            .collect::<Vec<_>>()
+    };
+    desk.press("T");
+    desk.press("space");
+    desk.press("esc");
+    let failures = "status:retrying,dead";
+    assert_eq!(follows(&desk), [failures, "", failures]);
+}
+
+#[test]
+fn escape_undoes_one_level_and_never_quits() {
+    let mut desk = Desk::new("dlq source:stripe");
+    desk.press("/");
+    desk.type_text("type:charge");
+    desk.press("enter");
+    desk.shows("/ source:stripe type:charge");
+    desk.press("space");
+    desk.press("esc");
+    desk.shows_not("marked");
+    desk.press("esc");
+    desk.shows_not("type:charge");
+    desk.shows("/ source:stripe");
+    desk.press("esc");
+    assert!(matches!(desk.state.screens.last(), Some(Screen::Overview(_))));
+    desk.press("esc esc");
+    assert!(!desk.wishes.iter().any(|wish| matches!(wish, Effect::Quit { .. })));
+    desk.press("q");
+    assert!(desk.wishes.iter().any(|wish| matches!(wish, Effect::Quit { exit: 0, .. })));
+}
+
+#[test]
+fn a_filter_that_does_not_read_says_where_and_is_not_applied() {
+    let mut desk = Desk::new("dlq");
+    desk.press("/");
+    desk.type_text("sorce:stripe");
+    desk.press("enter");
+    desk.shows("did you mean 'source'?");
+    desk.press("esc");
+    desk.shows_not("sorce");
+}
+
+#[test]
+fn what_is_pasted_is_one_line() {
+    let mut desk = Desk::new("dlq");
+    desk.press("/");
+    desk.tell(Msg::Paste("source:a\nstatus:dead\u{1b}[2J".into()));
+    desk.shows("source:a status:dead [2J");
+}
+
+#[test]
+fn an_id_in_the_palette_opens_what_it_names() {
+    let mut desk = Desk::new("");
+    desk.press(":");
+    desk.type_text("7c1e90");
+    desk.press("enter");
+    desk.shows("[Trace".trim_start_matches('['));
+    desk.shows("7c1e90d2  1 event");
+}
+
+#[test]
+fn every_action_has_its_command() {
+    let mut desk = Desk::new("dlq source:stripe");
+    desk.press("y");
+    desk.shows("relayflow dlq ls source:stripe");
+    desk.shows("relayflow dlq replay source:stripe --all-time");
+    desk.press("1");
+    let [.., Effect::Copy { what, text }] = &desk.wishes[..] else { panic!("{:?}", desk.wishes) };
+    assert_eq!((what.as_str(), text.as_str()), ("id", &*id("tsk", 0)));
+}
+
+#[test]
+fn another_context_begins_at_the_beginning() {
+    let mut desk = Desk::new("dlq");
+    desk.press("@ enter");
+    let [.., Effect::Switch(name)] = &desk.wishes[..] else { panic!("{:?}", desk.wishes) };
+    assert_eq!(name, "local");
+    let target = Target {
+        name: "local".into(),
+        label: None,
+        is_protected: false,
+        max_bulk: None,
+        way: Way::Api { endpoint: "http://127.0.0.1:1".into(), token: None },
+    };
+    desk.tell(Msg::Switched(Ok(Box::new(target))));
+    desk.shows("relayflow local ◌ connecting");
+    desk.shows("waiting for 127.0.0.1:1");
+    desk.shows_not("412");
+}
+
+#[test]
+fn signals_and_panics_end_it_with_their_exit() {
+    let mut desk = Desk::new("dlq");
+    desk.tell(Msg::Signal(143));
+    assert!(matches!(desk.wishes.last(), Some(Effect::Quit { exit: 143, report: None })));
+    desk.tell(Msg::Panicked("it broke".into()));
+    let Some(Effect::Quit { exit: 1, report: Some(report) }) = desk.wishes.last() else { panic!() };
+    assert!(report.contains("it broke") && report.contains("relayflow tui dlq"), "{report}");
+}
+
+#[test]
+fn drift_is_accepted_with_a_reason() {
+    let mut desk = Desk::new("drift");
+    desk.press("a enter");
+    desk.shows("this needs a reason");
+    assert!(deeds(&desk).is_empty());
+    desk.type_text("they said so");
+    key(&mut desk, "enter");
+    let [Question::AcceptDrift { id, reason }] = deeds(&desk)[..] else {
+        panic!("{:?}", desk.asked)
+    };
+    assert_eq!((id.as_str(), reason.as_str()), ("drf_field_gone", "they said so"));
+}
+
+#[test]
+fn a_mode_that_is_refused_says_so_and_the_plan_before_does_not_run() {
+    let mut desk = Desk::of(setup(false), (80, 24), "dlq");
+    desk.settle();
+    desk.press("R down down down right");
+    desk.pass(Duration::from_millis(400));
+    let ticket = desk.asked.iter().find(|(_, q)| matches!(q, Question::Plan(_))).unwrap().0;
+    let failure = Failure::new("refused.not_supported", "mode restart comes in a later version");
+    desk.answer(ticket, Err(failure));
+    desk.shows("! mode restart comes in a later version");
+    key(&mut desk, "enter");
+    assert!(deeds(&desk).is_empty());
+    desk.shows_not("y to run");
+    assert!(desk.asked.iter().any(|(_, q)| matches!(q, Question::Plan(_))), "it asks again");
+}
+
+#[test]
+fn a_frame_of_a_million_rows_costs_what_one_of_a_thousand_does() {
+    let frames = |letters: usize| {
+        let mut desk = Desk::of(setup(true), (140, 40), "dlq");
+        desk.letters = letters;
+        desk.settle();
+        for _ in 0..letters / 200 {
+            key(&mut desk, "G");
+            desk.settle();
+        }
+        let begun = std::time::Instant::now();
+        for _ in 0..20 {
+            desk.buffer();
+        }
+        (desk, begun.elapsed() / 20)
+    };
+    let (_, few) = frames(1_000);
+    let (desk, many) = frames(100_000);
+    desk.shows("of 100,0");
+    println!("a frame: {few:?} of 1,000 rows, {many:?} of 100,000");
+    assert!(many < few * 5 + Duration::from_millis(20), "{few:?} and {many:?}");
+}
