@@ -102,6 +102,13 @@ fn a_protected_context_wants_the_number_typed() {
     let mut tui = setup.open(&["dlq", "--user-config", config, "-c", "prod"]);
     tui.shows("PROD");
     tui.shows("12 matching");
+    // A command of the palette is about the same RelayFlow.
+    tui.press(":");
+    tui.press(">dlq ls --by type\r");
+    tui.shows("─ relayflow dlq ls --by type");
+    tui.shows("charge.failed     12");
+    tui.press("\u{1b}");
+    tui.shows_not("─ relayflow dlq ls --by type");
     tui.press("R");
     tui.shows("12 tasks of 12 events");
     tui.press("\r");
@@ -310,6 +317,11 @@ fn an_editor_gets_the_keyboard_whole_and_gives_it_back() {
     tui.shows("\"type\": \"charge.failed\"");
     assert_eq!(setup.home.read("typed").as_deref(), Some("hello123"));
     assert!(setup.home.read("edited").unwrap().contains("charge.failed"));
+    // What interrupts the editor leaves us.
+    tui.press("E");
+    until("a second editing", || (2 <= tui.written().matches("editing ").count()).then_some(()));
+    tui.press("\u{3}");
+    tui.shows("the editor ended with");
     tui.press("q");
     assert_eq!(tui.exit(), 0);
 }

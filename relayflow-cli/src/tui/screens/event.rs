@@ -11,6 +11,7 @@ use std::time::Duration;
 use relayflow_core::api::{Event, Request, Task, TimelineEntry, Trace};
 
 use super::Part;
+use crate::failure::Failure;
 use crate::tui::ctx::{Ctx, Go, PlanAsk};
 use crate::tui::draw::{Canvas, dim, piece, plain};
 use crate::tui::frame;
@@ -404,6 +405,10 @@ impl Part for EventScreen {
             }
             Tab::Request => request::view(self, &mut body),
         }
+    }
+
+    fn trouble(&self) -> Option<&Failure> {
+        self.event.trouble().or(self.timeline.trouble()).or(self.trace.trouble())
     }
 
     fn close(&mut self, ctx: &mut Ctx) {

@@ -8,6 +8,7 @@ use relayflow_core::api::{DeadLetterGroup, Queue, Replay, Worker};
 
 use super::Part;
 use super::table::Cursor;
+use crate::failure::Failure;
 use crate::tui::ctx::{Ctx, Go, PlanAsk};
 use crate::tui::draw::Canvas;
 use crate::tui::keys::{Action, Place};
@@ -223,6 +224,11 @@ impl Part for Overview {
 
     fn view(&self, ctx: &Ctx, pulse: &Pulse, canvas: &mut Canvas<'_>) {
         view::view(self, ctx, pulse, canvas);
+    }
+
+    fn trouble(&self) -> Option<&Failure> {
+        let first = self.groups.trouble().or(self.queues.trouble());
+        first.or(self.workers.trouble()).or(self.running.trouble())
     }
 
     fn close(&mut self, ctx: &mut Ctx) {
