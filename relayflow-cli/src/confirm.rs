@@ -69,7 +69,7 @@ pub(crate) fn confirm(
     }
 }
 
-fn declined() -> Failure {
+pub(crate) fn declined() -> Failure {
     Failure::new("refused.declined", "declined").why("nothing was changed")
 }
 

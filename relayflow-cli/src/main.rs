@@ -22,7 +22,7 @@ use relayflow_core::api::codes::Exit;
 use relayflow_core::execute::action::command::run_guard_if_asked;
 
 use crate::app::App;
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, Format};
 use crate::failure::{Done, Failure};
 use crate::output::{Out, Surroundings};
 
@@ -83,6 +83,9 @@ fn wants_json(args: &[OsString]) -> bool {
 }
 
 fn run(cli: Cli, out: &Out) -> Done {
+    if out.format == Format::Junit && !cli.command.takes_junit() {
+        return Err(commands::no_junit());
+    }
     let dir = std::env::current_dir().unwrap_or_default();
     let app = App { out: out.clone(), global: cli.global, dir };
     let is_server = matches!(

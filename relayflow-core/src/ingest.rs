@@ -27,7 +27,7 @@ use crate::workflow::Workflows;
 const DETAIL_BYTES_MAX: usize = 1024;
 
 /// What is in force. Replaced whole by a reload, so that a request sees one configuration.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct InForce {
     pub catalog: Arc<Catalog>,
     pub sources: HashMap<String, Arc<Source>>,
@@ -318,7 +318,7 @@ impl Ingest {
             .ok_or_else(|| ReadmitError::NoSource { source_name: row.source.clone() })?;
         let body = self.store.body(id).await.map_err(ReadmitError::Store)?.unwrap_or_default();
         let was_verified = row.status != "rejected";
-        let request = kept_request(source, row, body);
+        let request = kept_request(source, &row, body);
         let (verified, _) = self
             .verified(|keys| {
                 let at = request.received_at;
@@ -433,7 +433,7 @@ fn read(source: &Source, verified: &Verified<'_>) -> Read {
 }
 
 /// An error and what led to it, as one line.
-fn story(error: &dyn std::error::Error) -> String {
+pub(crate) fn story(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {
@@ -443,7 +443,7 @@ fn story(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn truncate(text: &mut String, bytes_max: usize) {
+pub(crate) fn truncate(text: &mut String, bytes_max: usize) {
     if bytes_max < text.len() {
         let mut end = bytes_max;
         while !text.is_char_boundary(end) {
@@ -494,7 +494,7 @@ fn still_rejected(id: RequestId, was_verified: bool, error: &VerifyError) -> Rea
 }
 
 /// A kept request as it came in, but for its credentials, which are digests.
-fn kept_request(source: &Source, row: RequestRow, body: Bytes) -> Request {
+pub(crate) fn kept_request(source: &Source, row: &RequestRow, body: Bytes) -> Request {
     let mut headers = HeaderMap::new();
     for (name, value) in &row.headers {
         let name = HeaderName::from_bytes(name.as_bytes());
@@ -509,7 +509,7 @@ fn kept_request(source: &Source, row: RequestRow, body: Bytes) -> Request {
     Request {
         id: row.id,
         method: Method::from_bytes(row.method.as_bytes()).unwrap_or(Method::POST),
-        target: row.target,
+        target: row.target.clone(),
         url,
         headers,
         body,

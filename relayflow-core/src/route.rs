@@ -108,6 +108,7 @@ mod tests {
             needs: needs.iter().map(|n| (*n).into()).collect(),
             timeout: SignedDuration::from_secs(10),
             backoff: Backoff::default(),
+            dedupes: None,
             destination: (!dynamic_host).then(|| destination_of(url).unwrap()),
             action: Action::Http(HttpAction {
                 method: http::Method::POST,

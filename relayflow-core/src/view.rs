@@ -2,14 +2,15 @@
 
 mod convert;
 pub mod drift;
+mod replays;
 mod trace;
 
 use bytes::Bytes;
 
 use crate::api::codes::Code;
 use crate::api::{
-    DeadLetter, DeadLetterGroup, DriftTotals, Event, List, Plan, PlanCounts, Queue, Replay,
-    ReplayCounts, ReplayItem, ReplayTotals, Request, Stats, Task, TimelineEntry, Total, V,
+    DeadLetter, DeadLetterGroup, DriftTotals, Event, List, Queue, ReplayTotals, Request, Stats,
+    Task, TimelineEntry, Total, V,
 };
 use crate::event::micros;
 use crate::filter::{Filter, FilterError, Now};
@@ -20,6 +21,8 @@ use crate::store::{
 use crate::task::TaskStatus;
 use crate::timeline::What;
 use convert::{counts, dead_request, dead_task};
+pub(crate) use replays::replay_counts;
+pub use replays::{plan, replay, replay_items, replays};
 pub use trace::trace;
 
 /// What a list counts to before it says "at least so many".
@@ -196,6 +199,8 @@ pub async fn events(store: &Store, page: &Page) -> Result<List<Event>, ViewError
     let count = if filter == Filter::All {
         let events = u64::try_from(store.counters().await?.total("events")).unwrap_or(0);
         Some(Total { value: events, exact: true })
+    } else if selection.looks_into() {
+        None
     } else {
         let counted = store.count_events(&selection, COUNT_MAX);
         let counted = tokio::time::timeout(COUNT_TIME, counted).await;
@@ -231,7 +236,15 @@ pub async fn event(store: &Store, id: &str) -> Result<Event, ViewError> {
     let mut event = convert::whole_event(&row);
     event.error = worst_error(&tasks);
     event.steps = Some(with_history(store, &tasks).await?);
+    let revisions = store.revisions(row.event.id).await?;
+    event.revisions =
+        (!revisions.is_empty()).then(|| revisions.iter().map(convert::revision).collect());
     Ok(event)
+}
+
+/// A revision as it is told.
+pub(crate) fn revision(row: &crate::store::RevisionRow) -> crate::api::Revision {
+    convert::revision(row)
 }
 
 async fn with_history(store: &Store, tasks: &[TaskRow]) -> Result<Vec<Task>, ViewError> {
@@ -522,101 +535,6 @@ pub async fn stats(store: &Store) -> Result<Stats, ViewError> {
             additive: counters.of("drift", "additive"),
         },
     })
-}
-
-/// One plan.
-pub async fn plan(store: &Store, id: &str) -> Result<Plan, ViewError> {
-    let found = plan_id(store, id).await?;
-    let row = store.plan(found).await?.ok_or_else(|| ViewError::NotFound(id.to_owned()))?;
-    let summary: Option<crate::replay::Summary> = serde_json::from_str(&row.summary).ok();
-    let now = store.clock().now_us();
-    let status = match row.used_us {
-        Some(_) => "used",
-        None if row.expires_us < now => "expired",
-        None => "planned",
-    };
-    let moment = |us| micros(crate::clock::from_micros(us));
-    Ok(Plan {
-        v: V,
-        object: "plan".to_owned(),
-        id: row.id.to_string(),
-        hash: row.hash,
-        action: row.action,
-        mode: row.mode,
-        q: row.q,
-        created_at: moment(row.created_us),
-        expires_at: moment(row.expires_us),
-        status: status.to_owned(),
-        items: summary.as_ref().map_or_else(PlanCounts::default, |s| s.counts),
-        oldest_at: summary.as_ref().and_then(|s| s.oldest_at.clone()),
-        newest_at: summary.as_ref().and_then(|s| s.newest_at.clone()),
-        events: summary.as_ref().map_or(0, |s| s.events),
-        groups: summary.map(|s| s.groups).unwrap_or_default(),
-    })
-}
-
-/// A page of replays, newest first.
-pub async fn replays(store: &Store, page: &Page) -> Result<List<Replay>, ViewError> {
-    let mut rows = store.replays(cursor(page)?, page.limit + 1).await?;
-    let more = cut(&mut rows, page.limit);
-    let next = rows.last().filter(|_| more).map(|row| row.id.to_string());
-    let mut items = Vec::with_capacity(rows.len());
-    for row in &rows {
-        items.push(convert::replay(row, replay_counts(store, row).await?));
-    }
-    Ok(list("replay_list", items, next, None))
-}
-
-/// One replay.
-pub async fn replay(store: &Store, id: &str) -> Result<Replay, ViewError> {
-    let found = replay_id(store, id).await?;
-    let row = store.replay(found).await?.ok_or_else(|| ViewError::NotFound(id.to_owned()))?;
-    Ok(convert::replay(&row, replay_counts(store, &row).await?))
-}
-
-pub(crate) async fn replay_counts(
-    store: &Store,
-    row: &crate::store::ReplayRow,
-) -> Result<ReplayCounts, ViewError> {
-    let total = u64::try_from(row.total).unwrap_or(0);
-    let mut counts = ReplayCounts { total, ..ReplayCounts::default() };
-    let mut seen = 0;
-    for (state, verdict, count) in store.replay_counts(row.id).await? {
-        let count = u64::try_from(count).unwrap_or(0);
-        seen += count;
-        match (state.as_str(), verdict.as_deref()) {
-            ("moved", _) => counts.moved += count,
-            ("ended", Some("ok")) => counts.ok += count,
-            ("ended", Some("discarded")) => counts.discarded += count,
-            ("ended", Some("skipped")) | ("skipped", _) => counts.skipped += count,
-            ("cancelled", _) => counts.cancelled += count,
-            _ => counts.dead += count,
-        }
-    }
-    let left = total.saturating_sub(seen);
-    if row.status == "cancelled" {
-        counts.cancelled += left;
-    } else {
-        counts.pending = left;
-    }
-    Ok(counts)
-}
-
-/// Items of a replay with their verdicts, in the plan's order.
-pub async fn replay_items(
-    store: &Store,
-    id: &str,
-    page: &Page,
-) -> Result<List<ReplayItem>, ViewError> {
-    let found = replay_id(store, id).await?;
-    let row = store.replay(found).await?.ok_or_else(|| ViewError::NotFound(id.to_owned()))?;
-    let behind: i64 = cursor(page)?.unwrap_or(0);
-    let mut rows = store.replay_items(&row, behind, page.limit + 1).await?;
-    let more = cut(&mut rows, page.limit);
-    let next = rows.last().filter(|_| more).map(|item| item.place.to_string());
-    let items = rows.iter().map(convert::replay_item).collect();
-    let total = Total { value: u64::try_from(row.total).unwrap_or(0), exact: true };
-    Ok(list("replay_item_list", items, next, Some(total)))
 }
 
 /// What a tail has read.

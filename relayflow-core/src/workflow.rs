@@ -47,6 +47,8 @@ pub struct Step {
     pub timeout: SignedDuration,
     pub backoff: Backoff,
     pub action: Action,
+    /// Whether its destination drops a second call with the same key; `None` where nobody has said.
+    pub dedupes: Option<bool>,
     /// Where its call goes, unless the URL's host is itself a template (`dynamic_host`).
     pub destination: Option<Arc<str>>,
 }

@@ -135,7 +135,7 @@ fn the_ring_of_rejected_requests_is_bounded_and_the_count_is_not() {
     assert!(daemon.list("/requests", "").iter().all(|r| r["status"] == "rejected"));
 }
 
-fn acme(body: &str) -> vendor::Signed {
+pub(crate) fn acme(body: &str) -> vendor::Signed {
     let signature = hex::encode(hmac_sha256(b"acme-secret-0123456789abcdef", &[body.as_bytes()]));
     vendor::Signed {
         target: "/in/acme".to_owned(),
@@ -145,7 +145,7 @@ fn acme(body: &str) -> vendor::Signed {
 }
 
 /// A definition of one's own; `id` is where it looks for the event's id.
-fn acme_definition(id: &str) -> String {
+pub(crate) fn acme_definition(id: &str) -> String {
     format!(
         "title = \"Acme\"\ncategory = \"commerce\"\nsource = \"https://acme.example.com/webhooks\"\nchecked = \"2026-11-24\"\n\
          [verify]\nscheme = \"hmac-sha256\"\nheader = \"x-acme-signature\"\nsigned = \"{{body}}\"\n\
@@ -153,7 +153,7 @@ fn acme_definition(id: &str) -> String {
     )
 }
 
-fn acme_config(receiver: &Receiver) -> String {
+pub(crate) fn acme_config(receiver: &Receiver) -> String {
     format!(
         "{RETRY}[providers]\ndir = \"providers\"\n[sources.acme]\nprovider = \"acme\"\n\
          secrets = [\"acme-secret-0123456789abcdef\"]\n[workflows.all]\non = [\"*\"]\n\

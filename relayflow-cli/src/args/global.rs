@@ -90,6 +90,8 @@ pub(crate) enum Format {
     Yaml,
     Csv,
     Name,
+    // Of `replay show`, `replay watch` and `--wait` only.
+    Junit,
 }
 
 /// `--color`.

@@ -17,8 +17,9 @@ pub(crate) use bench::BenchArgs;
 pub(crate) use global::{ColorWhen, Format, Global, TimeKind};
 pub(crate) use groups::{Act, Job, ListArgs, Select};
 pub(crate) use nouns::{
-    DiscardArgs, DlqCmd, DlqVerb, EventsCmd, EventsVerb, How, Id, RawArgs, ReplayCmd, ReplayVerb,
-    RequestsCmd, RequestsVerb, ShowLs, ShowLsVerb,
+    DiscardArgs, DlqCmd, DlqVerb, EditArgs, EventsCmd, EventsVerb, ExplainArgs, How, Id, RawArgs,
+    ReplayCmd, ReplayVerb, RequestsCmd, RequestsVerb, ShowLs, ShowLsVerb, WorkflowsCmd,
+    WorkflowsVerb,
 };
 pub(crate) use send::{SendArgs, Tamper};
 pub(crate) use tail::TailArgs;
@@ -93,7 +94,7 @@ relayflow tail corr:7c1e --stop-on status:ok --timeout 60s")]
     Sources(ShowLs),
     /// Workflows in force.
     #[command(alias = "workflow")]
-    Workflows(ShowLs),
+    Workflows(WorkflowsCmd),
     /// The numbers.
     Stats(StatsArgs),
     /// The terminal UI: see what is broken, understand one case, act on all of them.
@@ -109,6 +110,20 @@ relayflow --db sqlite:backup.db tui")]
     Version,
     #[command(hide = true)]
     Daemon(DaemonCmd),
+}
+
+impl Command {
+    /// Whether it has something that passes or fails, to be told with `-o junit`.
+    pub(crate) fn takes_junit(&self) -> bool {
+        if let Self::Dlq(DlqCmd { verb: Some(DlqVerb::Replay(args)), .. }) = self {
+            return args.job.wait.is_some();
+        }
+        if let Self::Replay(ReplayCmd { verb: Some(ReplayVerb::Create(create)), .. }) = self {
+            return create.job.wait.is_some();
+        }
+        let Self::Replay(replay) = self else { return false };
+        matches!(&replay.verb, Some(ReplayVerb::Show(_) | ReplayVerb::Watch(_)))
+    }
 }
 
 #[derive(Debug, Args)]

@@ -116,9 +116,31 @@ relayflow dlq replay error:e_41c9 --since 3h --dry-run
 relayflow dlq replay --since 1h --yes --reason \"deploy 81\" --wait=15m
 relayflow dlq ls error:timeout -o name | relayflow dlq replay - --dry-run")]
     Replay(Box<DlqReplay>),
+    /// Mend the payload of one, and run it: the original stays, the edit is a revision of it.
+    #[command(before_long_help = "\
+relayflow dlq edit tsk_01J9ZC4N --reason \"the CRM wants a plan_id\"
+relayflow dlq edit tsk_01J9ZC4N --set data.object.plan_id=basic --reason x --wait")]
+    Edit(Box<EditArgs>),
     /// Take them out of the queue; they stay in the store.
     #[command(alias = "rm")]
     Discard(Box<DiscardArgs>),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EditArgs {
+    /// `tsk_…`, or the beginning of one.
+    #[arg(value_name = "TASK")]
+    pub(crate) task: String,
+    /// Change a member: `data.object.plan_id=basic`. Without this and `--data`: in the editor.
+    #[arg(long, value_name = "PATH=VALUE", value_parser = values::assignment)]
+    pub(crate) set: Vec<(String, String)>,
+    /// This payload, whole.
+    #[arg(long, value_name = "@FILE|-|JSON")]
+    pub(crate) data: Option<String>,
+    #[command(flatten)]
+    pub(crate) act: Act,
+    #[command(flatten)]
+    pub(crate) job: Job,
 }
 
 #[derive(Debug, Args)]
@@ -186,13 +208,29 @@ pub(crate) enum ReplayVerb {
     /// Stay with one until it has ended.
     Watch(Watch),
     /// Plan, ask, run.
+    #[command(before_long_help = "\
+relayflow replay create status:dead source:stripe --since 3h --dry-run
+relayflow replay create --plan pln_7QF2 --canary 5 --wait --yes --reason \"mended\"
+relayflow replay create evt_01J9 --mode restart --reason \"the CRM lost it\"
+relayflow replay create --from rpl_01J9 --failed
+relayflow replay create type:invoice --since 1d --mode reroute --config next.toml --dry-run")]
     Create(Box<Create>),
     /// Start no further item.
     Pause(Id),
     /// Go on.
-    Resume(Id),
+    Resume(ResumeArgs),
     /// Start no further item, for good; an attempt under way is finished.
     Cancel(Id),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResumeArgs {
+    /// An id, or the beginning of one.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// From here on so many items per second.
+    #[arg(long, value_name = "N/s", value_parser = values::rate)]
+    pub(crate) rate: Option<f64>,
 }
 
 #[derive(Debug, Args)]
@@ -208,11 +246,18 @@ pub(crate) struct Watch {
 #[derive(Debug, Args)]
 pub(crate) struct Create {
     /// Run this plan, exactly.
-    #[arg(long, value_name = "PLAN", conflicts_with_all = ["terms", "dry_run", "mode", "order"])]
+    #[arg(long, value_name = "PLAN",
+          conflicts_with_all = ["terms", "dry_run", "mode", "order", "from"])]
     pub(crate) plan: Option<String>,
+    /// The items of an earlier replay.
+    #[arg(long, value_name = "REPLAY", conflicts_with = "terms")]
+    pub(crate) from: Option<String>,
+    /// Of those only what died, was discarded or never ran.
+    #[arg(long, requires = "from")]
+    pub(crate) failed: bool,
     #[command(flatten)]
     pub(crate) how: How,
-    /// Plan with this candidate config; only with `--dry-run`.
+    /// Read and route with this candidate config; only with `--mode reroute --dry-run`.
     #[arg(long, value_name = "FILE", requires = "dry_run")]
     pub(crate) config: Option<std::path::PathBuf>,
     #[command(flatten)]
@@ -244,4 +289,44 @@ pub(crate) enum ShowLsVerb {
         #[arg(value_name = "NAME")]
         name: String,
     },
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct WorkflowsCmd {
+    #[command(subcommand)]
+    pub(crate) verb: Option<WorkflowsVerb>,
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WorkflowsVerb {
+    /// All of them.
+    #[command(alias = "list")]
+    Ls(ListArgs),
+    /// One.
+    #[command(aliases = ["get", "describe"])]
+    Show {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Which would match an event, and what decides that the others do not.
+    #[command(before_long_help = "\
+relayflow workflows explain evt_01J9ZC51
+relayflow workflows explain evt_01J9ZC51 --config next.toml")]
+    Explain(ExplainArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// `evt_…`, or the beginning of one.
+    #[arg(value_name = "EVENT")]
+    pub(crate) event: String,
+    /// Explain with this candidate config in place of the one in force.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<std::path::PathBuf>,
+    /// Exit 10 if no workflow matches.
+    #[arg(long)]
+    pub(crate) fail_unmatched: bool,
 }

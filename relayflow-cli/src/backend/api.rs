@@ -72,13 +72,30 @@ impl Api {
         self.list_by(noun, page, None).await
     }
 
+    /// The list below something else.
+    pub(crate) async fn list_of<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        page: &Page,
+    ) -> Result<List<T>, Failure> {
+        self.page(self.url(path), page, None).await
+    }
+
     pub(crate) async fn list_by<T: DeserializeOwned>(
         &self,
         noun: &str,
         page: &Page,
         by: Option<&str>,
     ) -> Result<List<T>, Failure> {
-        let mut url = self.url(&[noun]);
+        self.page(self.url(&[noun]), page, by).await
+    }
+
+    async fn page<T: DeserializeOwned>(
+        &self,
+        mut url: Url,
+        page: &Page,
+        by: Option<&str>,
+    ) -> Result<List<T>, Failure> {
         {
             let mut query = url.query_pairs_mut();
             query.append_pair("limit", &page.limit.to_string());

@@ -4,9 +4,9 @@ mod api;
 mod sse;
 
 use relayflow_core::api::{
-    DeadLetter, DeadLetterGroup, Discard, Discarded, Event, List, NewPlan, NewReplay, Plan,
-    Provider, Queue, Readmitted, Replay, Request, Source, Stats, Task, TimelineEntry, Trace,
-    Workflow,
+    DeadLetter, DeadLetterGroup, Discard, Discarded, Event, Explain, Explanation, List, NewPlan,
+    NewReplay, NewRevision, Plan, Provider, Queue, Readmitted, Replay, ReplayControl, ReplayItem,
+    Request, Revised, Source, Stats, Task, TimelineEntry, Trace, Workflow,
 };
 use relayflow_core::store::Store;
 use relayflow_core::view::{self, Page, ViewError};
@@ -136,12 +136,26 @@ impl Backend {
         ask!(self, api => api.get(&["replays", id]), store => view::replay(store, id))
     }
 
+    /// A page of a replay's items, in the plan's order.
+    pub(crate) async fn replay_items(
+        &self,
+        id: &str,
+        page: &Page,
+    ) -> Result<List<ReplayItem>, Failure> {
+        ask!(self, api => api.list_of(&["replays", id, "items"], page),
+             store => view::replay_items(store, id, page))
+    }
+
     pub(crate) async fn sources(&self) -> Result<List<Source>, Failure> {
         self.api("the sources in force")?.get(&["sources"]).await
     }
 
     pub(crate) async fn workflows(&self) -> Result<List<Workflow>, Failure> {
         self.api("the workflows in force")?.get(&["workflows"]).await
+    }
+
+    pub(crate) async fn explain(&self, asked: &Explain) -> Result<Explanation, Failure> {
+        self.api("an explanation")?.post(&["workflows", "explain"], asked).await
     }
 
     pub(crate) async fn providers(&self) -> Result<List<Provider>, Failure> {
@@ -157,8 +171,17 @@ impl Backend {
     }
 
     /// `pause`, `resume` or `cancel`.
-    pub(crate) async fn control(&self, id: &str, verb: &str) -> Result<Replay, Failure> {
-        self.api("a replay")?.post(&["replays", id, verb], &serde_json::json!({})).await
+    pub(crate) async fn control(
+        &self,
+        id: &str,
+        verb: &str,
+        how: &ReplayControl,
+    ) -> Result<Replay, Failure> {
+        self.api("a replay")?.post(&["replays", id, verb], how).await
+    }
+
+    pub(crate) async fn revise(&self, event: &str, new: &NewRevision) -> Result<Revised, Failure> {
+        self.api("an edit")?.post(&["events", event, "revisions"], new).await
     }
 
     pub(crate) async fn discard(&self, what: &Discard) -> Result<Discarded, Failure> {

@@ -6,7 +6,7 @@ use relayflow_core::text;
 
 use super::events::describe_task;
 use super::list::{list, show_document};
-use super::{plan, replay};
+use super::{edit, plan, replay};
 use crate::app::App;
 use crate::args::{DiscardArgs, DlqCmd, DlqVerb};
 use crate::confirm::{Deed, confirm, needs_window};
@@ -35,6 +35,8 @@ pub(crate) async fn dlq(app: &App, dlq: DlqCmd) -> Done {
             let selection = app.select(&args.select, Some("status:dead"))?;
             let ask = replay::Ask {
                 selection,
+                from: None,
+                failed: false,
                 how: &args.how,
                 config: None,
                 act: &args.act,
@@ -43,6 +45,7 @@ pub(crate) async fn dlq(app: &App, dlq: DlqCmd) -> Done {
             };
             replay::plan_and_run(app, ask).await
         }
+        Some(DlqVerb::Edit(args)) => edit::edit(app, &args).await,
         Some(DlqVerb::Discard(args)) => discard(app, &args).await,
     }
 }

@@ -140,7 +140,12 @@ impl<'a, T: Listed> Printer<'a, T> {
     fn wants_whole(&self) -> bool {
         match self.out.format {
             Format::Json | Format::Yaml => true,
-            Format::Table | Format::Wide | Format::Ndjson | Format::Csv | Format::Name => false,
+            Format::Table
+            | Format::Wide
+            | Format::Ndjson
+            | Format::Csv
+            | Format::Name
+            | Format::Junit => false,
         }
     }
 
@@ -153,6 +158,7 @@ impl<'a, T: Listed> Printer<'a, T> {
                 .iter()
                 .try_for_each(|row| self.out.line(&relayflow_core::text::line(row.name()))),
             Format::Json | Format::Yaml => Ok(()),
+            Format::Junit => Err(no_junit()),
         }
     }
 
@@ -209,6 +215,12 @@ fn print_list<T: Serialize>(out: &Out, list: &List<T>) -> Result<(), Failure> {
     print_document(out, &narrowed, false)
 }
 
+/// Where there is nothing to pass or to fail.
+pub(crate) fn no_junit() -> Failure {
+    Failure::usage("junit is for what passes or fails")
+        .hint("relayflow replay show ID -o junit, or --wait -o junit")
+}
+
 /// One object in the formats for programs; `false` if the format is one for people.
 pub(crate) fn show_document<T: Serialize>(
     out: &Out,
@@ -221,6 +233,7 @@ pub(crate) fn show_document<T: Serialize>(
         Format::Csv => {
             return Err(Failure::usage("csv is for lists").hint("-o json, or the noun's ls"));
         }
+        Format::Junit => return Err(no_junit()),
         Format::Json | Format::Yaml | Format::Ndjson => print_document(out, value, true)?,
     }
     Ok(true)
@@ -232,9 +245,12 @@ fn print_document<T: Serialize>(out: &Out, value: &T, narrow: bool) -> Result<()
     match out.format {
         Format::Yaml => out.print(&document::yaml(&json)?),
         Format::Ndjson => out.line(&json),
-        Format::Json | Format::Table | Format::Wide | Format::Csv | Format::Name => {
-            out.line(&document::indent(&json)?)
-        }
+        Format::Json
+        | Format::Table
+        | Format::Wide
+        | Format::Csv
+        | Format::Name
+        | Format::Junit => out.line(&document::indent(&json)?),
     }
 }
 

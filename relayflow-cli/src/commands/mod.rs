@@ -1,17 +1,21 @@
 //! One file per noun. Each command takes what was meant, asks a backend, and prints.
 
 mod bench;
+mod candidate;
 mod columns;
 mod completions;
 mod config;
 mod demo;
 mod destination;
 mod dlq;
+pub(crate) mod edit;
 mod events;
+mod explain;
 mod list;
 mod nouns;
 pub(crate) mod plan;
 pub(crate) mod replay;
+mod report;
 mod requests;
 mod send;
 mod stats;
@@ -20,6 +24,8 @@ pub(crate) mod timeline;
 mod trace;
 mod up;
 mod version;
+
+pub(crate) use list::no_junit;
 
 use crate::app::App;
 use crate::args::Command;

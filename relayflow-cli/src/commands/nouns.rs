@@ -7,9 +7,10 @@ use relayflow_core::text;
 use serde::Serialize;
 
 use super::events::pairs;
+use super::explain::explain;
 use super::list::{Listed, list, show_document};
 use crate::app::App;
-use crate::args::{ListArgs, QueueCmd, QueueVerb, ShowLs, ShowLsVerb};
+use crate::args::{ListArgs, QueueCmd, QueueVerb, ShowLs, ShowLsVerb, WorkflowsCmd, WorkflowsVerb};
 use crate::backend::Backend;
 use crate::failure::{Done, Failure};
 
@@ -48,9 +49,15 @@ pub(crate) async fn sources(app: &App, noun: ShowLs) -> Done {
     }
 }
 
-pub(crate) async fn workflows(app: &App, noun: ShowLs) -> Done {
+pub(crate) async fn workflows(app: &App, noun: WorkflowsCmd) -> Done {
     let backend = app.connect().await?;
-    match ls_or_show(noun) {
+    let wanted = match noun.verb {
+        None => Ok(noun.list),
+        Some(WorkflowsVerb::Ls(args)) => Ok(args),
+        Some(WorkflowsVerb::Show { name }) => Err(name),
+        Some(WorkflowsVerb::Explain(args)) => return explain(app, &args).await,
+    };
+    match wanted {
         Ok(args) => list(app, &args, None, async |_| backend.workflows().await).await,
         Err(name) => {
             let workflow = find(backend.workflows().await?, &name)?;

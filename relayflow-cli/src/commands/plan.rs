@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use relayflow_core::api::{Plan, PlanGroup};
+use relayflow_core::api::{Difference, Plan, PlanGroup, PlanLate};
 use relayflow_core::text;
 use unicode_width::UnicodeWidthStr as _;
 
@@ -23,6 +23,62 @@ pub(crate) fn describe(out: &Out, target: &Target, plan: &Plan) -> String {
     let _ = writeln!(shown, "{}", extent(out, plan));
     if !plan.groups.is_empty() {
         let _ = write!(shown, "\n{}", groups(out, &plan.groups));
+    }
+    let late = &plan.late;
+    if plan.order == "received" || 0 < late.items || 0 < late.unknown {
+        let order = if plan.order == "received" { "as received, one at a time" } else { "none" };
+        let _ = write!(shown, "\norder   {order}");
+        if 0 < late.items || 0 < late.unknown {
+            let _ = write!(
+                shown,
+                "  {} of {} with a later event already done: --late=skip drops them, apply runs them",
+                late_items(late),
+                time::things(late.subjects, "subject"),
+            );
+        }
+        shown.push('\n');
+    }
+    if let Some(difference) = &plan.difference {
+        let _ = write!(shown, "\n{}", self::difference(difference));
+    }
+    shown
+}
+
+/// `3 tasks (and of 10 it is not known)`.
+pub(crate) fn late_items(late: &PlanLate) -> String {
+    let items = time::things(late.items, "task");
+    match late.unknown {
+        0 => items,
+        unknown => format!("{items} (and of {} it is not known)", time::count(unknown)),
+    }
+}
+
+/// How events read and route with another config.
+fn difference(difference: &Difference) -> String {
+    let mut shown = format!("routed  {}", time::things(difference.events, "event"));
+    let _ = writeln!(shown, "  {} read otherwise", time::count(difference.events_changed));
+    let line = |text: &str| text::line(text).into_owned();
+    let value = |value: &Option<String>| value.as_deref().map_or_else(|| "–".to_owned(), line);
+    for field in &difference.fields {
+        let _ = writeln!(
+            shown,
+            "field   {}  {}  {} → {}  {}",
+            time::count(field.count),
+            line(&field.field),
+            value(&field.was),
+            value(&field.is),
+            line(&field.example),
+        );
+    }
+    for (word, rows) in [
+        ("added ", &difference.routes_added),
+        ("lost  ", &difference.routes_lost),
+        ("unread", &difference.unreadable),
+    ] {
+        for row in rows {
+            let (count, what) = (time::count(row.count), line(&row.what));
+            let _ = writeln!(shown, "{word}  {count}  {what}  {}", line(&row.example));
+        }
     }
     shown
 }

@@ -3,22 +3,23 @@
 use std::time::Duration;
 
 use relayflow_core::api::codes::Exit;
-use relayflow_core::api::{NewPlan, NewReplay, Plan, Replay};
+use relayflow_core::api::{NewPlan, NewReplay, Plan, Replay, ReplayControl};
 use relayflow_core::text;
 use tokio::time::{Instant, sleep};
 
+use super::candidate::{self, Candidate};
 use super::events::pairs;
 use super::list::{list, show_document};
-use super::plan;
+use super::{plan, report};
 use crate::app::App;
 use crate::args::values::Wait;
-use crate::args::{Act, Job, ReplayCmd, ReplayVerb};
+use crate::args::{Act, Format, Job, ReplayCmd, ReplayVerb};
 use crate::backend::Backend;
-use crate::confirm::{Deed, confirm, needs_window, streams};
+use crate::confirm::{Deed, confirm, declined, needs_window, streams};
 use crate::context::Target;
 use crate::failure::{Done, Failure};
 use crate::output::progress::{Progress, ended};
-use crate::output::time;
+use crate::output::{read_line, time};
 use crate::selection::Selection;
 
 /// How often a job is asked how far it is.
@@ -45,11 +46,15 @@ pub(crate) async fn replay(app: &App, replay: ReplayCmd) -> Done {
         Some(ReplayVerb::Create(create)) => match &create.plan {
             Some(id) => run_plan(app, id, &create.act, &create.job, create.how.late.clone()).await,
             None => {
-                let selection = app.select(&create.select, None)?;
-                let config = create.config.as_ref().map(std::fs::read_to_string).transpose();
-                let config = config.map_err(|e| Failure::usage(format!("--config: {e}")))?;
+                let selection = match &create.from {
+                    Some(_) => Selection::default(),
+                    None => app.select(&create.select, None)?,
+                };
+                let config = create.config.as_deref().map(candidate::read).transpose()?;
                 let ask = Ask {
                     selection,
+                    from: create.from.clone(),
+                    failed: create.failed,
                     how: &create.how,
                     config,
                     act: &create.act,
@@ -59,18 +64,20 @@ pub(crate) async fn replay(app: &App, replay: ReplayCmd) -> Done {
                 plan_and_run(app, ask).await
             }
         },
-        Some(ReplayVerb::Pause(id)) => control(app, &id.id, "pause").await,
-        Some(ReplayVerb::Resume(id)) => control(app, &id.id, "resume").await,
-        Some(ReplayVerb::Cancel(id)) => control(app, &id.id, "cancel").await,
+        Some(ReplayVerb::Pause(id)) => control(app, &id.id, "pause", None).await,
+        Some(ReplayVerb::Resume(args)) => control(app, &args.id, "resume", args.rate).await,
+        Some(ReplayVerb::Cancel(id)) => control(app, &id.id, "cancel", None).await,
     }
 }
 
 /// What is asked of a replay, before there is a plan.
 pub(crate) struct Ask<'a> {
     pub(crate) selection: Selection,
+    /// An earlier replay, whose items it is about; all of them, or those that failed.
+    pub(crate) from: Option<String>,
+    pub(crate) failed: bool,
     pub(crate) how: &'a crate::args::How,
-    /// The text of a candidate config.
-    pub(crate) config: Option<String>,
+    pub(crate) config: Option<Candidate>,
     pub(crate) act: &'a Act,
     pub(crate) job: &'a Job,
     /// The command as it was typed, to say what to type next.
@@ -80,7 +87,7 @@ pub(crate) struct Ask<'a> {
 /// Plans, shows, asks, and has it carried out.
 pub(crate) async fn plan_and_run(app: &App, ask: Ask<'_>) -> Done {
     let is_single = ask.selection.ids.as_ref().is_some_and(|ids| ids.len() == 1);
-    let is_bounded = ask.selection.is_bounded();
+    let is_bounded = ask.selection.is_bounded() || ask.from.is_some();
     let names_one = ask.selection.q.as_deref().is_some_and(|q| q.contains("_") && is_id_term(q));
     needs_window(is_bounded || names_one || ask.act.dry_run, ask.act)?;
     if ask.how.mode.as_deref() == Some("restart") && ask.act.reason.is_none() && !ask.act.dry_run {
@@ -90,6 +97,7 @@ pub(crate) async fn plan_and_run(app: &App, ask: Ask<'_>) -> Done {
     }
     let target = app.target()?;
     let backend = app.connect_to(&target).await?;
+    let (config, providers) = ask.config.map(|c| (c.text, c.providers)).unzip();
     let new = NewPlan {
         action: "replay".to_owned(),
         q: if ask.selection.ids.is_some() { None } else { ask.selection.q },
@@ -97,10 +105,13 @@ pub(crate) async fn plan_and_run(app: &App, ask: Ask<'_>) -> Done {
         mode: ask.how.mode.clone(),
         order: ask.how.order.clone(),
         limit: ask.act.limit,
-        config: ask.config,
+        from: ask.from,
+        failed: ask.failed.then_some(true),
+        config,
+        providers,
     };
     let planned = backend.create_plan(&new).await?;
-    if planned.items.total == 0 {
+    if planned.items.total == 0 && planned.difference.is_none() {
         return Err(nothing());
     }
     if ask.act.dry_run {
@@ -132,7 +143,14 @@ pub(crate) fn nothing() -> Failure {
 fn dry_run(app: &App, target: &Target, planned: &Plan) -> Done {
     if !show_document(&app.out, planned, &planned.id)? {
         let shown = plan::describe(&app.out, target, planned);
-        app.out.print(&format!("{shown}\nrun it    {} --reason \"…\"\n", run_command(planned)))?;
+        let next = if planned.is_candidate {
+            "a candidate's plan never runs\n".to_owned()
+        } else if planned.items.moves == 0 {
+            "nothing would run\n".to_owned()
+        } else {
+            format!("run it    {} --reason \"…\"\n", run_command(planned))
+        };
+        app.out.print(&format!("{shown}\n{next}"))?;
     }
     Ok(Exit::Ok)
 }
@@ -170,14 +188,18 @@ impl Run<'_> {
             command: run_command(planned),
         };
         confirm(&app.out, target, self.act, &deed)?;
+        let late = self.late(app, planned)?;
+        // Somebody who waits at a terminal is asked after a canary that went well.
+        let asks = app.out.can_ask && self.job.wait.is_some();
         let new = NewReplay {
             plan: planned.id.clone(),
             hash: planned.hash.clone(),
             reason: self.act.reason.clone(),
-            late: self.late.clone(),
+            late,
             rate: self.job.rate,
             concurrency: self.job.concurrency,
             canary: self.job.canary,
+            after_canary: (self.job.canary.is_some() && asks).then(|| "ask".to_owned()),
             stop_after: self.job.stop_after.as_ref().map(|s| s.0.clone()),
         };
         let replay = backend.create_replay(&new).await?;
@@ -191,6 +213,46 @@ impl Run<'_> {
             Some(Wait(limit)) => watch(app, backend, &replay.id, limit).await,
         }
     }
+}
+
+impl Run<'_> {
+    /// What becomes of items that come late: as it was said, or asked.
+    fn late(&self, app: &App, planned: &Plan) -> Result<Option<String>, Failure> {
+        let late = &planned.late;
+        let is_said = self.late.as_deref().is_some_and(|late| late != "ask");
+        if is_said || (late.items == 0 && late.unknown == 0) {
+            return Ok(self.late.clone());
+        }
+        if !app.out.can_ask {
+            let message = format!("{} have a later event already done", plan::late_items(late));
+            return Err(Failure::new("refused.late", message)
+                .why("nothing was changed")
+                .hint(format!("{} --late=skip, or --late=apply", run_command(planned))));
+        }
+        let items = plan::late_items(late);
+        app.out.prompt(&format!("{items} have a later event already done: apply or skip? [a/s] "));
+        match read_line().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+            "a" | "apply" => Ok(Some("apply".to_owned())),
+            "s" | "skip" => Ok(Some("skip".to_owned())),
+            _ => Err(declined()),
+        }
+    }
+}
+
+/// A canary went well, and somebody is here to be asked: whether it goes on.
+async fn goes_on(app: &App, backend: &Backend, replay: &Replay) -> Result<bool, Failure> {
+    if replay.paused_by.as_deref() != Some("canary") || !app.out.can_ask {
+        return Ok(false);
+    }
+    let detail = replay.detail.as_deref().unwrap_or_default();
+    let rest = time::count(replay.items.pending);
+    app.out.prompt(&format!("{}. The other {rest}? [y/N] ", text::line(detail)));
+    let answer = read_line().unwrap_or_default();
+    if !matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
+        return Ok(false);
+    }
+    backend.control(&replay.id, "resume", &ReplayControl::default()).await?;
+    Ok(true)
 }
 
 /// Stays with a job until it has ended, stopped itself, or the time is over.
@@ -210,7 +272,14 @@ async fn watch(
     }
     let mut progress = Progress::new(&app.out, replay.items.total);
     let mut away: Option<Instant> = None;
-    while !is_over(&replay) {
+    loop {
+        if is_over(&replay) {
+            if goes_on(app, backend, &replay).await? {
+                replay = backend.replay(&id).await?;
+                continue;
+            }
+            break;
+        }
         progress.show(&replay)?;
         if until.is_some_and(|until| until <= Instant::now()) {
             progress.finish();
@@ -244,7 +313,7 @@ async fn watch(
     }
     progress.show(&replay)?;
     let took = progress.finish();
-    verdict(app, &replay, took)
+    verdict(app, backend, &replay, took).await
 }
 
 /// Whether a job has ended, or stopped itself.
@@ -263,8 +332,10 @@ fn head(replay: &Replay) -> String {
 }
 
 /// How it ended, what to look at, and the exit.
-fn verdict(app: &App, replay: &Replay, took_ms: f64) -> Done {
-    if streams(&app.out) {
+async fn verdict(app: &App, backend: &Backend, replay: &Replay, took_ms: f64) -> Done {
+    if app.out.format == Format::Junit {
+        report::print(app, backend, replay).await?;
+    } else if streams(&app.out) {
         app.out.ndjson(replay)?;
     } else if !show_document(&app.out, replay, &replay.id)? {
         app.out.line(&verdict_line(replay, took_ms))?;
@@ -318,7 +389,12 @@ fn verdict_exit(replay: &Replay) -> Exit {
 }
 
 async fn show(app: &App, id: &str) -> Done {
-    let replay = app.connect().await?.replay(id).await?;
+    let backend = app.connect().await?;
+    let replay = backend.replay(id).await?;
+    if app.out.format == Format::Junit {
+        report::print(app, &backend, &replay).await?;
+        return Ok(Exit::Ok);
+    }
     if show_document(&app.out, &replay, &replay.id)? {
         return Ok(Exit::Ok);
     }
@@ -355,14 +431,32 @@ async fn show(app: &App, id: &str) -> Done {
                     items.pending
                 ),
             ),
+            ("how", how(&replay)),
         ],
     );
+    for errors in replay.errors.iter().flatten() {
+        let id = errors.error_id.as_deref().unwrap_or_default();
+        let error = errors.error.as_deref().unwrap_or_default();
+        let line = format!("{}  {id}  {error}  {}", time::count(errors.count), errors.example);
+        shown.push_str(&format!("dead  {}\n", text::line(&line)));
+    }
     app.out.print(&shown)?;
     Ok(Exit::Ok)
 }
 
-async fn control(app: &App, id: &str, verb: &str) -> Done {
-    let replay = app.connect().await?.control(id, verb).await?;
+/// Order, rate and what stops it.
+fn how(replay: &Replay) -> String {
+    let mut parts = vec![format!("order {}  late {}", replay.order, replay.late)];
+    parts.extend(replay.rate.map(|rate| format!("rate {rate}/s")));
+    parts.extend(replay.concurrency.map(|n| format!("concurrency {n}")));
+    parts.extend(replay.canary.map(|n| format!("canary {n}")));
+    parts.extend(replay.stop_after.map(|n| format!("stop after {n}")));
+    parts.join("  ")
+}
+
+async fn control(app: &App, id: &str, verb: &str, rate: Option<f64>) -> Done {
+    let how = ReplayControl { rate, reason: None };
+    let replay = app.connect().await?.control(id, verb, &how).await?;
     if !show_document(&app.out, &replay, &replay.id)? {
         let status = app.out.style.painted_status(&text::line(&replay.status));
         app.out.line(&format!("{}  {status}", text::line(&replay.id)))?;
@@ -393,6 +487,13 @@ mod tests {
             detail: (status == "paused").then(|| "3 of 5 canaries died".into()),
             rate: None,
             items,
+            order: "none".into(),
+            late: "apply".into(),
+            concurrency: None,
+            canary: None,
+            stop_after: None,
+            paused_by: None,
+            errors: None,
         }
     }
 

@@ -13,6 +13,7 @@ use reqwest::Response;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::list::no_junit;
 use super::timeline::about;
 use crate::app::App;
 use crate::args::{Format, Select, TailArgs};
@@ -332,6 +333,7 @@ impl Shown<'_> {
                 self.out.line(&text::line(id.map_or("", String::as_str)))
             }
             Format::Json | Format::Ndjson | Format::Yaml | Format::Csv => self.out.ndjson(entry),
+            Format::Junit => Err(no_junit()),
         }
     }
 

@@ -32,7 +32,7 @@ pub(crate) async fn timeline(app: &App, args: &TimelineArgs) -> Done {
                 app.out.line(&line(app.out.style, entry, base.as_deref()))?;
             }
         }
-        Format::Json | Format::Yaml | Format::Csv | Format::Name => {
+        Format::Json | Format::Yaml | Format::Csv | Format::Name | Format::Junit => {
             show_document(&app.out, &list, &args.id)?;
         }
     }
@@ -51,7 +51,12 @@ pub(crate) async fn follow(app: &App, backend: &Backend, id: &str) -> Done {
                 Format::Table | Format::Wide => {
                     app.out.line(&line(app.out.style, entry, base.as_deref()))?;
                 }
-                Format::Json | Format::Ndjson | Format::Yaml | Format::Csv | Format::Name => {
+                Format::Json
+                | Format::Ndjson
+                | Format::Yaml
+                | Format::Csv
+                | Format::Name
+                | Format::Junit => {
                     app.out.ndjson(entry)?;
                 }
             }

@@ -2,6 +2,7 @@
 //! to stdout and stderr.
 
 pub(crate) mod document;
+pub(crate) mod junit;
 pub(crate) mod progress;
 pub(crate) mod style;
 pub(crate) mod table;
@@ -127,7 +128,12 @@ impl Out {
     pub(crate) fn is_for_people(&self) -> bool {
         match self.format {
             Format::Table | Format::Wide => true,
-            Format::Json | Format::Ndjson | Format::Yaml | Format::Csv | Format::Name => false,
+            Format::Json
+            | Format::Ndjson
+            | Format::Yaml
+            | Format::Csv
+            | Format::Name
+            | Format::Junit => false,
         }
     }
 

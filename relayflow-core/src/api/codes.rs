@@ -97,6 +97,7 @@ words! {
         PlanUsed = "refused.plan_used",
         PlanExpired = "refused.plan_expired",
         PlanChanged = "refused.plan_changed",
+        Late = "refused.late",
         StateChanged = "refused.state_changed",
         ReasonRequired = "refused.reason_required",
         NotYet = "refused.not_supported",

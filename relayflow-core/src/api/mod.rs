@@ -84,6 +84,51 @@ pub struct Event {
     /// Its tasks, whole.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub steps: Option<Vec<Task>>,
+    /// Readings of it after the first, with which later tasks ran.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub revisions: Option<Vec<Revision>>,
+}
+
+/// A reading of an event after the first: with another configuration, or of a payload that somebody
+/// edited. The event itself stays as it came in.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Revision {
+    pub number: i64,
+    pub at: String,
+    pub who: String,
+    pub reason: Option<String>,
+    /// The plan that wanted it; none if the payload was edited.
+    pub plan: Option<String>,
+    #[serde(rename = "type")]
+    pub event_type: String,
+    pub kind: Option<String>,
+    pub subject: Option<String>,
+    pub occurred_at: String,
+    pub contract: String,
+    pub attributes: Option<Box<RawValue>>,
+    /// None: the payload as it came in.
+    pub payload: Option<Box<RawValue>>,
+}
+
+/// A payload in place of an event's own, for its tasks that have not succeeded.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewRevision {
+    /// The whole payload, as JSON text.
+    pub payload: String,
+    pub reason: String,
+}
+
+/// What became of an edit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Revised {
+    pub v: u32,
+    /// `revised`.
+    pub object: String,
+    pub event: String,
+    pub revision: Revision,
+    /// The tasks that read it from now on. None of them has been run.
+    pub tasks: Vec<String>,
 }
 
 /// One task. Lists leave out `history`.
@@ -270,9 +315,26 @@ pub struct NewPlan {
     /// The oldest so many.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub limit: Option<u64>,
+    /// … the items of an earlier replay.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub from: Option<String>,
+    /// Of those only what died, was discarded or never ran.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub failed: Option<bool>,
     /// The text of a candidate configuration; such a plan never runs.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub config: Option<String>,
+    /// The candidate's own definitions of providers, in place of its `providers.dir`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub providers: Option<Vec<ProviderFile>>,
+}
+
+/// A provider's definition as it is written.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProviderFile {
+    pub name: String,
+    pub text: String,
 }
 
 /// A frozen set, and what would be done with it.
@@ -298,6 +360,62 @@ pub struct Plan {
     pub oldest_at: Option<String>,
     pub newest_at: Option<String>,
     pub events: u64,
+    /// `none` or `received`.
+    #[serde(default)]
+    pub order: String,
+    #[serde(default)]
+    pub late: PlanLate,
+    /// Whether it was made with a candidate configuration, so that it never runs.
+    #[serde(default)]
+    pub is_candidate: bool,
+    /// Of mode `reroute`: how events read and route now, against how they did.
+    #[serde(default)]
+    pub difference: Option<Difference>,
+}
+
+/// Items with a later event of their subject, for which that step is `ok` already.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanLate {
+    pub items: u64,
+    pub subjects: u64,
+    /// Items of which it is not known: there were too many later events to look through.
+    pub unknown: u64,
+}
+
+/// How events read and route with another configuration.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Difference {
+    pub events: u64,
+    /// Events that it cannot read, by why.
+    pub unreadable: Vec<DifferenceCount>,
+    /// Canonical fields that read otherwise.
+    pub fields: Vec<FieldChange>,
+    /// Events of which any field does.
+    pub events_changed: u64,
+    /// Steps that it asks for, for which the event has no task.
+    pub routes_added: Vec<DifferenceCount>,
+    /// Steps for which the event has a task, and which it asks for no more.
+    pub routes_lost: Vec<DifferenceCount>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DifferenceCount {
+    /// `workflow/step`, or why.
+    pub what: String,
+    pub count: u64,
+    /// One event of them.
+    pub example: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldChange {
+    /// `kind`, `type`, `subject`, `occurred_at`, `contract`, `attributes.NAME`.
+    pub field: String,
+    pub count: u64,
+    /// One event, and how the field reads there.
+    pub example: String,
+    pub was: Option<String>,
+    pub is: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -307,6 +425,10 @@ pub struct PlanCounts {
     pub run_at_risk: u64,
     pub skip: u64,
     pub blocked: u64,
+    /// What a replay would bring back to execution: all of `run` and `run_at_risk`, and of `blocked`
+    /// what only has to wait (for its circuit).
+    #[serde(default)]
+    pub moves: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -327,6 +449,7 @@ pub struct NewReplay {
     pub hash: String,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
+    /// Items with a later event already done: `ask` (refuses if there are any), `apply` or `skip`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub late: Option<String>,
     /// Items per second.
@@ -334,11 +457,26 @@ pub struct NewReplay {
     pub rate: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub concurrency: Option<u32>,
+    /// First only so many; then it stops if any of them failed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub canary: Option<u64>,
-    /// `N` or `N%`.
+    /// What follows a canary that went well: `go` (on), or `ask` (pause until it is resumed).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub after_canary: Option<String>,
+    /// `N` or `N%` of its items: it pauses itself when so many failed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub stop_after: Option<String>,
+}
+
+/// What is said with a pause, a resumption or a cancellation.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReplayControl {
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+    /// From here on: items per second.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rate: Option<f64>,
 }
 
 /// A recorded bulk operation.
@@ -362,6 +500,36 @@ pub struct Replay {
     pub detail: Option<String>,
     pub rate: Option<f64>,
     pub items: ReplayCounts,
+    /// `none` or `received`.
+    #[serde(default)]
+    pub order: String,
+    /// `apply` or `skip`.
+    #[serde(default)]
+    pub late: String,
+    #[serde(default)]
+    pub concurrency: Option<u32>,
+    #[serde(default)]
+    pub canary: Option<u64>,
+    /// How many failures pause it.
+    #[serde(default)]
+    pub stop_after: Option<u64>,
+    /// `operator`, `canary` (it went well, and waits to be resumed), `canary_failed` or `stop_after`.
+    #[serde(default)]
+    pub paused_by: Option<String>,
+    /// Of one replay alone: what its dead items died of, the most frequent first.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub errors: Option<Vec<ReplayErrors>>,
+}
+
+/// Items of a replay that died of the same error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayErrors {
+    /// The fingerprint: `e_…`.
+    pub error_id: Option<String>,
+    pub error: Option<String>,
+    pub count: u64,
+    /// One task of them.
+    pub example: String,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -388,6 +556,10 @@ pub struct ReplayItem {
     pub id: String,
     pub event_id: Option<String>,
     pub destination: Option<String>,
+    #[serde(default)]
+    pub workflow: Option<String>,
+    #[serde(default)]
+    pub step: Option<String>,
     /// `pending`, `moved`, `ok`, `dead`, `discarded`, `skipped` or `cancelled`.
     pub verdict: String,
     pub why: Option<String>,
@@ -502,6 +674,61 @@ pub struct WorkflowStep {
     pub needs: Vec<String>,
     pub action: String,
     pub destination: String,
+}
+
+/// What is asked of an explanation.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Explain {
+    /// `evt_…`, or a unique beginning of one.
+    pub event: String,
+    /// The text of a candidate configuration, and its own definitions of providers.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub config: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub providers: Option<Vec<ProviderFile>>,
+}
+
+/// How an event reads and which workflows want it, and why not the others.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Explanation {
+    pub v: u32,
+    /// `explanation`.
+    pub object: String,
+    pub event: String,
+    #[serde(rename = "type")]
+    pub event_type: String,
+    pub kind: Option<String>,
+    /// Canonical fields that read otherwise than they were kept.
+    pub fields: Vec<FieldChange>,
+    pub workflows: Vec<ExplainedWorkflow>,
+    /// `workflow/step` of tasks that the event has, and which nothing asks for any more.
+    pub routes_lost: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainedWorkflow {
+    pub workflow: String,
+    /// `match`, `no` or `error` (its `when` does not evaluate).
+    pub result: String,
+    /// The clause that decided, and what it saw.
+    pub because: String,
+    pub steps: Vec<ExplainedStep>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainedStep {
+    pub step: String,
+    pub needs: Vec<String>,
+    pub destination: Option<String>,
+    /// Method and URL without its query, or the program; never a header, which may hold a secret.
+    pub request: Option<String>,
+    /// The body where the step has one of its own, cut at 400 bytes.
+    pub body: Option<String>,
+    /// What does not render.
+    pub error: Option<String>,
+    /// How the task stands that the event has for it.
+    pub task: Option<String>,
 }
 
 /// One provider's definition.

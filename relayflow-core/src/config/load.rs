@@ -99,6 +99,18 @@ impl Config {
         read(given, Some(catalog), env)
     }
 
+    /// From the text of a candidate, which is there to be held against what happened, never to run:
+    /// of this machine nothing is read, neither files nor environment nor secrets.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake that was found.
+    pub fn candidate(text: &str, file: &str, catalog: &Catalog) -> Result<Self, Vec<Diagnostic>> {
+        let dirs = Dirs { file: PathBuf::from("."), work: PathBuf::from(".") };
+        let given = Given { text, name: file, path: None, dirs, flags: Flags::new() };
+        read_as(given, Some(catalog), &|_| None, true).map(|(config, _)| config)
+    }
+
     /// The source `name`, if there is one.
     #[must_use]
     pub fn source(&self, name: &str) -> Option<&super::SourceConfig> {
@@ -133,10 +145,20 @@ fn read(
     catalog: Option<&Catalog>,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
+    read_as(given, catalog, env, false)
+}
+
+fn read_as(
+    given: Given<'_>,
+    catalog: Option<&Catalog>,
+    env: &dyn Fn(&str) -> Option<String>,
+    is_candidate: bool,
+) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
     let tree = syntax(given.text, given.name)?;
     let example = syntax(EXAMPLE, "<built-in>")?;
     let shown = secrets::blot(given.text, &tree);
     let mut reader = Reader::new(given.name, shown, env, given.flags);
+    reader.is_candidate = is_candidate;
     let config = sections(&mut reader, &tree, &example, &given.dirs, catalog);
     let mut errors = std::mem::take(&mut reader.errors);
     let warnings = std::mem::take(&mut reader.warnings);

@@ -113,6 +113,8 @@ pub(super) struct Reader<'e> {
     shown: String,
     pub(super) env: &'e dyn Fn(&str) -> Option<String>,
     flags: Flags,
+    /// It is read to be looked at: no secret is fetched, no file is looked for.
+    pub(super) is_candidate: bool,
     pub(super) errors: Vec<Diagnostic>,
     pub(super) warnings: Vec<Diagnostic>,
     pub(super) explained: Vec<Explained>,
@@ -126,7 +128,8 @@ impl<'e> Reader<'e> {
         flags: Flags,
     ) -> Self {
         let (errors, warnings, explained) = (Vec::new(), Vec::new(), Vec::new());
-        Self { file: file.to_owned(), shown, env, flags, errors, warnings, explained }
+        let file = file.to_owned();
+        Self { file, shown, env, flags, is_candidate: false, errors, warnings, explained }
     }
 
     /// The whole file as a section.

@@ -118,6 +118,9 @@ impl Reader<'_> {
         dir: &Path,
         known: Known,
     ) -> Option<Secret> {
+        if self.is_candidate {
+            return Some(Secret::new(b"not fetched".to_vec()));
+        }
         let found = if let Raw::Toml(DeValue::Table(table)) = &setting.raw {
             self.secret_elsewhere(setting, table, dir, known)?
         } else if let Ok(text) = units::text(&setting.raw) {
@@ -220,7 +223,7 @@ impl Reader<'_> {
         let text = self.read(setting, units::text)?;
         let path = dir.join(&text);
         self.explain(setting, text);
-        if path.is_file() {
+        if self.is_candidate || path.is_file() {
             return Some(path);
         }
         let message = format!("`{}`: there is no file `{}`", setting.key, path.display());

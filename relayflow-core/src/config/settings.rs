@@ -202,7 +202,12 @@ impl Reader<'_> {
             let source = self.source(name, &mut section, dirs, catalog);
             self.finish(&section);
             let Some(source) = source else { continue };
-            match crate::provider::Source::new(&source, ingest_public_url, catalog) {
+            let compiled = if self.is_candidate {
+                crate::provider::Source::for_reading(&source, catalog)
+            } else {
+                crate::provider::Source::new(&source, ingest_public_url, catalog)
+            };
+            match compiled {
                 Ok(prepared) if prepared.trusts_published_key => {
                     let message = format!(
                         "source `{}` trusts RelayFlow's own test key: anyone can sign with it",
@@ -264,7 +269,11 @@ impl Reader<'_> {
                 "source `{name}` waits for the secret that its provider brings in its first request"
             );
             self.warn(&place, message, None);
-        } else if secrets.is_empty() && errors == self.errors.len() && !is_unsigned && !shows_keys()
+        } else if secrets.is_empty()
+            && errors == self.errors.len()
+            && !is_unsigned
+            && !shows_keys()
+            && !self.is_candidate
         {
             let from = secrets_at.map_or(place, |setting| setting.from);
             let message = format!("source `{name}` has no secret: anyone could send to it");

@@ -178,6 +178,7 @@ impl Reader<'_> {
         let needs_at = self.setting(s, "needs").map(|setting| setting.from);
         let needs = self.get(s, "needs", units::texts).unwrap_or_default();
         let timeout = self.get(s, "timeout", units::duration_to(TIMEOUT_MAX)).unwrap_or(TIMEOUT);
+        let dedupes = self.get(s, "dedupes", units::boolean);
         let mut policy = self.section(s, "retry");
         let backoff = self.backoff(&mut policy, Some(retry));
         self.finish(&policy);
@@ -203,6 +204,7 @@ impl Reader<'_> {
             needs: needs.iter().map(|need| need.as_str().into()).collect(),
             timeout,
             backoff,
+            dedupes,
             action,
             destination,
         });

@@ -74,6 +74,10 @@ impl Gate {
         self.breaker
     }
 
+    pub(super) fn concurrency(&self) -> usize {
+        self.concurrency
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.breaker == Breaker::Closed
     }

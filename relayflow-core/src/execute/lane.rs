@@ -12,6 +12,11 @@ use crate::event::Payload;
 use crate::id::TaskId;
 use crate::store::LeasedTask;
 
+/// While live tasks wait, one of so many starts is a replay's: it goes on, and they go first.
+const REPLAY_TURN: u32 = 8;
+/// For so long after a live task's start its kind is taken to come: replays leave it half of the places.
+const LIVE_FOR: Duration = Duration::from_secs(5);
+
 /// What a waiting task takes beside its event's text, roughly.
 const TASK_BYTES: usize = 1024;
 
@@ -20,7 +25,12 @@ pub(super) struct Lane {
     pub(super) gate: Gate,
     first: VecDeque<LeasedTask>,
     retries: VecDeque<LeasedTask>,
+    /// First attempts that replays brought.
+    replays: VecDeque<LeasedTask>,
     running: Vec<Arc<Lease>>,
+    /// Live starts since the last of a replay's.
+    live_in_a_row: u32,
+    live_at: Option<Instant>,
     /// The store has tasks for this lane that it had no room for.
     pub(super) is_hungry: bool,
 }
@@ -38,13 +48,16 @@ impl Lane {
             gate: Gate::new(concurrency, now),
             first: VecDeque::new(),
             retries: VecDeque::new(),
+            replays: VecDeque::new(),
             running: Vec::new(),
+            live_in_a_row: 0,
+            live_at: None,
             is_hungry: false,
         }
     }
 
     pub(super) fn waiting(&self) -> usize {
-        self.first.len() + self.retries.len()
+        self.first.len() + self.retries.len() + self.replays.len()
     }
 
     pub(super) fn running(&self) -> usize {
@@ -56,7 +69,11 @@ impl Lane {
     }
 
     pub(super) fn push(&mut self, leased: LeasedTask) {
-        let queue = if leased.task.failures == 0 { &mut self.first } else { &mut self.retries };
+        let queue = match (leased.task.failures, leased.is_replay) {
+            (0, false) => &mut self.first,
+            (0, true) => &mut self.replays,
+            _ => &mut self.retries,
+        };
         queue.push_back(leased);
     }
 
@@ -68,7 +85,9 @@ impl Lane {
         let mut leased = self.next(now)?;
         leased.slot = None;
         self.gate.started(leased.task.failures != 0, now);
-        let lease = Arc::new(Lease::new(leased.task.id, leased.task.attempt, leased.leased_at));
+        let mut lease = Lease::new(leased.task.id, leased.task.attempt, leased.leased_at);
+        lease.is_replay = leased.is_replay;
+        let lease = Arc::new(lease);
         self.running.push(Arc::clone(&lease));
         Some(Start { leased, lease })
     }
@@ -78,7 +97,28 @@ impl Lane {
         if !self.retries.is_empty() && self.gate.may_retry(now) {
             return self.retries.pop_front();
         }
-        self.first.pop_front()
+        let may_replay = !self.replays.is_empty() && self.replays_running() < self.replays_max(now);
+        if may_replay && (self.first.is_empty() || REPLAY_TURN - 1 <= self.live_in_a_row) {
+            self.live_in_a_row = 0;
+            return self.replays.pop_front();
+        }
+        let live = self.first.pop_front()?;
+        self.live_in_a_row = self.live_in_a_row.saturating_add(1);
+        self.live_at = Some(now);
+        Some(live)
+    }
+
+    fn replays_running(&self) -> usize {
+        self.running.iter().filter(|lease| lease.is_replay).count()
+    }
+
+    /// How many of a destination's places replays may have: half, while live work comes; else all but
+    /// one, so that it finds a place when it does.
+    fn replays_max(&self, now: Instant) -> usize {
+        let is_live = |at: Instant| now.saturating_duration_since(at) < LIVE_FOR;
+        let all = self.gate.concurrency();
+        let most = if self.live_at.is_some_and(is_live) { all / 2 } else { all.saturating_sub(1) };
+        most.max(1)
     }
 
     /// What ran under `lease` ended.
@@ -94,7 +134,7 @@ impl Lane {
         if self.waiting() == 0 && !self.is_hungry {
             return None;
         }
-        let is_blocked = self.first.is_empty() && !self.retries.is_empty();
+        let is_blocked = self.first.is_empty() && self.waiting() != 0;
         match self.gate.changes_at() {
             Some(at) if now < at => Some(at),
             None if self.gate.is_closed() && !is_blocked => None,
@@ -116,7 +156,8 @@ impl Lane {
 
     /// All that waits, taken out.
     pub(super) fn take_waiting(&mut self) -> Vec<LeasedTask> {
-        self.first.drain(..).chain(self.retries.drain(..)).collect()
+        let live = self.first.drain(..).chain(self.retries.drain(..));
+        live.chain(self.replays.drain(..)).collect()
     }
 
     pub(super) fn stop_running(&self) {
@@ -125,7 +166,7 @@ impl Lane {
 
     /// Every lease that is held, and when it was taken or renewed last.
     pub(super) fn held(&self) -> impl Iterator<Item = (TaskId, u32, Instant)> {
-        let waiting = self.first.iter().chain(&self.retries);
+        let waiting = self.first.iter().chain(&self.retries).chain(&self.replays);
         let waiting = waiting.map(|leased| (leased.task.id, leased.task.attempt, leased.leased_at));
         let running = self.running.iter();
         waiting.chain(running.map(|lease| (lease.id, lease.attempt, lease.renewed_at())))
@@ -154,7 +195,7 @@ impl Lane {
             }
         }
         let mut lost = Vec::new();
-        for queue in [&mut self.first, &mut self.retries] {
+        for queue in [&mut self.first, &mut self.retries, &mut self.replays] {
             for leased in std::mem::take(queue) {
                 match became(leased.task.id) {
                     Some(Renewal::Lost) => lost.push(leased),
@@ -275,6 +316,50 @@ mod tests {
         for (room, wanted) in [(0, 0), (49, 0), (50, 50), (100, 100)] {
             assert_eq!(lane.wants(room, 100, now), wanted, "{room}");
         }
+    }
+
+    #[test]
+    fn live_work_goes_before_a_replays_which_goes_on() {
+        let now = Instant::now();
+        let mut lane = Lane::new(4, now);
+        let push_replay = |lane: &mut Lane| {
+            lane.push(LeasedTask { is_replay: true, ..testing::leased(0) });
+        };
+        for _ in 0..20 {
+            push_replay(&mut lane);
+        }
+        for _ in 0..20 {
+            push(&mut lane, 0);
+        }
+        let mut started = Vec::new();
+        for _ in 0..20 {
+            let start = lane.start(now).unwrap();
+            started.push(start.leased.is_replay);
+            lane.finish(&start.lease, Call::Alive, now);
+        }
+        let replays = started.iter().filter(|is_replay| **is_replay).count();
+        assert_eq!((replays, started[7]), (2, true), "one of eight: {started:?}");
+    }
+
+    #[test]
+    fn replays_leave_places_for_live_work() {
+        let now = Instant::now();
+        let mut lane = Lane::new(4, now);
+        for _ in 0..4 {
+            lane.push(LeasedTask { is_replay: true, ..testing::leased(0) });
+        }
+        let starts: Vec<Start> = std::iter::from_fn(|| lane.start(now)).collect();
+        assert_eq!(starts.len(), 3, "one place is left");
+        push(&mut lane, 0);
+        let live = lane.start(now).unwrap();
+        assert!(!live.leased.is_replay);
+        for start in &starts[..2] {
+            lane.finish(&start.lease, Call::Alive, now);
+        }
+        assert!(lane.start(now).is_some(), "a second of two");
+        lane.push(LeasedTask { is_replay: true, ..testing::leased(0) });
+        assert!(lane.start(now).is_none(), "half of the places while live work comes");
+        assert!(lane.wakes_at(now).is_some(), "it is looked at again without anything happening");
     }
 
     #[test]

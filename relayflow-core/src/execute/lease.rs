@@ -21,6 +21,8 @@ const HOLD_FOR: Duration = Duration::from_secs(25);
 pub(super) struct Lease {
     pub(super) id: TaskId,
     pub(super) attempt: u32,
+    /// It runs for a replay.
+    pub(super) is_replay: bool,
     state: Mutex<State>,
     /// Told when `stop` is set.
     changed: Notify,
@@ -45,7 +47,7 @@ pub(super) enum Stop {
 impl Lease {
     pub(super) fn new(id: TaskId, attempt: u32, renewed_at: Instant) -> Self {
         let state = Mutex::new(State { renewed_at, stop: None });
-        Self { id, attempt, state, changed: Notify::new() }
+        Self { id, attempt, is_replay: false, state, changed: Notify::new() }
     }
 
     pub(super) fn renewed_at(&self) -> Instant {

@@ -59,6 +59,7 @@ pub(super) fn leased(failures: u32) -> LeasedTask {
         has_needs: false,
         start_on_record: false,
         check_when: false,
+        is_replay: false,
         leased_at: super::lanes::now(),
         slot: None,
     }

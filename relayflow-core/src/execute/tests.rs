@@ -113,6 +113,7 @@ fn current(address: &str) -> Arc<Current> {
         timeout: SignedDuration::from_secs(10),
         backoff: Backoff { first: SignedDuration::from_millis(20), ..Backoff::default() },
         action: Action::Http(http),
+        dedupes: None,
         destination: Some(address.into()),
     };
     let steps = vec![Arc::new(step)];

@@ -25,7 +25,7 @@ struct BuiltIn {
 const BUILT_IN: &[BuiltIn] = include!(concat!(env!("OUT_DIR"), "/providers.rs"));
 
 /// Every provider, by name.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Catalog {
     providers: BTreeMap<Arc<str>, Arc<Provider>>,
     kept: HashSet<String>,
@@ -69,6 +69,25 @@ impl Catalog {
             return Err(mistakes);
         }
         Ok(Self::of_shared(providers))
+    }
+
+    /// The built-in ones and these definitions: name and text of each.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake in every text.
+    pub fn with_texts<'t>(
+        texts: impl IntoIterator<Item = (&'t str, &'t str)>,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let mut mistakes = Vec::new();
+        let mut providers: Vec<_> = Self::built_in().providers.into_values().collect();
+        for (name, text) in texts {
+            match Provider::new(name, text, "", false) {
+                Ok(provider) => providers.push(Arc::new(provider)),
+                Err(more) => mistakes.extend(more),
+            }
+        }
+        if mistakes.is_empty() { Ok(Self::of_shared(providers)) } else { Err(mistakes) }
     }
 
     fn of(providers: impl IntoIterator<Item = Provider>) -> Self {

@@ -54,7 +54,10 @@ pub use normalize::{NormalizeError, normalize};
 pub use reply::{Reply, challenge, handshake, learned, reply, takes_method};
 pub use source::{Source, SourceError, fingerprint};
 pub use split::{RawEvent, SplitError, split};
-pub use verify::{Verified, VerifyError, verify, verify_kept, verify_kept_with, verify_with};
+pub(crate) use verify::once_verified_as;
+pub use verify::{
+    Verified, VerifyError, once_verified, verify, verify_kept, verify_kept_with, verify_with,
+};
 pub use visit::visit;
 
 #[cfg(test)]

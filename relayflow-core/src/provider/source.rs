@@ -107,11 +107,36 @@ impl Source {
         if !has_key && !is_fetched && !rules.is_open() && !rules.learns() {
             return Err(SourceError::NoSecret { provider: name(), wanted: wanted(&rules) });
         }
+        Self::of(config, ingest_public_url, catalog, rules, keys)
+    }
+
+    /// A source that can split and normalize what was verified before, and verify nothing: it has no
+    /// secret.
+    ///
+    /// # Errors
+    ///
+    /// What in the source's section must be mended.
+    pub fn for_reading(config: &SourceConfig, catalog: &Catalog) -> Result<Self, SourceError> {
+        let provider = catalog.get(&config.provider).ok_or_else(|| unknown(config, catalog))?;
+        let rules = rules(provider, &config.settings)?;
+        let keys = rules.ways.iter().map(|_| Vec::new()).collect();
+        Self::of(config, None, catalog, rules, keys)
+    }
+
+    fn of(
+        config: &SourceConfig,
+        ingest_public_url: Option<&str>,
+        catalog: &Catalog,
+        rules: Arc<Rules>,
+        keys: Vec<Vec<Key>>,
+    ) -> Result<Self, SourceError> {
+        let provider = catalog.get(&config.provider).ok_or_else(|| unknown(config, catalog))?;
         let public_url = config.public_url.clone().or_else(|| {
             let base = ingest_public_url?.trim_end_matches('/');
             Some(format!("{base}/in/{}", config.name))
         });
         let mut warnings = warnings(config);
+        let has_key = keys.iter().any(|keys: &Vec<Key>| !keys.is_empty());
         if !has_key && rules.learns() {
             warnings.push(format!(
                 "it waits for the secret that `{}` brings in its first request, and refuses every \

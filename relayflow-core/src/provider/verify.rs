@@ -141,6 +141,19 @@ pub fn verify_kept<'r>(
     verify_kept_with(source, request, now, digest_key, no_keys())
 }
 
+/// A request that was verified when it came in, and committed as such. Its secret may be another by
+/// now, so its signature is not asked again.
+#[must_use]
+pub fn once_verified(request: &Request) -> Verified<'_> {
+    Verified::new(request)
+}
+
+/// The same, of a body that is not JSON and stands as this JSON.
+pub(crate) fn once_verified_as(request: &Request, json: String) -> Verified<'_> {
+    let opened = OnceLock::from(Ok(Opened::Converted(json)));
+    Verified { opened, ..Verified::new(request) }
+}
+
 /// The same with the keys that were fetched from vendors' hosts so far.
 ///
 /// # Errors

@@ -570,6 +570,7 @@ fn hand_over(candidate: &mut Candidate, leased_at: Instant, after: &After) {
             has_needs: false,
             start_on_record: false,
             check_when: false,
+            is_replay: false,
             leased_at,
             slot: task.slot.take(),
         };

@@ -131,6 +131,7 @@ pub(super) async fn readers(path: &Path) -> Result<SqlitePool, StoreError> {
         .busy_timeout(BUSY_TIMEOUT)
         .pragma("query_only", "on")
         .pragma("cache_size", "-2048")
+        .with_regexp()
         .disable_statement_logging();
     SqlitePoolOptions::new()
         .max_connections(READERS)

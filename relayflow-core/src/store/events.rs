@@ -1,12 +1,15 @@
 //! Events and tasks as they are read.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use super::query::Selection;
+use super::plans::Picked;
+use super::query::{Page, Selection, Statement};
+use super::requests::RequestWithBody;
 use super::{EventContext, Store, StoreError, on_db};
 use crate::clock::from_micros;
 use crate::event::{IntegrationEvent, Payload};
@@ -51,6 +54,14 @@ pub struct TaskRow {
     pub error_id: Option<String>,
     pub http_status: Option<i64>,
     pub worker: Option<WorkerId>,
+}
+
+/// An event with all that reading it again needs, and its tasks.
+#[derive(Debug)]
+pub(crate) struct KeptEvent {
+    pub(crate) event: IntegrationEvent,
+    pub(crate) request: Arc<RequestWithBody>,
+    pub(crate) tasks: Vec<Picked>,
 }
 
 /// One run of a task.
@@ -190,12 +201,12 @@ fn read_task(c: &mut Columns<'_>) -> Result<TaskRow, StoreError> {
 }
 
 /// Gives an event the bytes of its payload.
-fn with_payload(row: &mut EventRow, range: Option<(i64, i64)>, body: Vec<u8>) {
+fn with_payload(row: &mut EventRow, range: Option<(i64, i64)>, body: impl Into<Bytes>) {
     let Some((from, to)) = range else {
         return;
     };
     if let (Ok(from), Ok(to)) = (usize::try_from(from), usize::try_from(to)) {
-        row.event.payload = Payload::Slice { body: Bytes::from(body), from, to };
+        row.event.payload = Payload::Slice { body: body.into(), from, to };
     }
 }
 
@@ -207,11 +218,19 @@ impl Store {
         before: Option<EventId>,
         limit: usize,
     ) -> Result<Vec<EventRow>, StoreError> {
-        let mut query = selection.select(EVENT_COLUMNS);
-        if let Some(before) = before {
-            query.and("e.id < ", before.bytes().to_vec());
-        }
-        let rows = query.fetch(self.db(), " order by e.id desc", limit).await?;
+        let narrow = |query: &mut Statement, id: &EventId| {
+            query.and("e.id < ", id.bytes().to_vec());
+        };
+        let cursor = |row: &SqliteRow| Columns::new(row).id(EventId::from_bytes);
+        let rows = self
+            .rows(
+                selection,
+                Page { columns: EVENT_COLUMNS, order: " order by e.id desc", limit },
+                before,
+                narrow,
+                cursor,
+            )
+            .await?;
         rows.iter().map(|row| Ok(read_event(&mut Columns::new(row))?.0)).collect()
     }
 
@@ -235,11 +254,50 @@ impl Store {
         row.map(|row| {
             let mut columns = Columns::new(&row);
             let (mut event, range) = read_event(&mut columns)?;
-            with_payload(&mut event, range, columns.take()?);
+            with_payload(&mut event, range, columns.take::<Vec<u8>>()?);
             Ok(event)
         })
         .transpose()
     }
+
+    /// Events with their requests, bodies and tasks, to be read again. Each body is read once. Those
+    /// that are gone are left out; at most [`Self::KEPT_MAX`] ids at once.
+    pub(crate) async fn kept_events(&self, ids: &[EventId]) -> Result<Vec<KeptEvent>, StoreError> {
+        let Some(last) = ids.last() else {
+            return Ok(vec![]);
+        };
+        let sql = format!(
+            "select {EVENT_COLUMNS} from event e where e.id in ({}) order by e.id",
+            (1..=Self::KEPT_MAX).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
+        );
+        let rows = on_db!(self.db(), pool => {
+            let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+            for place in 0..Self::KEPT_MAX {
+                query = query.bind(ids.get(place).unwrap_or(last).bytes().to_vec());
+            }
+            query.fetch_all(pool).await.map_err(StoreError::Read)?
+        });
+        let read = rows
+            .iter()
+            .map(|row| read_event(&mut Columns::new(row)))
+            .collect::<Result<Vec<_>, StoreError>>()?;
+        let requests: Vec<RequestId> = read.iter().map(|(row, _)| row.event.request_id).collect();
+        let requests = self.requests_with_bodies(&requests).await?;
+        let mut tasks: HashMap<EventId, Vec<Picked>> = HashMap::new();
+        for task in self.picked_of(&[], ids).await? {
+            tasks.entry(task.item.event_id.unwrap_or(*last)).or_default().push(task);
+        }
+        let kept = read.into_iter().filter_map(|(mut row, range)| {
+            let request = requests.get(&row.event.request_id)?;
+            with_payload(&mut row, range, request.body.clone());
+            let tasks = tasks.remove(&row.event.id).unwrap_or_default();
+            Some(KeptEvent { event: row.event, request: Arc::clone(request), tasks })
+        });
+        Ok(kept.collect())
+    }
+
+    /// How many ids [`Self::kept_events`] takes.
+    pub(crate) const KEPT_MAX: usize = 256;
 
     /// Events with the kept headers of their requests, as running their tasks needs them. At most 64
     /// ids at once: the statement has a fixed number of places, so that it stays prepared.
@@ -269,7 +327,7 @@ impl Store {
                 let mut columns = Columns::new(row);
                 let (mut event, range) = read_event(&mut columns)?;
                 let headers: String = columns.take()?;
-                with_payload(&mut event, range, columns.take()?);
+                with_payload(&mut event, range, columns.take::<Vec<u8>>()?);
                 let headers = serde_json::from_str(&headers).unwrap_or_default();
                 Ok(EventContext { event: event.event, headers: Arc::new(headers) })
             })
@@ -296,11 +354,19 @@ impl Store {
         before: Option<TaskId>,
         limit: usize,
     ) -> Result<Vec<TaskRow>, StoreError> {
-        let mut query = selection.select(TASK_COLUMNS);
-        if let Some(before) = before {
-            query.and("t.id < ", before.bytes().to_vec());
-        }
-        let rows = query.fetch(self.db(), " order by t.id desc", limit).await?;
+        let narrow = |query: &mut Statement, id: &TaskId| {
+            query.and("t.id < ", id.bytes().to_vec());
+        };
+        let cursor = |row: &SqliteRow| Columns::new(row).id(TaskId::from_bytes);
+        let rows = self
+            .rows(
+                selection,
+                Page { columns: TASK_COLUMNS, order: " order by t.id desc", limit },
+                before,
+                narrow,
+                cursor,
+            )
+            .await?;
         rows.iter().map(|row| read_task(&mut Columns::new(row))).collect()
     }
 
@@ -311,11 +377,17 @@ impl Store {
         before: Option<(i64, TaskId)>,
         limit: usize,
     ) -> Result<Vec<TaskRow>, StoreError> {
-        let mut query = selection.select(TASK_COLUMNS);
-        if let Some((ended, id)) = before {
-            query.and_pair("(t.ended_us, t.id) < ", ended, id.bytes().to_vec());
-        }
-        let rows = query.fetch(self.db(), " order by t.ended_us desc, t.id desc", limit).await?;
+        let narrow = |query: &mut Statement, (ended, id): &(i64, TaskId)| {
+            query.and_pair("(t.ended_us, t.id) < ", *ended, id.bytes().to_vec());
+        };
+        let cursor = |row: &SqliteRow| {
+            let task = read_task(&mut Columns::new(row))?;
+            Ok((task.ended_us.unwrap_or(0), task.id))
+        };
+        let order = " order by t.ended_us desc, t.id desc";
+        let rows = self
+            .rows(selection, Page { columns: TASK_COLUMNS, order, limit }, before, narrow, cursor)
+            .await?;
         rows.iter().map(|row| read_task(&mut Columns::new(row))).collect()
     }
 

@@ -6,12 +6,16 @@
 
 mod commit;
 mod db;
+mod discards;
 mod drift;
 mod error;
 mod events;
+mod moves;
+mod plans;
 mod query;
 mod replays;
 mod requests;
+mod revisions;
 mod room;
 mod settle;
 mod stats;
@@ -23,11 +27,16 @@ pub use db::sqlite_path;
 pub use drift::{ContractRow, DriftRow, NewContract, WatchedRow};
 pub(crate) use drift::{DriftNotes, NewDrift};
 pub use error::{Refusal, StoreError};
+pub(crate) use events::KeptEvent;
 pub use events::{AttemptRow, EventRow, IdTable, TaskRow};
+pub use plans::{Change, Item, ItemRow, PlanRow, Reading};
+pub(crate) use plans::{NEW, PLAN_LIFE_US, Picked, PlanReading};
 pub use query::{Over, QueryError, Selection};
-pub(crate) use replays::PLAN_LIFE_US;
-pub use replays::{Control, Item, ItemRow, ItemVerdict, PlanRow, ReplayRow};
+pub use replays::{Control, ErrorCount, How, ItemVerdict, ReplayRow};
 pub use requests::RequestRow;
+pub(crate) use requests::RequestWithBody;
+pub(crate) use revisions::Edit;
+pub use revisions::RevisionRow;
 pub use stats::Counters;
 pub use timeline::Of;
 
@@ -119,6 +128,8 @@ pub struct LeasedTask {
     pub start_on_record: bool,
     /// It died of an expression in its workflow's `when` and was replayed: ask that again first.
     pub check_when: bool,
+    /// It runs for a replay: live work goes first.
+    pub is_replay: bool,
     /// When the lease was taken, on this process's monotonic clock.
     pub leased_at: Instant,
     pub slot: Option<Slot>,

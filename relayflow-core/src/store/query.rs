@@ -2,10 +2,13 @@
 //! bound, so no value can become a part of a statement.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
+use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use super::{Db, StoreError, on_db};
+use super::{Db, Store, StoreError, on_db};
+use crate::expr::{Expression, Scope};
 use crate::filter::{Field, Filter, Term, Test, Word};
 use crate::id::{EventId, PlanId, ReplayId, RequestId, TaskId};
 
@@ -16,7 +19,18 @@ pub enum QueryError {
     NotHere { field: String, over: &'static str },
     #[error("`{what}` is not supported yet")]
     NotYet { what: String },
+    #[error("`{what}` is asked only inside a time window: add since:24h, or another")]
+    NoWindow { what: String },
+    #[error("a filter has one `where:`; join several with `and`")]
+    SeveralExpressions,
 }
+
+/// Stands for the answer of `where:` while the condition is built; no bound value can be it.
+const HOLDS: &str = "(:where:)";
+/// Rows that are read at once where each is looked into.
+const BATCH: usize = 256;
+/// How much earlier than its request was received an id may have been drawn: clocks step.
+const DRAWN_BEFORE_US: i64 = 3_600_000_000;
 
 /// What is selected from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +79,15 @@ pub struct Selection {
     over: Over,
     condition: String,
     binds: Vec<Bind>,
+    holds: Option<Holds>,
+}
+
+/// A `where:`, asked of each row that the rest of the filter lets through.
+#[derive(Debug, Clone)]
+struct Holds {
+    expression: Arc<Expression>,
+    /// The condition if it does not hold; `condition` is as if it did.
+    otherwise: String,
 }
 
 /// A statement under way.
@@ -81,20 +104,41 @@ impl Selection {
     ///
     /// [`QueryError`] when the filter asks for what such things do not have.
     pub fn new(filter: &Filter, over: Over) -> Result<Self, QueryError> {
-        let mut builder = Builder { over, text: String::new(), binds: Vec::new() };
+        if let Some(term) = filter.terms().into_iter().find(|t| t.field.wants_window())
+            && !filter.has_window()
+        {
+            return Err(QueryError::NoWindow { what: format!("{}:", name(&term.field)) });
+        }
+        let mut builder = Builder { over, text: String::new(), binds: Vec::new(), holds: None };
         builder.filter(filter)?;
         let mut condition = builder.text;
         if over == Over::DeadTasks && !mentions_status(filter) {
             condition = format!("t.status = 'dead' and ({condition})");
         }
-        Ok(Self { over, condition, binds: builder.binds })
+        let holds = builder.holds.map(|expression| Holds {
+            expression: Arc::new(expression),
+            otherwise: condition.replace(HOLDS, "(1 = 0)"),
+        });
+        let condition = condition.replace(HOLDS, "(1 = 1)");
+        Ok(Self { over, condition, binds: builder.binds, holds })
     }
 
     pub(super) fn select(&self, columns: &str) -> Statement {
-        Statement {
-            text: format!("select {columns} from {} where ({})", self.over.from(), self.condition),
-            binds: self.binds.clone(),
-        }
+        let (from, condition) = (self.over.from(), &self.condition);
+        let text = match &self.holds {
+            None => format!("select {columns} from {from} where ({condition})"),
+            Some(Holds { otherwise, .. }) => format!(
+                "select {columns}, ({condition}) as if_so, ({otherwise}) as if_not from {from}
+                 where (({condition}) or ({otherwise}))"
+            ),
+        };
+        Statement { text, binds: self.binds.clone() }
+    }
+
+    /// Whether rows are looked into one by one, so that counting them is reading them.
+    #[must_use]
+    pub fn looks_into(&self) -> bool {
+        self.holds.is_some()
     }
 
     /// How many there are, counting no further than one more than `most`.
@@ -163,10 +207,87 @@ impl Statement {
     }
 }
 
+/// What of a selection is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Page<'a> {
+    pub(super) columns: &'a str,
+    /// ` order by …`
+    pub(super) order: &'a str,
+    pub(super) limit: usize,
+}
+
+impl Store {
+    /// The rows of a selection in order, from behind `after`. Where it looks into
+    /// each event, it reads on until there are enough.
+    pub(super) async fn rows<C>(
+        &self,
+        selection: &Selection,
+        page: Page<'_>,
+        mut after: Option<C>,
+        narrow: impl Fn(&mut Statement, &C),
+        cursor: impl Fn(&SqliteRow) -> Result<C, StoreError>,
+    ) -> Result<Vec<SqliteRow>, StoreError> {
+        let mut found = Vec::new();
+        loop {
+            let mut statement = selection.select(page.columns);
+            if let Some(after) = &after {
+                narrow(&mut statement, after);
+            }
+            let Some(holds) = &selection.holds else {
+                return statement.fetch(self.db(), page.order, page.limit).await;
+            };
+            let rows = statement.fetch(self.db(), page.order, BATCH).await?;
+            let is_last = rows.len() < BATCH;
+            after = rows.last().map(&cursor).transpose()?;
+            found.extend(self.sift(selection.over, holds, rows).await?);
+            if is_last || page.limit <= found.len() {
+                found.truncate(page.limit);
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Rows whose event the expression lets through. What it cannot be asked of does not hold.
+    async fn sift(
+        &self,
+        over: Over,
+        holds: &Holds,
+        rows: Vec<SqliteRow>,
+    ) -> Result<Vec<SqliteRow>, StoreError> {
+        // Of events the id is the first column, of tasks their event's is the second.
+        let place = usize::from(over.has_tasks());
+        let id = |row: &SqliteRow| {
+            let bytes: Vec<u8> = row.try_get(place).map_err(StoreError::Read)?;
+            EventId::from_bytes(&bytes).ok_or(StoreError::Value { what: "an event's id" })
+        };
+        let mut kept = Vec::new();
+        let mut rows = rows.into_iter().peekable();
+        while rows.peek().is_some() {
+            let group: Vec<SqliteRow> = rows.by_ref().take(64).collect();
+            let ids = group.iter().map(id).collect::<Result<Vec<_>, _>>()?;
+            let contexts = self.event_contexts(&ids).await?;
+            for (row, id) in group.into_iter().zip(ids) {
+                let steps = serde_json::Map::new();
+                let is_so = contexts.iter().find(|c| c.event.id == id).is_some_and(|context| {
+                    let scope =
+                        Scope { event: &context.event, headers: &context.headers, steps: &steps };
+                    holds.expression.holds(&scope).unwrap_or(false)
+                });
+                let column = if is_so { "if_so" } else { "if_not" };
+                if row.try_get::<Option<bool>, _>(column).map_err(StoreError::Read)? == Some(true) {
+                    kept.push(row);
+                }
+            }
+        }
+        Ok(kept)
+    }
+}
+
 struct Builder {
     over: Over,
     text: String,
     binds: Vec<Bind>,
+    holds: Option<Expression>,
 }
 
 #[expect(
@@ -217,10 +338,8 @@ impl Builder {
                 format!("({})", all.join(" or "))
             }
             Test::Between { low, high, .. } => self.between(&term.field, *low, *high)?,
-            Test::Matches(_) => {
-                return Err(QueryError::NotYet { what: format!("{}:~", name(&term.field)) });
-            }
-            Test::Holds(_) => return Err(QueryError::NotYet { what: "where:".to_owned() }),
+            Test::Matches(regex) => self.matches(&term.field, regex)?,
+            Test::Holds(text) => self.holds(text)?,
         };
         self.text.push_str(&condition);
         Ok(())
@@ -241,13 +360,12 @@ impl Builder {
                 let path = self.bind(Bind::Text(format!("$.\"{}\"", attribute.replace('"', ""))));
                 Ok(self.text_is(&format!("cast(e.attributes ->> {path} as text)"), word))
             }
+            Field::Payload(path) if self.over != Over::Requests => Ok(self.payload(path, word)),
+            Field::Header(header) => Ok(self.header(header, word)),
             Field::Drift if self.over != Over::Requests => Ok(match word.text.as_str() {
                 "none" => "e.drift is null".to_owned(),
                 _ => self.text_is("e.drift", word),
             }),
-            Field::Payload(_) | Field::Header(_) => {
-                Err(QueryError::NotYet { what: format!("{}:", name(field)) })
-            }
             _ => {
                 let (column, is_of_task) = self.column(field)?;
                 let tested = match field {
@@ -282,6 +400,72 @@ impl Builder {
             _ => return Err(self.not_here(field)),
         };
         Ok(column)
+    }
+
+    fn matches(&mut self, field: &Field, regex: &str) -> Result<String, QueryError> {
+        let (column, is_of_task) = match field {
+            Field::Key if self.over != Over::Requests => {
+                ("(e.provider || ':' || e.type || ':' || e.external_id)".to_owned(), false)
+            }
+            Field::Corr => {
+                let (of, id) =
+                    if self.over == Over::Requests { ("r", "r.id") } else { ("e", "e.request_id") };
+                (format!("coalesce({of}.correlation_id, lower(hex({id})))"), false)
+            }
+            _ => self.column(field)?,
+        };
+        let value = self.bind(Bind::Text(regex.to_owned()));
+        let tested = format!("({column} is not null and {column} regexp {value})");
+        Ok(if is_of_task && !self.over.has_tasks() { of_a_task(&tested) } else { tested })
+    }
+
+    fn holds(&mut self, text: &str) -> Result<String, QueryError> {
+        if self.over == Over::Requests {
+            return Err(self.not_here(&Field::Where));
+        }
+        if self.holds.as_ref().is_some_and(|known| known.text() != text) {
+            return Err(QueryError::SeveralExpressions);
+        }
+        // It was checked when the filter was read.
+        let expression = Expression::new(text).map_err(|_| self.not_here(&Field::Where))?;
+        self.holds = Some(expression);
+        Ok(HOLDS.to_owned())
+    }
+
+    /// A member of the payload, as text or as JSON writes it: `true`, `4200`, `1e400`.
+    fn payload(&mut self, path: &str, word: &Word) -> String {
+        let paths = json_paths(path);
+        let all: Vec<String> = paths
+            .into_iter()
+            .map(|path| {
+                let path = self.bind(Bind::Text(path));
+                let value = self.bind(Bind::Text(word.text.clone()));
+                format!("x.json ->> {path} = {value} or x.json -> {path} = {value}")
+            })
+            .collect();
+        format!(
+            "exists (select 1 from (select coalesce(e.payload, cast(substr(b.bytes,
+                e.payload_from + 1, e.payload_to - e.payload_from) as text)) as json
+                from request q join body b on b.id = q.body_id where q.id = e.request_id) x
+             where json_valid(x.json) and ({}))",
+            all.join(" or ")
+        )
+    }
+
+    /// A kept header, by its name in lower case.
+    fn header(&mut self, header: &str, word: &Word) -> String {
+        let header = self.bind(Bind::Text(header.to_ascii_lowercase()));
+        let value = self.bind(Bind::Text(word.text.clone()));
+        let has = format!(
+            "from json_each(q.headers) h
+             where lower(h.value ->> 0) = {header} and h.value ->> 1 = {value}"
+        );
+        if self.over == Over::Requests {
+            return format!("exists (select 1 {})", has.replace("q.headers", "r.headers"));
+        }
+        format!(
+            "exists (select 1 from request q where q.id = e.request_id and exists (select 1 {has}))"
+        )
     }
 
     fn not_here(&self, field: &Field) -> QueryError {
@@ -342,6 +526,16 @@ impl Builder {
         if let Some(low) = low {
             let value = self.bind(Bind::Int(low));
             all.push(format!("{column} >= {value}"));
+            if *field == Field::Received {
+                // Ids lie in the order of time: what is older is not even looked at.
+                let first = self.bind(Bind::Blob(id_at(low.saturating_sub(DRAWN_BEFORE_US))));
+                let id = match self.over {
+                    Over::Events => "e.id",
+                    Over::Tasks | Over::DeadTasks => "t.event_id",
+                    Over::Requests => "r.id",
+                };
+                all.push(format!("{id} >= {first}"));
+            }
         }
         if let Some(high) = high {
             let value = self.bind(Bind::Int(high));
@@ -439,6 +633,29 @@ impl Builder {
             _ => Err(self.not_here(&Field::Sig)),
         }
     }
+}
+
+/// The least id that can have been drawn at this moment.
+fn id_at(us: i64) -> Vec<u8> {
+    let ms = u64::try_from(us / 1000).unwrap_or(0);
+    let mut bytes = ms.to_be_bytes()[2..].to_vec();
+    bytes.resize(16, 0);
+    bytes
+}
+
+/// A dotted path as JSON paths. A number may be a place in a list, or a name.
+fn json_paths(path: &str) -> Vec<String> {
+    let named = |part: &str| format!(".\"{}\"", part.replace(['"', '\\'], ""));
+    let is_place = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let names: String = path.split('.').map(named).collect();
+    if !path.split('.').any(is_place) {
+        return vec![format!("${names}")];
+    }
+    let places: String = path
+        .split('.')
+        .map(|part| if is_place(part) { format!("[{part}]") } else { named(part) })
+        .collect();
+    vec![format!("${places}"), format!("${names}")]
 }
 
 fn of_a_task(tested: &str) -> String {

@@ -1,41 +1,14 @@
-//! Plans, replays and their items. An item moves together with its replay's cursor in one
-//! transaction, so a replay goes on behind it after any crash.
+//! Replays and how their items stand.
 
 use rusqlite::params;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use super::query::Selection;
-use super::requests::discard_request;
-use super::settle::{discard_task, move_event};
-use super::stats::task_counter;
+use super::plans::{Item, text, use_plan};
 use super::timeline::{self, Row};
-use super::writer::Tx;
 use super::{Refusal, Store, StoreError, on_db};
-use crate::id::{EventId, PlanId, ReplayId, RequestId, TaskId};
-use crate::task::TaskStatus;
+use crate::id::{EventId, PlanId, ReplayId, RequestId};
 use crate::timeline::What;
-
-/// How long a plan may be run.
-pub(crate) const PLAN_LIFE_US: i64 = 3_600_000_000;
-/// Items written in one transaction, so that live traffic is never kept waiting for long.
-const ITEMS_PER_WRITE: usize = 1000;
-
-/// A plan as it is kept.
-#[derive(Debug, Clone)]
-pub struct PlanRow {
-    pub id: PlanId,
-    pub action: String,
-    pub mode: String,
-    pub q: Option<String>,
-    pub hash: String,
-    pub who: String,
-    pub created_us: i64,
-    pub expires_us: i64,
-    pub used_us: Option<i64>,
-    /// What was said of it, as JSON.
-    pub summary: String,
-}
 
 /// A replay as it is kept, with its items counted.
 #[derive(Debug, Clone)]
@@ -52,58 +25,46 @@ pub struct ReplayRow {
     pub status: String,
     pub detail: Option<String>,
     pub rate: Option<f64>,
+    /// Every item up to this place has moved, or was passed over.
     pub cursor: i64,
     pub total: i64,
+    pub how: How,
+    /// Items brought back to execution, and those of them that died or were discarded.
+    pub moved: i64,
+    pub failed: i64,
+    /// Failures up to the last time that somebody resumed it.
+    pub forgiven: i64,
+    pub canary_is_over: bool,
+    /// `operator`, `canary` (it went well, and asks), `canary_failed` or `stop_after`.
+    pub paused_by: Option<String>,
 }
 
-/// One member of a plan or a replay.
+/// How a replay goes about its items.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ItemRow {
-    pub place: i64,
-    pub item: Item,
-    /// The status and the attempt that it had when the plan was made.
-    pub status: String,
-    pub attempt: i64,
-    /// `run`, `run_at_risk`, `skip` or `blocked`.
-    pub would: String,
-    pub destination: Option<String>,
-    pub event_id: Option<EventId>,
+pub struct How {
+    /// `none` or `received`.
+    pub order: String,
+    /// Items with a later event already done: `apply` or `skip`.
+    pub late: String,
+    /// Items at once.
+    pub concurrency: Option<i64>,
+    /// First only so many.
+    pub canary: Option<i64>,
+    /// What follows a canary that went well: `go` or `ask`.
+    pub after_canary: String,
+    /// How many failures pause it.
+    pub stop_after: Option<i64>,
 }
 
-/// What is replayed: a task, or an unreadable request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Item {
-    Task(TaskId),
-    Request(RequestId),
-}
-
-impl Item {
-    fn bytes(&self) -> &[u8; 16] {
-        match self {
-            Self::Task(id) => id.bytes(),
-            Self::Request(id) => id.bytes(),
-        }
-    }
-
-    fn is_request(self) -> bool {
-        matches!(self, Self::Request(_))
-    }
-
-    fn read(bytes: &[u8], is_request: bool) -> Result<Self, StoreError> {
-        let item = if is_request {
-            RequestId::from_bytes(bytes).map(Self::Request)
-        } else {
-            TaskId::from_bytes(bytes).map(Self::Task)
-        };
-        item.ok_or(StoreError::Value { what: "an item's id" })
-    }
-}
-
-impl std::fmt::Display for Item {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Task(id) => id.fmt(f),
-            Self::Request(id) => id.fmt(f),
+impl Default for How {
+    fn default() -> Self {
+        Self {
+            order: "none".to_owned(),
+            late: "apply".to_owned(),
+            concurrency: None,
+            canary: None,
+            after_canary: "go".to_owned(),
+            stop_after: None,
         }
     }
 }
@@ -118,6 +79,19 @@ pub struct ItemVerdict {
     /// `pending`, `moved`, `ended`, `skipped` or `cancelled`.
     pub state: String,
     pub verdict: Option<String>,
+    pub workflow: Option<String>,
+    pub step: Option<String>,
+    /// Of a dead or discarded one: the last error, as it is now.
+    pub error: Option<String>,
+}
+
+/// Items that died of the same error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorCount {
+    pub error_id: Option<String>,
+    pub error: Option<String>,
+    pub count: i64,
+    pub example: Item,
 }
 
 /// What an operator does to a replay under way.
@@ -126,26 +100,6 @@ pub enum Control {
     Pause,
     Resume,
     Cancel,
-}
-
-fn text(row: &SqliteRow, i: usize) -> Result<String, StoreError> {
-    row.try_get(i).map_err(StoreError::Read)
-}
-
-fn read_plan(row: &SqliteRow) -> Result<PlanRow, StoreError> {
-    let id: Vec<u8> = row.try_get(0).map_err(StoreError::Read)?;
-    Ok(PlanRow {
-        id: PlanId::from_bytes(&id).ok_or(StoreError::Value { what: "a plan's id" })?,
-        action: text(row, 1)?,
-        mode: text(row, 2)?,
-        q: row.try_get(3).map_err(StoreError::Read)?,
-        hash: text(row, 4)?,
-        who: text(row, 5)?,
-        created_us: row.try_get(6).map_err(StoreError::Read)?,
-        expires_us: row.try_get(7).map_err(StoreError::Read)?,
-        used_us: row.try_get(8).map_err(StoreError::Read)?,
-        summary: text(row, 9)?,
-    })
 }
 
 fn read_replay(row: &SqliteRow) -> Result<ReplayRow, StoreError> {
@@ -166,143 +120,37 @@ fn read_replay(row: &SqliteRow) -> Result<ReplayRow, StoreError> {
         rate: row.try_get(11).map_err(StoreError::Read)?,
         cursor: row.try_get(12).map_err(StoreError::Read)?,
         total: row.try_get(13).map_err(StoreError::Read)?,
+        how: How {
+            order: text(row, 14)?,
+            late: text(row, 15)?,
+            concurrency: row.try_get(16).map_err(StoreError::Read)?,
+            canary: row.try_get(17).map_err(StoreError::Read)?,
+            after_canary: text(row, 18)?,
+            stop_after: row.try_get(19).map_err(StoreError::Read)?,
+        },
+        moved: row.try_get(20).map_err(StoreError::Read)?,
+        failed: row.try_get(21).map_err(StoreError::Read)?,
+        forgiven: row.try_get(22).map_err(StoreError::Read)?,
+        canary_is_over: row.try_get(23).map_err(StoreError::Read)?,
+        paused_by: row.try_get(24).map_err(StoreError::Read)?,
     })
 }
 
 const REPLAY_COLUMNS: &str =
     "id, plan_id, action, mode, q, who, reason, created_us, ended_us, status,
-    detail, rate, cursor, total";
+    detail, rate, cursor, total, order_by, late, concurrency, canary, after_canary, stop_after,
+    moved, failed, forgiven, canary_is_over, paused_by";
 
 impl Store {
-    /// Tasks of a selection as items of a plan, the oldest first.
-    pub(crate) async fn plan_tasks(
-        &self,
-        selection: &Selection,
-        limit: usize,
-    ) -> Result<Vec<(ItemRow, i64)>, StoreError> {
-        let query =
-            selection.select("t.id, t.event_id, t.status, t.attempt, t.destination, e.received_us");
-        let rows = query.fetch(self.db(), " order by t.id", limit).await?;
-        rows.iter()
-            .map(|row| {
-                let id: Vec<u8> = row.try_get(0).map_err(StoreError::Read)?;
-                let event: Vec<u8> = row.try_get(1).map_err(StoreError::Read)?;
-                let item = ItemRow {
-                    place: 0,
-                    item: Item::read(&id, false)?,
-                    status: text(row, 2)?,
-                    attempt: row.try_get(3).map_err(StoreError::Read)?,
-                    would: String::new(),
-                    destination: Some(text(row, 4)?),
-                    event_id: EventId::from_bytes(&event),
-                };
-                Ok((item, row.try_get(5).map_err(StoreError::Read)?))
-            })
-            .collect()
-    }
-
-    /// Keeps a plan: its items first, in several transactions, then the plan itself.
-    pub(crate) async fn keep_plan(
-        &self,
-        plan: PlanRow,
-        items: Vec<ItemRow>,
-    ) -> Result<(), StoreError> {
-        for group in items.chunks(ITEMS_PER_WRITE) {
-            let (id, group) = (plan.id, group.to_vec());
-            self.write(move |tx| insert_items(tx, id, &group)).await?;
-        }
-        let total = items.len();
-        self.write(move |tx| {
-            tx.run(
-                "insert into plan (id, action, mode, q, hash, who, created_us, expires_us, summary)
-                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-                params![
-                    plan.id.bytes(),
-                    plan.action,
-                    plan.mode,
-                    plan.q,
-                    plan.hash,
-                    plan.who,
-                    plan.created_us,
-                    plan.expires_us,
-                    plan.summary,
-                ],
-            )?;
-            timeline::append(
-                tx,
-                &Row {
-                    detail: Some(timeline::detail(&[
-                        ("plan", plan.id.to_string().into()),
-                        ("who", plan.who.as_str().into()),
-                        ("items", total.into()),
-                        ("q", plan.q.as_deref().into()),
-                    ])),
-                    ..Row::new(What::Planned)
-                },
-            )
-        })
-        .await
-    }
-
-    pub async fn plan(&self, id: PlanId) -> Result<Option<PlanRow>, StoreError> {
-        let row = on_db!(self.db(), pool => sqlx::query(
-            "select id, action, mode, q, hash, who, created_us, expires_us, used_us, summary
-             from plan where id = $1")
-            .bind(id.bytes().as_slice()).fetch_optional(pool).await.map_err(StoreError::Read)?);
-        row.as_ref().map(read_plan).transpose()
-    }
-
-    /// Items of a plan behind a place, in order.
-    pub async fn plan_items(
-        &self,
-        plan: PlanId,
-        behind: i64,
-        limit: usize,
-    ) -> Result<Vec<ItemRow>, StoreError> {
-        let rows = on_db!(self.db(), pool => sqlx::query(
-            "select place, item, is_request, status, attempt, would, destination, event_id
-             from plan_item where plan_id = $1 and place > $2 order by place limit $3")
-            .bind(plan.bytes().as_slice()).bind(behind)
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(pool).await.map_err(StoreError::Read)?);
-        rows.iter()
-            .map(|row| {
-                let item: Vec<u8> = row.try_get(1).map_err(StoreError::Read)?;
-                let event: Option<Vec<u8>> = row.try_get(7).map_err(StoreError::Read)?;
-                Ok(ItemRow {
-                    place: row.try_get(0).map_err(StoreError::Read)?,
-                    item: Item::read(&item, row.try_get(2).map_err(StoreError::Read)?)?,
-                    status: text(row, 3)?,
-                    attempt: row.try_get(4).map_err(StoreError::Read)?,
-                    would: text(row, 5)?,
-                    destination: row.try_get(6).map_err(StoreError::Read)?,
-                    event_id: event.and_then(|b| EventId::from_bytes(&b)),
-                })
-            })
-            .collect()
-    }
-
-    /// How many members of a plan are no longer as they were when it was made.
-    pub async fn plan_changes(&self, plan: PlanId) -> Result<u64, StoreError> {
-        let count: i64 = on_db!(self.db(), pool => sqlx::query_scalar(
-            "select count(*) from plan_item i
-             left join task t on i.is_request = 0 and t.id = i.item
-             left join request r on i.is_request = 1 and r.id = i.item
-             where i.plan_id = $1 and (coalesce(t.status, r.status) is null
-                or coalesce(t.status, r.status) <> i.status
-                or (t.attempt is not null and t.attempt <> i.attempt))")
-            .bind(plan.bytes().as_slice()).fetch_one(pool).await.map_err(StoreError::Read)?);
-        Ok(u64::try_from(count).unwrap_or(0))
-    }
-
     /// Begins a replay of a plan. A plan runs once.
     pub(crate) async fn begin_replay(&self, replay: ReplayRow) -> Result<(), StoreError> {
         self.write(move |tx| {
             use_plan(tx, replay.plan_id)?;
             tx.run(
                 "insert into replay (id, plan_id, action, mode, q, who, reason, created_us, status,
-                    rate, cursor, total)
-                 values ($1, $2, $3, $4, $5, $6, $7, $8, 'running', $9, 0, $10)",
+                    rate, cursor, total, order_by, late, concurrency, canary, after_canary, stop_after)
+                 values ($1, $2, $3, $4, $5, $6, $7, $8, 'running', $9, 0, $10, $11, $12, $13, $14,
+                    $15, $16)",
                 params![
                     replay.id.bytes(),
                     replay.plan_id.bytes(),
@@ -314,6 +162,12 @@ impl Store {
                     replay.created_us,
                     replay.rate,
                     replay.total,
+                    replay.how.order,
+                    replay.how.late,
+                    replay.how.concurrency,
+                    replay.how.canary,
+                    replay.how.after_canary,
+                    replay.how.stop_after,
                 ],
             )?;
             tx.count("replay.running", "", 1);
@@ -326,6 +180,7 @@ impl Store {
                         ("reason", replay.reason.as_deref().into()),
                         ("plan", replay.plan_id.to_string().into()),
                         ("items", replay.total.into()),
+                        ("mode", replay.mode.as_str().into()),
                     ])),
                     ..Row::new(What::Replayed)
                 },
@@ -417,6 +272,29 @@ impl Store {
             .collect()
     }
 
+    /// What a replay's dead items died of, the most frequent first.
+    pub async fn replay_errors(&self, id: ReplayId) -> Result<Vec<ErrorCount>, StoreError> {
+        let rows = on_db!(self.db(), pool => sqlx::query(
+            "select t.error_id, min(coalesce(t.error, r.detail)), count(*), min(i.item), i.is_request
+             from replay_item i
+             left join task t on i.is_request = 0 and t.id = i.item
+             left join request r on i.is_request = 1 and r.id = i.item
+             where i.replay_id = $1 and i.state = 'ended' and i.verdict in ('dead', 'discarded')
+             group by t.error_id, i.is_request order by 3 desc limit 100")
+            .bind(id.bytes().as_slice()).fetch_all(pool).await.map_err(StoreError::Read)?);
+        rows.iter()
+            .map(|row| {
+                let item: Vec<u8> = row.try_get(3).map_err(StoreError::Read)?;
+                Ok(ErrorCount {
+                    error_id: row.try_get(0).map_err(StoreError::Read)?,
+                    error: row.try_get(1).map_err(StoreError::Read)?,
+                    count: row.try_get(2).map_err(StoreError::Read)?,
+                    example: Item::read(&item, row.try_get(4).map_err(StoreError::Read)?)?,
+                })
+            })
+            .collect()
+    }
+
     /// Items of a replay behind a place, with their verdicts; those that have not moved are pending.
     pub async fn replay_items(
         &self,
@@ -425,9 +303,13 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<ItemVerdict>, StoreError> {
         let rows = on_db!(self.db(), pool => sqlx::query(
-            "select p.place, p.item, p.is_request, p.event_id, p.destination, i.state, i.verdict
+            "select p.place, p.item, p.is_request, p.event_id, p.destination, i.state, i.verdict,
+                p.workflow, p.step,
+                case when i.verdict in ('dead', 'discarded') then coalesce(t.error, r.detail) end
              from plan_item p
              left join replay_item i on i.replay_id = $1 and i.place = p.place
+             left join task t on p.is_request = 0 and t.id = p.item
+             left join request r on p.is_request = 1 and r.id = p.item
              where p.plan_id = $2 and p.place > $3 order by p.place limit $4")
             .bind(replay.id.bytes().as_slice()).bind(replay.plan_id.bytes().as_slice()).bind(behind)
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
@@ -445,92 +327,12 @@ impl Store {
                     destination: row.try_get(4).map_err(StoreError::Read)?,
                     state: state.unwrap_or_else(|| pending.to_owned()),
                     verdict: row.try_get(6).map_err(StoreError::Read)?,
+                    workflow: row.try_get(7).map_err(StoreError::Read)?,
+                    step: row.try_get(8).map_err(StoreError::Read)?,
+                    error: row.try_get(9).map_err(StoreError::Read)?,
                 })
             })
             .collect()
-    }
-
-    /// Moves tasks back to execution, and the cursor behind them: one transaction. An item that is no
-    /// longer as it was planned is passed over. Answers whether the replay still runs.
-    pub(crate) async fn move_items(
-        &self,
-        replay: ReplayId,
-        items: Vec<ItemRow>,
-    ) -> Result<bool, StoreError> {
-        self.write(move |tx| {
-            let Some(said) = said_of_running(tx, replay)? else {
-                return Ok(false);
-            };
-            for item in &items {
-                move_item(tx, replay, item, &said)?;
-            }
-            if let Some(last) = items.last() {
-                tx.run(
-                    "update replay set cursor = $1 where id = $2",
-                    params![last.place, replay.bytes()],
-                )?;
-            }
-            tx.has_due = true;
-            Ok(true)
-        })
-        .await
-    }
-
-    /// Writes down how a request was read again.
-    pub(crate) async fn end_request_item(
-        &self,
-        replay: ReplayId,
-        item: ItemRow,
-        state: &'static str,
-        verdict: String,
-    ) -> Result<(), StoreError> {
-        self.write(move |tx| {
-            insert_replay_item(tx, replay, &item, state, Some(&verdict))?;
-            tx.run(
-                "update replay set cursor = $1 where id = $2 and cursor < $1",
-                params![item.place, replay.bytes()],
-            )?;
-            Ok(())
-        })
-        .await
-    }
-
-    /// Gives moved items whose tasks have ended their verdicts. Answers how many are still under way.
-    pub(crate) async fn settle_items(&self, replay: ReplayId) -> Result<i64, StoreError> {
-        self.write(move |tx| {
-            tx.run(
-                "update replay_item set state = 'ended',
-                    verdict = (select status from task where id = replay_item.item)
-                 where replay_id = $1 and state = 'moved' and exists (select 1 from task t
-                    where t.id = replay_item.item
-                        and t.status in ('ok', 'dead', 'discarded', 'skipped'))",
-                params![replay.bytes()],
-            )?;
-            let left = tx.row(
-                "select count(*) from replay_item where replay_id = $1 and state = 'moved'",
-                params![replay.bytes()],
-                |r| r.get(0),
-            )?;
-            Ok(left.unwrap_or(0))
-        })
-        .await
-    }
-
-    /// Ends a replay all of whose items have their verdicts.
-    pub(crate) async fn end_replay(&self, replay: ReplayId) -> Result<(), StoreError> {
-        self.write(move |tx| {
-            let ended = tx.run(
-                "update replay set status = 'done', ended_us = $1
-                 where id = $2 and status = 'running'",
-                params![tx.now_us, replay.bytes()],
-            )?;
-            if ended == 1 {
-                tx.count("replay.running", "", -1);
-                tx.count("replay.done", "", 1);
-            }
-            Ok(())
-        })
-        .await
     }
 
     /// Pauses, resumes or cancels a replay.
@@ -539,6 +341,7 @@ impl Store {
         id: ReplayId,
         control: Control,
         who: String,
+        why: Option<String>,
         rate: Option<f64>,
     ) -> Result<(), StoreError> {
         self.write(move |tx| {
@@ -562,205 +365,35 @@ impl Store {
                 });
             }
             let ended = (control == Control::Cancel).then_some(tx.now_us);
+            let by = (control == Control::Pause).then_some("operator");
+            // Whoever resumes it has seen what failed so far.
             tx.run(
-                "update replay set status = $1, ended_us = $2, rate = coalesce($3, rate), detail = null
-                 where id = $4",
-                params![to, ended, rate, id.bytes()],
+                "update replay set status = $1, ended_us = $2, rate = coalesce($3, rate), detail = null,
+                    paused_by = $4, forgiven = failed, canary_is_over = canary_is_over or (
+                        canary is not null and moved >= canary)
+                 where id = $5",
+                params![to, ended, rate, by, id.bytes()],
             )?;
             tx.count(replay_counter(&was), "", -1);
             tx.count(replay_counter(to), "", 1);
             timeline::append(tx, &Row {
                 replay_id: Some(id),
-                detail: Some(timeline::detail(&[("who", who.as_str().into())])),
+                detail: Some(timeline::detail(&[
+                    ("who", who.as_str().into()),
+                    ("reason", why.as_deref().into()),
+                ])),
                 ..Row::new(what)
             })
         })
         .await
     }
-
-    /// Discards tasks and requests. Answers how many were: those that moved on meanwhile are not.
-    pub(crate) async fn discard_items(
-        &self,
-        items: Vec<ItemRow>,
-        who: String,
-        reason: String,
-    ) -> Result<u64, StoreError> {
-        let mut done = 0;
-        for group in items.chunks(ITEMS_PER_WRITE) {
-            let (group, who, reason) = (group.to_vec(), who.clone(), reason.clone());
-            done += self.write(move |tx| discard_group(tx, &group, &reason, &who)).await?;
-        }
-        Ok(done)
-    }
-
-    /// Marks a plan as used, or says why it cannot be.
-    pub(crate) async fn take_plan(&self, plan: PlanId) -> Result<(), StoreError> {
-        self.write(move |tx| use_plan(tx, plan)).await
-    }
 }
 
-fn replay_counter(status: &str) -> &'static str {
+pub(super) fn replay_counter(status: &str) -> &'static str {
     match status {
         "running" => "replay.running",
         "paused" => "replay.paused",
         "done" => "replay.done",
         _ => "replay.cancelled",
-    }
-}
-
-fn discard_group(
-    tx: &mut Tx<'_>,
-    items: &[ItemRow],
-    reason: &str,
-    who: &str,
-) -> Result<u64, StoreError> {
-    let mut done = 0;
-    for item in items {
-        let discarded = match item.item {
-            Item::Request(id) => discard_request(tx, id, reason, who)?,
-            Item::Task(id) => match TaskStatus::from_word(&item.status) {
-                Some(TaskStatus::Running) => {
-                    tx.run(
-                        "update task set discard = $1 where id = $2 and status = 'running'",
-                        params![reason, id.bytes()],
-                    )? == 1
-                }
-                Some(status) => discard_task(tx, id, status, reason, who)?,
-                None => false,
-            },
-        };
-        done += u64::from(discarded);
-    }
-    Ok(done)
-}
-
-fn insert_items(tx: &Tx<'_>, plan: PlanId, items: &[ItemRow]) -> Result<(), StoreError> {
-    for item in items {
-        tx.run(
-            "insert into plan_item (plan_id, place, item, is_request, status, attempt, would,
-                destination, event_id)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-            params![
-                plan.bytes(),
-                item.place,
-                item.item.bytes(),
-                item.item.is_request(),
-                item.status,
-                item.attempt,
-                item.would,
-                item.destination,
-                item.event_id.as_ref().map(|id| id.bytes().as_slice()),
-            ],
-        )?;
-    }
-    Ok(())
-}
-
-fn use_plan(tx: &Tx<'_>, plan: PlanId) -> Result<(), StoreError> {
-    let found = tx
-        .row(
-            "select used_us is not null, expires_us from plan where id = $1",
-            params![plan.bytes()],
-            |r| Ok((r.get::<_, bool>(0)?, r.get::<_, i64>(1)?)),
-        )?
-        .ok_or_else(|| StoreError::NotFound { id: plan.to_string() })?;
-    let refuse = |why: String, code| Err(StoreError::Refused { why, code });
-    match found {
-        (true, _) => refuse(format!("`{plan}` has been used; make a new plan"), Refusal::PlanUsed),
-        (_, expires) if expires < tx.now_us => {
-            refuse(format!("`{plan}` has expired; make a new plan"), Refusal::PlanExpired)
-        }
-        _ => {
-            tx.run("update plan set used_us = $1 where id = $2", params![tx.now_us, plan.bytes()])?;
-            Ok(())
-        }
-    }
-}
-
-/// Who started a replay and why, as its items' entries say it; `None` unless it is running.
-fn said_of_running(tx: &Tx<'_>, replay: ReplayId) -> Result<Option<String>, StoreError> {
-    let found = tx.row(
-        "select who, reason from replay where id = $1 and status = 'running'",
-        params![replay.bytes()],
-        |r| Ok((r.get::<_, String>(0)?, r.get::<_, Option<String>>(1)?)),
-    )?;
-    Ok(found
-        .map(|(who, reason)| timeline::detail(&[("who", who.into()), ("reason", reason.into())])))
-}
-
-fn insert_replay_item(
-    tx: &Tx<'_>,
-    replay: ReplayId,
-    item: &ItemRow,
-    state: &str,
-    verdict: Option<&str>,
-) -> Result<(), StoreError> {
-    tx.run(
-        "insert into replay_item (replay_id, place, item, is_request, state, verdict, attempt)
-         values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing",
-        params![
-            replay.bytes(),
-            item.place,
-            item.item.bytes(),
-            item.item.is_request(),
-            state,
-            verdict,
-            item.attempt,
-        ],
-    )?;
-    Ok(())
-}
-
-fn move_item(
-    tx: &mut Tx<'_>,
-    replay: ReplayId,
-    item: &ItemRow,
-    said: &str,
-) -> Result<(), StoreError> {
-    let Item::Task(id) = item.item else {
-        return Ok(());
-    };
-    let from = TaskStatus::from_word(&item.status).filter(|s| s.is_ended() && *s != TaskStatus::Ok);
-    let Some(from) = from.filter(|_| item.would.starts_with("run")) else {
-        return insert_replay_item(tx, replay, item, "skipped", Some(&why_skipped(&item.status)));
-    };
-    let moved = tx.row(
-        "update task set status = 'queued', failures = 0, lost_starts = 0, start_on_record = 0,
-            due_us = $1, since_us = $1, ended_us = null, reason = null, discard = null
-         where id = $2 and status = $3 and attempt = $4
-         returning event_id, destination",
-        params![tx.now_us, id.bytes(), item.status, item.attempt],
-        |r| Ok((r.get::<_, Vec<u8>>(0)?, r.get::<_, String>(1)?)),
-    )?;
-    let Some((event, destination)) = moved else {
-        return insert_replay_item(tx, replay, item, "skipped", Some("no longer as planned"));
-    };
-    let event = EventId::from_bytes(&event).ok_or(StoreError::Value { what: "an event's id" })?;
-    // What an earlier replay has still to be told of this task, it is told before the task moves on.
-    tx.run(
-        "update replay_item set state = 'ended', verdict = $1 where item = $2 and state = 'moved'",
-        params![item.status, id.bytes()],
-    )?;
-    move_event(tx, event, from, TaskStatus::Queued, None)?;
-    tx.count(task_counter(from), &destination, -1);
-    tx.count(task_counter(TaskStatus::Queued), &destination, 1);
-    insert_replay_item(tx, replay, item, "moved", None)?;
-    timeline::append(
-        tx,
-        &Row {
-            event_id: Some(event),
-            task_id: Some(id),
-            replay_id: Some(replay),
-            detail: Some(said.to_owned()),
-            // Read as two entries: `replayed`, and the task's new status.
-            ..Row::new(What::Replayed)
-        },
-    )
-}
-
-fn why_skipped(status: &str) -> String {
-    match status {
-        "ok" => "already ok".to_owned(),
-        other => format!("was {other}"),
     }
 }

@@ -1,5 +1,8 @@
 //! Requests as they are kept: accepted, dead and rejected ones.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
@@ -28,6 +31,13 @@ pub struct RequestRow {
     pub reason: Option<String>,
     pub detail: Option<String>,
     pub ended_us: Option<i64>,
+}
+
+/// A request as it came in.
+#[derive(Debug)]
+pub(crate) struct RequestWithBody {
+    pub(crate) row: RequestRow,
+    pub(crate) body: Bytes,
 }
 
 const COLUMNS: &str = "
@@ -98,6 +108,35 @@ impl Store {
         let row = on_db!(self.db(), pool => sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(id.bytes().as_slice()).fetch_optional(pool).await.map_err(StoreError::Read)?);
         row.as_ref().map(read).transpose()
+    }
+
+    /// Requests with their bodies, each once; at most [`Self::KEPT_MAX`] ids.
+    pub(crate) async fn requests_with_bodies(
+        &self,
+        ids: &[RequestId],
+    ) -> Result<HashMap<RequestId, Arc<RequestWithBody>>, StoreError> {
+        let Some(last) = ids.last() else {
+            return Ok(HashMap::new());
+        };
+        let sql = format!(
+            "select {COLUMNS}, b.bytes from request r join body b on b.id = r.body_id
+             where r.id in ({})",
+            (1..=Self::KEPT_MAX).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
+        );
+        let rows = on_db!(self.db(), pool => {
+            let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+            for place in 0..Self::KEPT_MAX {
+                query = query.bind(ids.get(place).unwrap_or(last).bytes().to_vec());
+            }
+            query.fetch_all(pool).await.map_err(StoreError::Read)?
+        });
+        rows.iter()
+            .map(|row| {
+                let body: Vec<u8> = row.try_get(15).map_err(StoreError::Read)?;
+                let row = read(row)?;
+                Ok((row.id, Arc::new(RequestWithBody { row, body: body.into() })))
+            })
+            .collect()
     }
 
     /// A request's exact body.

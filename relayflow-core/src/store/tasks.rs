@@ -27,7 +27,7 @@ const CLAIM_MAX: usize = 500;
 // (`for update skip locked`). SQLite has one, so nobody else can hold a row here.
 const DUE: &str = "
     select id, event_id, workflow, step, attempt + 1, failures, lost_starts, start_on_record,
-        check_when, since_us, need_names is not null, status
+        check_when, since_us, need_names is not null, status, revision, is_replay
     from task where destination = $1
         and status in ('queued', 'retrying') and needs = 0 and due_us <= $2
     order by due_us, id limit $3";
@@ -42,6 +42,9 @@ struct Claimed {
     start_on_record: bool,
     check_when: bool,
     has_needs: bool,
+    /// As of which revision it reads its event; 0: as it came in.
+    revision: i64,
+    is_replay: bool,
 }
 
 fn read_task(r: &rusqlite::Row<'_>, destination: &Arc<str>) -> rusqlite::Result<Claimed> {
@@ -64,6 +67,8 @@ fn read_task(r: &rusqlite::Row<'_>, destination: &Arc<str>) -> rusqlite::Result<
         start_on_record: r.get::<_, i64>(7)? != 0,
         check_when: r.get::<_, i64>(8)? != 0,
         has_needs: r.get::<_, i64>(10)? != 0,
+        revision: 0,
+        is_replay: false,
     })
 }
 
@@ -71,7 +76,9 @@ fn claim(tx: &mut Tx<'_>, destination: &Arc<str>, limit: i64) -> Result<Vec<Clai
     let lease_until = tx.now_us + i64::try_from(LEASE.as_micros()).unwrap_or(0);
     let due = tx.rows(DUE, params![&**destination, tx.now_us, limit], |r| {
         let was_retrying = r.get_ref(11)?.as_str()? == TaskStatus::Retrying.as_str();
-        Ok((read_task(r, destination)?, was_retrying))
+        let claimed = read_task(r, destination)?;
+        let (revision, is_replay) = (r.get(12)?, r.get::<_, i64>(13)? != 0);
+        Ok((Claimed { revision, is_replay, ..claimed }, was_retrying))
     })?;
     for (one, was_retrying) in &due {
         let (task, worker) = (&one.task, tx.worker);
@@ -112,10 +119,15 @@ impl Store {
         let name: Arc<str> = destination.into();
         let claimed = self.write(move |tx| claim(tx, &name, limit)).await?;
         let contexts = self.contexts(claimed.iter().map(|c| c.task.event_id)).await?;
+        let revised = self.revised(&claimed, &contexts).await?;
         let leased = claimed.into_iter().filter_map(|one| {
-            let event = contexts.get(&one.task.event_id)?;
+            let event = match one.revision {
+                0 => contexts.get(&one.task.event_id)?,
+                number => revised.get(&(one.task.event_id, number))?,
+            };
             Some(LeasedTask {
                 event: Arc::clone(event),
+                is_replay: one.is_replay,
                 has_needs: one.has_needs,
                 start_on_record: one.start_on_record,
                 check_when: one.check_when,
@@ -213,6 +225,29 @@ impl Store {
             steps.insert(step, Value::Object(result));
         }
         Ok(steps)
+    }
+
+    /// The events of those claimed tasks that read them as of a revision.
+    async fn revised(
+        &self,
+        claimed: &[Claimed],
+        contexts: &HashMap<EventId, Arc<EventContext>>,
+    ) -> Result<HashMap<(EventId, i64), Arc<EventContext>>, StoreError> {
+        let mut revised = HashMap::new();
+        for one in claimed.iter().filter(|one| one.revision != 0) {
+            let key = (one.task.event_id, one.revision);
+            let Some(context) = contexts.get(&key.0).filter(|_| !revised.contains_key(&key)) else {
+                continue;
+            };
+            let revision = self
+                .revision(key.0, key.1)
+                .await?
+                .ok_or(StoreError::Value { what: "a task of a revision that is not there" })?;
+            let event = revision.of(&context.event);
+            let headers = Arc::clone(&context.headers);
+            revised.insert(key, Arc::new(EventContext { event, headers }));
+        }
+        Ok(revised)
     }
 
     /// The events of claimed tasks, each once.

@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 
 use super::ViewError;
 use crate::api::{
-    Attempt, DeadLetter, DeadLetterGroup, Event, Replay, ReplayCounts, ReplayItem, Request, Task,
-    TaskCounts, TimelineEntry, V,
+    Attempt, DeadLetter, DeadLetterGroup, Event, Replay, ReplayCounts, ReplayErrors, ReplayItem,
+    Request, Revision, Task, TaskCounts, TimelineEntry, V,
 };
 use crate::clock::from_micros;
 use crate::event::micros;
@@ -16,7 +16,8 @@ use crate::filter::{Field, Filter, Term, Test};
 use crate::id::{EventId, RequestId, TaskId};
 use crate::request::CorrelationId;
 use crate::store::{
-    AttemptRow, EventRow, ItemVerdict, QueryError, ReplayRow, RequestRow, Store, TaskRow,
+    AttemptRow, ErrorCount, EventRow, ItemVerdict, QueryError, ReplayRow, RequestRow, RevisionRow,
+    Store, TaskRow,
 };
 use crate::task::TaskStatus;
 use crate::timeline::Entry;
@@ -58,6 +59,7 @@ pub(super) fn event(row: &EventRow) -> Event {
         attributes: None,
         payload: None,
         steps: None,
+        revisions: None,
     }
 }
 
@@ -68,6 +70,24 @@ pub(super) fn whole_event(row: &EventRow) -> Event {
     event.attributes = raw(&row.event.attributes);
     event.payload = raw(row.event.payload.json().trim());
     event
+}
+
+pub(super) fn revision(row: &RevisionRow) -> Revision {
+    let raw = |text: &str| RawValue::from_string(text.to_owned()).ok();
+    Revision {
+        number: row.number,
+        at: moment(row.at_us),
+        who: row.who.clone(),
+        reason: row.reason.clone(),
+        plan: row.plan_id.map(|id| id.to_string()),
+        event_type: row.reading.event_type.clone(),
+        kind: row.reading.kind.clone(),
+        subject: row.reading.subject.clone(),
+        occurred_at: moment(row.reading.occurred_us),
+        contract: row.reading.contract.clone(),
+        attributes: raw(&row.reading.attributes),
+        payload: row.payload.as_deref().and_then(|text| raw(text.trim())),
+    }
 }
 
 pub(super) fn task(row: &TaskRow) -> Task {
@@ -235,6 +255,22 @@ pub(super) fn replay(row: &ReplayRow, items: ReplayCounts) -> Replay {
         detail: row.detail.clone(),
         rate: row.rate,
         items,
+        order: row.how.order.clone(),
+        late: row.how.late.clone(),
+        concurrency: row.how.concurrency.and_then(|n| u32::try_from(n).ok()),
+        canary: row.how.canary.and_then(|n| u64::try_from(n).ok()),
+        stop_after: row.how.stop_after.and_then(|n| u64::try_from(n).ok()),
+        paused_by: row.paused_by.clone(),
+        errors: None,
+    }
+}
+
+pub(super) fn errors(row: &ErrorCount) -> ReplayErrors {
+    ReplayErrors {
+        error_id: row.error_id.clone(),
+        error: row.error.clone(),
+        count: u64::try_from(row.count).unwrap_or(0),
+        example: row.example.to_string(),
     }
 }
 
@@ -246,8 +282,10 @@ pub(super) fn replay_item(item: &ItemVerdict) -> ReplayItem {
         id: item.item.to_string(),
         event_id: item.event_id.map(|id| id.to_string()),
         destination: item.destination.clone(),
+        workflow: item.workflow.clone(),
+        step: item.step.clone(),
         verdict: if ended { item.verdict.clone().unwrap_or_default() } else { item.state.clone() },
-        why: item.verdict.clone().filter(|_| !ended),
+        why: if ended { item.error.clone() } else { item.verdict.clone() },
     }
 }
 

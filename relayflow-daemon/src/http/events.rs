@@ -1,16 +1,19 @@
 //! `/api/v1/events` and `/api/v1/trace`.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
-use relayflow_core::api::{Event, List, TimelineEntry, Trace};
+use relayflow_core::api::{Event, List, NewRevision, Revised, TimelineEntry, Trace};
+use relayflow_core::replay;
 use relayflow_core::view::{self, Raw};
 use serde::Deserialize;
 
 use super::Id;
-use super::json::{Json, Paged, params};
+use super::auth::Who;
+use super::json::{Json, Paged, Sent, params};
 use super::problem::Problem;
 use crate::app::App;
 
@@ -23,6 +26,16 @@ pub(crate) async fn list(
 
 pub(crate) async fn show(State(app): State<App>, Id(id): Id) -> Result<Json<Event>, Problem> {
     Ok(Json::ok(view::event(&app.store, &id).await?))
+}
+
+/// A payload in place of the event's own, for what of it has not succeeded.
+pub(crate) async fn revise(
+    State(app): State<App>,
+    Id(id): Id,
+    Extension(who): Extension<Who>,
+    Sent(new): Sent<NewRevision>,
+) -> Result<Json<Revised>, Problem> {
+    Ok(Json::created(replay::edit(&app.ingest, &id, &new, &who.0).await?))
 }
 
 pub(crate) async fn timeline(

@@ -55,6 +55,8 @@ use crate::app::App;
 
 /// How long a request of an operator may take; a tail only begins within it.
 const API_TIME: Duration = Duration::from_secs(15);
+/// How long a plan may take: it may read and route a hundred thousand events again.
+const PLAN_TIME: Duration = Duration::from_secs(60);
 
 /// One path and method: who may use it, and what the document says of it.
 pub(crate) struct Route {
@@ -153,6 +155,14 @@ fn about_itself() -> Vec<Route> {
             .lists::<api::Provider>(),
         Route::get("/api/v1/workflows", "Workflows in force", get(setup::workflows))
             .lists::<api::Workflow>(),
+        Route::post(
+            "/api/v1/workflows/explain",
+            "Which would match, and why",
+            post(setup::explain),
+        )
+        .needs(Some(Role::Viewer))
+        .takes::<api::Explain>()
+        .gives::<api::Explanation>(),
         Route::get("/api/v1/config", "The configuration in force", get(setup::config))
             .needs(Some(Role::Admin))
             .gives::<Value>(),
@@ -170,6 +180,10 @@ fn what_came_in() -> Vec<Route> {
         Route::get("/api/v1/events/{id}/raw", "Its request's exact bytes", get(events::raw))
             .params(&["headers"])
             .sends(BYTES),
+        Route::post("/api/v1/events/{id}/revisions", "Mend its payload", post(events::revise))
+            .creates()
+            .takes::<api::NewRevision>()
+            .gives::<api::Revised>(),
         Route::get("/api/v1/events/{id}/timeline", "What happened", get(events::timeline))
             .lists::<api::TimelineEntry>(),
         Route::get("/api/v1/requests", "Requests, rejected ones too", get(requests::list))
@@ -230,13 +244,13 @@ fn bulk() -> Vec<Route> {
             .params(PAGE)
             .lists::<api::ReplayItem>(),
         Route::post("/api/v1/replays/{id}/pause", "Hold it", post(replays::pause))
-            .takes::<requests::Why>()
+            .takes::<api::ReplayControl>()
             .gives::<api::Replay>(),
         Route::post("/api/v1/replays/{id}/resume", "Go on", post(replays::resume))
-            .takes::<requests::Why>()
+            .takes::<api::ReplayControl>()
             .gives::<api::Replay>(),
         Route::post("/api/v1/replays/{id}/cancel", "Stop it for good", post(replays::cancel))
-            .takes::<requests::Why>()
+            .takes::<api::ReplayControl>()
             .gives::<api::Replay>(),
     ]
 }
@@ -296,7 +310,9 @@ impl Api {
         }
         let mut request = request.map(axum::body::Body::new);
         request.extensions_mut().insert(peer.clone());
-        match timeout(API_TIME, self.router.clone().oneshot(request)).await {
+        let is_plan = request.method() == Method::POST && request.uri().path() == "/api/v1/plans";
+        let within = if is_plan { PLAN_TIME } else { API_TIME };
+        match timeout(within, self.router.clone().oneshot(request)).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(never)) => match never {},
             Err(_) => Err(Problem::of(Code::Store)),

@@ -157,9 +157,11 @@ fn status(code: Code) -> StatusCode {
         Code::Overloaded | Code::Store | Code::DiskFull | Code::Vendor | Code::Stopping => {
             StatusCode::SERVICE_UNAVAILABLE
         }
-        Code::PlanUsed | Code::PlanExpired | Code::PlanChanged | Code::StateChanged => {
-            StatusCode::CONFLICT
-        }
+        Code::PlanUsed
+        | Code::PlanExpired
+        | Code::PlanChanged
+        | Code::Late
+        | Code::StateChanged => StatusCode::CONFLICT,
         Code::NotYet => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }
@@ -209,6 +211,7 @@ fn title(code: Code) -> &'static str {
         Code::PlanUsed => "the plan was used already",
         Code::PlanExpired => "the plan has expired",
         Code::PlanChanged => "the plan no longer holds",
+        Code::Late => "a later event is done already",
         Code::StateChanged => "the state changed meanwhile",
         Code::ReasonRequired => "a reason is needed",
         Code::NotYet => "not supported yet",

@@ -2,7 +2,7 @@
 
 use axum::Extension;
 use axum::extract::State;
-use relayflow_core::api::{List, NewReplay, Replay, ReplayItem};
+use relayflow_core::api::{List, NewReplay, Replay, ReplayControl, ReplayItem};
 use relayflow_core::replay::{self, Control};
 use relayflow_core::view;
 
@@ -10,7 +10,6 @@ use super::Id;
 use super::auth::Who;
 use super::json::{Json, MaybeSent, Paged, Sent};
 use super::problem::Problem;
-use super::requests::Why;
 use crate::app::App;
 
 pub(crate) async fn create(
@@ -44,27 +43,27 @@ pub(crate) async fn pause(
     State(app): State<App>,
     Id(id): Id,
     Extension(who): Extension<Who>,
-    MaybeSent(_): MaybeSent<Why>,
+    MaybeSent(how): MaybeSent<ReplayControl>,
 ) -> Result<Json<Replay>, Problem> {
-    control(&app, &id, Control::Pause, &who).await
+    control(&app, &id, Control::Pause, &who, how).await
 }
 
 pub(crate) async fn resume(
     State(app): State<App>,
     Id(id): Id,
     Extension(who): Extension<Who>,
-    MaybeSent(_): MaybeSent<Why>,
+    MaybeSent(how): MaybeSent<ReplayControl>,
 ) -> Result<Json<Replay>, Problem> {
-    control(&app, &id, Control::Resume, &who).await
+    control(&app, &id, Control::Resume, &who, how).await
 }
 
 pub(crate) async fn cancel(
     State(app): State<App>,
     Id(id): Id,
     Extension(who): Extension<Who>,
-    MaybeSent(_): MaybeSent<Why>,
+    MaybeSent(how): MaybeSent<ReplayControl>,
 ) -> Result<Json<Replay>, Problem> {
-    control(&app, &id, Control::Cancel, &who).await
+    control(&app, &id, Control::Cancel, &who, how).await
 }
 
 async fn control(
@@ -72,7 +71,8 @@ async fn control(
     id: &str,
     control: Control,
     who: &Who,
+    how: ReplayControl,
 ) -> Result<Json<Replay>, Problem> {
-    replay::control(&app.store, id, control, &who.0).await?;
+    replay::control(&app.store, id, control, &who.0, &how).await?;
     Ok(Json::ok(view::replay(&app.store, id).await?))
 }

@@ -1,13 +1,17 @@
 //! What is configured: sources, providers, workflows, and the configuration whole, without secrets.
 
 use axum::extract::State;
-use relayflow_core::api::{List, Provider, ProviderType, Source, V, Workflow, WorkflowStep};
+use relayflow_core::api::{
+    Explain, Explanation, List, Provider, ProviderType, Source, V, Workflow, WorkflowStep,
+};
 use relayflow_core::provider;
+use relayflow_core::replay;
 use relayflow_core::workflow::{Action, On, Step};
 use serde_json::{Value, json};
 
 use super::auth::role_name;
-use super::json::Json;
+use super::json::{Json, Sent};
+use super::problem::Problem;
 use super::queues::whole;
 use crate::app::App;
 use crate::start::store_label;
@@ -56,6 +60,14 @@ pub(crate) async fn providers(State(app): State<App>) -> Json<List<Provider>> {
         types: provider.types().into_iter().map(provider_type).collect(),
     });
     Json::ok(whole("provider_list", list.collect()))
+}
+
+/// Which workflows would match an event, with today's configuration or a candidate.
+pub(crate) async fn explain(
+    State(app): State<App>,
+    Sent(asked): Sent<Explain>,
+) -> Result<Json<Explanation>, Problem> {
+    Ok(Json::ok(replay::explain(&app.ingest, &asked).await?))
 }
 
 fn provider_type((event_type, kind): (String, Option<std::sync::Arc<str>>)) -> ProviderType {

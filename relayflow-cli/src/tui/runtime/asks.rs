@@ -1,6 +1,6 @@
 //! Questions put to a RelayFlow, through the CLI's own backend.
 
-use relayflow_core::api::{AcceptDrift, Drift, List, Worker};
+use relayflow_core::api::{AcceptDrift, Drift, List, NewRevision, ReplayControl, Worker};
 use relayflow_core::view;
 
 use crate::backend::Backend;
@@ -70,11 +70,15 @@ pub(super) async fn ask(backend: &Backend, question: Question) -> Result<Reply, 
             let version = drift.version.map(|v| format!(", version {v}")).unwrap_or_default();
             Ok(Reply::Done(format!("{} is in the contract{version}", drift.id)))
         }
+        Question::Revise { event, task, payload, reason } => {
+            let revised = backend.revise(&event, &NewRevision { payload, reason }).await?;
+            Ok(Reply::Revised { task, number: revised.revision.number })
+        }
         Question::Replay(id) => Ok(Reply::Replay(Box::new(backend.replay(&id).await?))),
         Question::Plan(new) => Ok(Reply::Plan(Box::new(backend.create_plan(&new).await?))),
         Question::RunPlan(new) => Ok(Reply::Replay(Box::new(backend.create_replay(&new).await?))),
         Question::Control { id, verb } => {
-            let job = backend.control(&id, verb).await?;
+            let job = backend.control(&id, verb, &ReplayControl::default()).await?;
             Ok(Reply::Done(format!("{} is {}", job.id, job.status)))
         }
         Question::Discard(what) => {

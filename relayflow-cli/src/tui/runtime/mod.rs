@@ -285,6 +285,10 @@ impl Runtime<'_> {
                 });
                 self.tell(Msg::Note(said));
             }
+            Effect::Mend { event, task, was, draft } => {
+                let is = self.away(|| crate::commands::edit::in_editor(&draft));
+                self.tell(Msg::Mended { event, task, was, is });
+            }
             Effect::Run(words) => {
                 let about = self.about(state);
                 let (to_ui, columns) = (self.to_ui.clone(), state.ctx.size.0);

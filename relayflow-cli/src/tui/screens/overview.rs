@@ -156,7 +156,8 @@ pub(super) fn plan_of_group(ctx: &mut Ctx, group: &DeadLetterGroup, filter: &str
         Ok(selection) => {
             let words: Vec<_> = text.split_whitespace().map(crate::tui::route::shell).collect();
             let command = format!("relayflow dlq replay {} --all-time", words.join(" "));
-            let ask = PlanAsk { selection, action: "replay", reason: None, command };
+            let ask =
+                PlanAsk { selection, action: "replay", reason: None, command, is_edit: false };
             ctx.go = Some(Go::Plan(Box::new(ask)));
         }
         Err(failure) => ctx.fail(&failure),

@@ -483,3 +483,30 @@ fn a_mode_that_is_refused_says_so_and_the_plan_before_does_not_run() {
     desk.shows_not("y to run");
     assert!(desk.asked.iter().any(|(_, q)| matches!(q, Question::Plan(_))), "it asks again");
 }
+
+#[test]
+fn an_edited_payload_is_shown_asked_about_kept_and_then_run() {
+    let mut desk = Desk::of(setup(false), (80, 24), "dlq");
+    desk.settle();
+    desk.press("enter e");
+    let Some(Effect::Mend { event, task, was, draft }) = desk.wishes.last().cloned() else {
+        panic!("{:?}", desk.wishes)
+    };
+    assert_eq!(was, draft);
+    let is = Ok(was.replace("4200", "4300"));
+    desk.tell(Msg::Mended { event, task, was, is });
+    desk.shows("\"amount\": 4200");
+    desk.shows("\"amount\": 4300");
+    key(&mut desk, "enter");
+    assert!(deeds(&desk).is_empty(), "a reason is wanted");
+    desk.type_text("typo");
+    key(&mut desk, "enter");
+    let [Question::Revise { payload, reason, .. }] = deeds(&desk)[..] else { panic!() };
+    assert!(payload.contains("4300") && reason == "typo");
+    desk.settle();
+    desk.shows("[2 Plan]");
+    desk.shows("--late apply");
+    key(&mut desk, "enter");
+    let [Question::RunPlan(new)] = deeds(&desk)[..] else { panic!("{}", desk.screen()) };
+    assert_eq!(new.late.as_deref(), Some("apply"));
+}

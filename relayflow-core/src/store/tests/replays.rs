@@ -17,9 +17,12 @@ async fn items(house: &House, q: &str) -> Vec<ItemRow> {
     let filter = Filter::parse(q, &now).unwrap();
     let selection = Selection::new(&filter, Over::DeadTasks).unwrap();
     let found = house.store().plan_tasks(&selection, 1000).await.unwrap();
-    let placed = (1..).zip(found).map(|(place, (item, _))| {
-        let would = if item.status == "ok" { "skip" } else { "run" };
-        ItemRow { place, would: would.to_owned(), ..item }
+    let placed = (1..).zip(found).map(|(place, picked)| {
+        let item = picked.item;
+        let moves = item.status != "ok";
+        let would = if moves { "run" } else { "skip" };
+        let why = (!moves).then(|| "already ok".to_owned());
+        ItemRow { place, would: would.to_owned(), moves, why, ..item }
     });
     placed.collect()
 }
@@ -30,6 +33,8 @@ async fn plan(house: &House, items: Vec<ItemRow>) -> PlanId {
         id: PlanId::next(),
         action: "replay".to_owned(),
         mode: "resume".to_owned(),
+        order: "none".to_owned(),
+        late: 0,
         q: Some("status:dead".to_owned()),
         hash: "sha256:1".to_owned(),
         who: "ana".to_owned(),
@@ -39,7 +44,7 @@ async fn plan(house: &House, items: Vec<ItemRow>) -> PlanId {
         summary: "{}".to_owned(),
     };
     let id = row.id;
-    house.store().keep_plan(row, items).await.unwrap();
+    house.store().keep_plan(row, items, vec![]).await.unwrap();
     id
 }
 
@@ -60,8 +65,19 @@ async fn begin(house: &House, plan: PlanId, total: usize) -> Result<ReplayId, St
         rate: None,
         cursor: 0,
         total: i64::try_from(total).unwrap(),
+        how: How::default(),
+        moved: 0,
+        failed: 0,
+        forgiven: 0,
+        canary_is_over: false,
+        paused_by: None,
     };
     house.store().begin_replay(replay).await.map(|()| id)
+}
+
+async fn move_items(house: &House, id: ReplayId, items: Vec<ItemRow>) -> Result<bool, StoreError> {
+    let replay = house.store().replay(id).await.unwrap().unwrap();
+    house.store().move_items(replay, items).await
 }
 
 /// State and verdict of each item, in order.
@@ -73,7 +89,7 @@ async fn verdicts(house: &House, id: ReplayId) -> Vec<String> {
 }
 
 async fn control(house: &House, id: ReplayId, control: Control) -> Result<(), StoreError> {
-    house.store().control_replay(id, control, "ben".to_owned(), None).await
+    house.store().control_replay(id, control, "ben".to_owned(), None, None).await
 }
 
 async fn discard(house: &House, items: Vec<ItemRow>) -> u64 {
@@ -88,8 +104,16 @@ fn item(task: TaskId, status: TaskStatus) -> ItemRow {
         status: status.to_string(),
         attempt: 1,
         would: "run".to_owned(),
+        moves: true,
+        why: None,
+        is_late: false,
+        key: None,
         destination: None,
         event_id: None,
+        workflow: None,
+        step: None,
+        need_names: None,
+        revision: 0,
     }
 }
 
@@ -107,11 +131,11 @@ on_each_database! {
         house.wait(SECOND);
         let id = begin(house, plan, 2).await.unwrap();
         assert_eq!(verdicts(house, id).await, ["pending –", "pending –"]);
-        assert!(house.store().move_items(id, items[..1].to_vec()).await.unwrap());
+        assert!(move_items(house, id, items[..1].to_vec()).await.unwrap());
         assert_eq!(verdicts(house, id).await, ["moved –", "pending –"]);
         assert_eq!(house.store().replay(id).await.unwrap().unwrap().cursor, 1);
         assert_eq!(house.event_status(first).await, TaskStatus::Queued);
-        assert!(house.store().move_items(id, items[1..].to_vec()).await.unwrap());
+        assert!(move_items(house, id, items[1..].to_vec()).await.unwrap());
 
         let [a, b] = house.claim().await.try_into().unwrap();
         assert_eq!((a.task.attempt, a.task.failures), (2, 0), "attempts go on counting");
@@ -159,16 +183,16 @@ on_each_database! {
         let (event, task) = dead(house).await;
         let frozen = items(house, "status:dead").await;
         let (one, two) = (plan(house, frozen.clone()).await, plan(house, frozen.clone()).await);
-        assert_eq!(house.store().plan_changes(two).await.unwrap(), 0);
+        assert_eq!(house.store().plan_changes(two).await.unwrap().0, 0);
         let first = begin(house, one, 1).await.unwrap();
-        house.store().move_items(first, frozen.clone()).await.unwrap();
-        assert_eq!(house.store().plan_changes(two).await.unwrap(), 1);
+        move_items(house, first, frozen.clone()).await.unwrap();
+        assert_eq!(house.store().plan_changes(two).await.unwrap().0, 1);
         // Dead again, but after another attempt: it is not what the second plan was shown.
         house.die(&house.claim_one().await).await;
-        assert_eq!(house.store().plan_changes(two).await.unwrap(), 1);
+        assert_eq!(house.store().plan_changes(two).await.unwrap().0, 1);
 
         let second = begin(house, two, 1).await.unwrap();
-        assert!(house.store().move_items(second, frozen).await.unwrap());
+        assert!(move_items(house, second, frozen).await.unwrap());
         assert_eq!(verdicts(house, second).await, ["skipped no longer as planned"]);
         assert_eq!(house.status(task).await, TaskStatus::Dead);
         assert_eq!(house.event_status(event).await, TaskStatus::Dead);
@@ -182,7 +206,7 @@ on_each_database! {
         let items = vec![ItemRow { event_id: Some(event), ..item(task.id, TaskStatus::Ok) }];
         let plan = plan(house, items.clone()).await;
         let id = begin(house, plan, 1).await.unwrap();
-        house.store().move_items(id, items).await.unwrap();
+        move_items(house, id, items).await.unwrap();
         assert_eq!(verdicts(house, id).await, ["skipped already ok"]);
         assert_eq!(house.status(task.id).await, TaskStatus::Ok);
         assert!(house.claim().await.is_empty());
@@ -196,12 +220,12 @@ on_each_database! {
         let id = begin(house, plan, 2).await.unwrap();
         let store = house.store();
         control(house, id, Control::Pause).await.unwrap();
-        assert!(!store.move_items(id, items.clone()).await.unwrap());
+        assert!(!move_items(house, id, items.clone()).await.unwrap());
         assert_eq!(house.status(first).await, TaskStatus::Dead);
         control(house, id, Control::Resume).await.unwrap();
-        assert!(store.move_items(id, items[..1].to_vec()).await.unwrap());
+        assert!(move_items(house, id, items[..1].to_vec()).await.unwrap());
         control(house, id, Control::Cancel).await.unwrap();
-        assert!(!store.move_items(id, items[1..].to_vec()).await.unwrap());
+        assert!(!move_items(house, id, items[1..].to_vec()).await.unwrap());
         assert_eq!(verdicts(house, id).await, ["moved –", "cancelled –"]);
         assert_eq!(house.status(first).await, TaskStatus::Queued, "it takes nothing back");
         assert_eq!(house.status(second).await, TaskStatus::Dead);
@@ -253,7 +277,7 @@ on_each_database! {
             .into();
         let plan = plan(house, items.clone()).await;
         let id = begin(house, plan, 2).await.unwrap();
-        house.store().move_items(id, items).await.unwrap();
+        move_items(house, id, items).await.unwrap();
         for name in ["a", "b"] {
             let task = house.claim_one().await;
             assert_eq!(&*task.step, name);

@@ -82,7 +82,7 @@ impl ListScreen {
                     _ if self.noun == Noun::DeadLetters => format!("relayflow dlq replay {words}"),
                     _ => format!("relayflow replay create {words}"),
                 };
-                let ask = PlanAsk { selection, action, reason: None, command };
+                let ask = PlanAsk { selection, action, reason: None, command, is_edit: false };
                 ctx.go = Some(Go::Plan(Box::new(ask)));
             }
             Err(failure) => ctx.fail(&failure),
