@@ -327,6 +327,32 @@ fn an_editor_gets_the_keyboard_whole_and_gives_it_back() {
 }
 
 #[test]
+fn a_payload_is_mended_in_the_editor_and_run() {
+    let setup = setup();
+    setup.home.script("mend", "#!/bin/sh\nsed -i 's/4200/4300/' \"$1\"\n");
+    let mend = setup.home.path("mend");
+    let mut tui = setup.open_at((100, 30), &["dlq"], &[("EDITOR", mend.to_str().unwrap())]);
+    tui.shows("12 matching");
+    tui.press("\r");
+    tui.shows("answer of");
+    tui.press("e");
+    tui.shows("Edit and replay");
+    tui.shows("4300");
+    tui.press("a typo\r");
+    tui.shows("1 task of 1 event");
+    setup.receiver.answer(|_| Reply::Status(200));
+    tui.press("\r");
+    tui.shows("[4 Replays]");
+    tui.shows("1 / 1");
+    setup.daemon.drained();
+    let calls = setup.receiver.wait_for(16);
+    assert!(calls.last().unwrap().json().to_string().contains("4300"));
+    assert_eq!(setup.daemon.stats()["dead_letters"], 11);
+    tui.press("q");
+    assert_eq!(tui.exit(), 0);
+}
+
+#[test]
 fn a_store_without_its_daemon_is_read_and_not_changed() {
     let mut setup = setup();
     setup.daemon.stop();
