@@ -1,4 +1,5 @@
-//! Lists the provider files for `provider/catalog.rs`, so that adding a provider is adding files.
+//! Lists the provider files for `provider/catalog.rs` and their cases for `provider/cases.rs`, so that
+//! adding a provider is adding files.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -32,7 +33,34 @@ fn main() -> io::Result<()> {
     }
     list.push_str("]\n");
     let out = env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?;
-    fs::write(Path::new(&out).join("providers.rs"), list)
+    fs::write(Path::new(&out).join("providers.rs"), list)?;
+    fs::write(Path::new(&out).join("cases.rs"), cases(&folder, &names)?)
+}
+
+/// The cases of each provider, by name.
+fn cases(folder: &Path, names: &[String]) -> io::Result<String> {
+    let mut list = String::from("&[\n");
+    for name in names {
+        let mut files = Vec::new();
+        let cases = folder.join(name).join("cases");
+        if cases.is_dir() {
+            for entry in fs::read_dir(cases)? {
+                files.push(entry?.path());
+            }
+        }
+        files.retain(|path| path.extension().is_some_and(|e| e == "toml"));
+        files.sort();
+        writeln!(list, "    ({name:?}, &[").map_err(io::Error::other)?;
+        for path in files {
+            let case = path.file_stem().and_then(|n| n.to_str()).unwrap_or_default().to_owned();
+            let path = path.display().to_string();
+            writeln!(list, "        ({case:?}, include_str!({path:?})),")
+                .map_err(io::Error::other)?;
+        }
+        list.push_str("    ]),\n");
+    }
+    list.push_str("]\n");
+    Ok(list)
 }
 
 /// `("type", include_str!("…")), …` for each contract of a provider.

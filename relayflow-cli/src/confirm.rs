@@ -11,6 +11,8 @@ use crate::output::{Out, read_line, time};
 pub(crate) struct Deed<'a> {
     /// `Replay`, `Discard`.
     pub(crate) verb: &'a str,
+    /// What an item is, as a word: `task`.
+    pub(crate) noun: &'a str,
     /// How many items.
     pub(crate) items: u64,
     /// Whether exactly one object was named by its id.
@@ -46,7 +48,7 @@ pub(crate) fn confirm(
         Decision::Go => Ok(()),
         Decision::Refuse(failure) => Err(failure),
         Decision::AskYes => {
-            let things = time::things(deed.items, "task");
+            let things = time::things(deed.items, deed.noun);
             out.prompt(&format!("{} {things} in {}? [y/N] ", deed.verb, target.shown()));
             let answer = read_line().unwrap_or_default();
             if matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
@@ -56,9 +58,10 @@ pub(crate) fn confirm(
         }
         Decision::AskNumber => {
             out.prompt(&format!(
-                "{} in {}: type the number of tasks to go on: ",
+                "{} in {}: type the number of {}s to go on: ",
                 deed.verb,
-                target.shown()
+                target.shown(),
+                deed.noun
             ));
             let answer = read_line().unwrap_or_default().replace(',', "");
             if answer.trim() == deed.items.to_string() {
@@ -162,6 +165,7 @@ mod tests {
         let act = Act { yes, ..Act::default() };
         let deed = Deed {
             verb: "Replay",
+            noun: "task",
             items: 412,
             is_single: single,
             needs_reason: false,
@@ -206,6 +210,7 @@ mod tests {
         };
         let mut deed = Deed {
             verb: "Discard",
+            noun: "task",
             items: 412,
             is_single: false,
             needs_reason: true,

@@ -86,6 +86,9 @@ fn run(cli: Cli, out: &Out) -> Done {
     if out.format == Format::Junit && !cli.command.takes_junit() {
         return Err(commands::no_junit());
     }
+    if out.format == Format::Sarif && !cli.command.takes_sarif() {
+        return Err(commands::no_sarif());
+    }
     let dir = std::env::current_dir().unwrap_or_default();
     let app = App { out: out.clone(), global: cli.global, dir };
     let is_server = matches!(

@@ -16,7 +16,7 @@ use crate::failure::Failure;
 pub(crate) struct Selection {
     /// The filter as the daemon takes it; `None` selects everything.
     pub(crate) q: Option<String>,
-    /// Exact task and request ids, where nothing else was given.
+    /// Exact ids of tasks, requests and findings, where nothing else was given.
     pub(crate) ids: Option<Vec<String>>,
     /// The time of arrival that it is bounded to.
     pub(crate) window: Option<Window>,
@@ -50,7 +50,7 @@ pub(crate) fn read(select: &Select, base: Option<&str>, at: &Now) -> Result<Sele
         terms.retain(|term| term != "-");
         terms.extend(stdin_ids()?);
     }
-    let is_exact = |term: &String| is_whole_id(term, "tsk_") || is_whole_id(term, "req_");
+    let is_exact = |term: &String| ["tsk_", "req_", "drf_"].iter().any(|p| is_whole_id(term, p));
     let has_flags =
         sugar(select).next().is_some() || select.since.is_some() || select.until.is_some();
     if !terms.is_empty() && !has_flags && terms.iter().all(is_exact) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use relayflow_core::provider::sign::{Signed, sign_for};
+use relayflow_core::provider::sign::{SignError, Signed, sign_for};
 use relayflow_core::provider::{Catalog, Provider, Sample, Source};
 use relayflow_core::secret::Secret;
 use serde_json::Value;
@@ -50,11 +50,21 @@ pub(crate) fn signed(
     url: &str,
     now: Timestamp,
 ) -> Result<Signed, Failure> {
-    sign_for(source, key, event_type, body, url, now).map_err(|e| {
-        let name = &source.provider.name;
-        Failure::new("refused.sign", format!("a request of {name} cannot be signed here"))
-            .why(chain(&e))
-    })
+    sign_for(source, key, event_type, body, url, now).map_err(|e| cannot_sign(source, &e))
+}
+
+/// Nothing was signed, and what to do about it.
+pub(crate) fn cannot_sign(source: &Source, error: &SignError) -> Failure {
+    let name = &source.provider.name;
+    let failure =
+        Failure::new("refused.sign", format!("a request of {name} cannot be signed here"));
+    let failure = failure.why(chain(error));
+    match error {
+        SignError::Key { .. } => {
+            failure.hint("--key-file FILE: a private key of the vendor's form")
+        }
+        SignError::Body { .. } | SignError::Header { .. } => failure,
+    }
 }
 
 /// The answer to one request.
@@ -111,6 +121,14 @@ pub(crate) fn with_query_of(url: &str, letter: &Signed) -> String {
 pub(crate) fn set(body: &[u8], path: &str, value: &str) -> Result<Vec<u8>, Failure> {
     let is_json =
         body.trim_ascii_start().starts_with(b"{") || body.trim_ascii_start().starts_with(b"[");
+    if body.trim_ascii_start().starts_with(b"<") {
+        return Err(Failure::usage("--set changes JSON and forms; the payload is XML")
+            .hint("--edit, or --data @FILE"));
+    }
+    if body.starts_with(b"--") {
+        return Err(Failure::usage("--set changes JSON and forms; the payload has several parts")
+            .hint("--edit, or --data @FILE"));
+    }
     if !is_json {
         return Ok(set_form(body, path, value));
     }

@@ -41,6 +41,8 @@ pub struct Attribute {
 pub struct Kind {
     pub name: Arc<str>,
     pub category: Arc<str>,
+    /// What its object is, as a sentence: that of every kind with the same first word.
+    pub about: Arc<str>,
     /// The names of its attributes, most important first.
     pub attributes: Vec<Arc<str>>,
 }
@@ -70,6 +72,7 @@ struct Category {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Object {
+    about: Arc<str>,
     events: Vec<String>,
     attributes: Vec<Arc<str>>,
 }
@@ -87,7 +90,7 @@ fn read(text: &str) -> Result<Kinds, String> {
     let mut kinds = BTreeMap::new();
     let mut categories = BTreeMap::new();
     for (category, Category { about, object }) in file.category {
-        for (object, Object { events, attributes }) in object {
+        for (object, Object { about, events, attributes }) in object {
             if let Some(unknown) = attributes.iter().find(|a| !file.attribute.contains_key(*a)) {
                 return Err(format!("`{object}` has the unknown attribute `{unknown}`"));
             }
@@ -96,6 +99,7 @@ fn read(text: &str) -> Result<Kinds, String> {
                 let kind = Kind {
                     name: Arc::clone(&name),
                     category: Arc::clone(&category),
+                    about: Arc::clone(&about),
                     attributes: attributes.clone(),
                 };
                 if kinds.insert(Arc::clone(&name), kind).is_some() {
@@ -140,6 +144,7 @@ impl Kinds {
         json!({
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "title": &*kind.name,
+            "description": &*kind.about,
             "type": "object",
             "properties": properties,
             "additionalProperties": false,
@@ -214,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_mistake_in_the_file_is_named() {
-        let text = "[attribute]\n[category.a]\nabout = ''\n[category.a.object.b]\nevents = ['c']\nattributes = ['d']";
+        let text = "[attribute]\n[category.a]\nabout = ''\n[category.a.object.b]\nabout = ''\nevents = ['c']\nattributes = ['d']";
         assert_eq!(read(text).unwrap_err(), "`b` has the unknown attribute `d`");
     }
 }

@@ -17,5 +17,5 @@ pub mod args;
 pub mod logs;
 pub mod signals;
 
-pub use crate::reload::Reload;
+pub use crate::reload::{Reload, in_force};
 pub use crate::start::{Options, Running, ServeError, serve, start};

@@ -23,7 +23,7 @@ pub type Reload = Box<dyn Fn() -> Result<(Config, Vec<Diagnostic>), Vec<Diagnost
 /// # Errors
 ///
 /// All that is wrong, a mistake a paragraph.
-pub(crate) fn in_force(config: &Config) -> Result<InForce, String> {
+pub fn in_force(config: &Config) -> Result<InForce, String> {
     let catalog = match &config.providers_dir {
         None => Catalog::built_in(),
         Some(dir) => Catalog::with_dir(dir).map_err(|mistakes| text(&mistakes))?,

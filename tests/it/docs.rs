@@ -10,6 +10,7 @@ use std::process::Command;
 
 use relayflow_core::api::codes::{Code, Exit};
 use relayflow_core::timeline::What;
+use saphyr::LoadableYamlNode as _;
 
 use crate::harness::{Daemon, Home, free_port, program};
 use crate::tidy::{files, read, root};
@@ -23,7 +24,7 @@ fn pages() -> Vec<String> {
 
 /// Fails unless the page's part `name` is `text`, or writes it when told to.
 #[track_caller]
-fn generated(page: &str, name: &str, text: &str) {
+pub(crate) fn generated(page: &str, name: &str, text: &str) {
     let (begin, end) = (format!("<!-- {name}: generated -->\n"), format!("<!-- /{name} -->"));
     let whole = read(page);
     let (before, rest) = whole.split_once(&begin).unwrap_or_else(|| panic!("{page}: no {begin}"));
@@ -39,7 +40,7 @@ fn generated(page: &str, name: &str, text: &str) {
 }
 
 /// The fenced blocks of a page: what stands behind the fence, and the text.
-fn blocks(page: &str) -> Vec<(String, String)> {
+pub(crate) fn blocks(page: &str) -> Vec<(String, String)> {
     let text = read(page);
     let mut blocks = Vec::new();
     let mut open: Option<(String, String)> = None;
@@ -217,6 +218,18 @@ fn the_cli_page_is_the_help() {
         "sources",
         "workflows",
         "providers",
+        "drift",
+        "drift ls",
+        "drift show",
+        "drift accept",
+        "contract",
+        "contract ls",
+        "contract show",
+        "contract check",
+        "contract learn",
+        "providers ls",
+        "providers show",
+        "providers check",
         "stats",
         "config",
         "config check",
@@ -233,32 +246,6 @@ fn the_cli_page_is_the_help() {
         text.push_str(&format!("## `{name}`\n\n```text\n{}\n```\n\n", help.join("\n").trim_end()));
     }
     generated("docs/reference/cli.md", "help", &text);
-}
-
-#[test]
-fn the_kinds_page_is_the_taxonomy() {
-    let kinds: toml::Table = toml::from_str(&read("relayflow-core/kinds.toml")).unwrap();
-    let words = |value: &toml::Value| -> String {
-        let words = value.as_array().unwrap().iter();
-        words.map(|w| format!("`{}`", w.as_str().unwrap())).collect::<Vec<_>>().join(" ")
-    };
-    let mut text = String::new();
-    for (category, about) in kinds["category"].as_table().unwrap() {
-        text.push_str(&format!("## {category}\n\n{}\n\n", about["about"].as_str().unwrap()));
-        text.push_str("| kinds | | attributes |\n| --- | --- | --- |\n");
-        for (object, kind) in about["object"].as_table().unwrap() {
-            let (events, attributes) = (words(&kind["events"]), words(&kind["attributes"]));
-            text.push_str(&format!("| `{object}.` | {events} | {attributes} |\n"));
-        }
-        text.push('\n');
-    }
-    text.push_str("## Attributes\n\n| attribute | type | meaning |\n| --- | --- | --- |\n");
-    for (name, attribute) in kinds["attribute"].as_table().unwrap() {
-        let (kind, about) = (&attribute["type"], &attribute["about"]);
-        let row = [name, kind.as_str().unwrap(), about.as_str().unwrap()];
-        text.push_str(&format!("| `{}` | {} | {} |\n", row[0], row[1], row[2]));
-    }
-    generated("docs/reference/kinds.md", "kinds", &text);
 }
 
 #[test]
@@ -370,4 +357,67 @@ fn the_five_minute_start_works_as_it_is_written() {
     let stats = daemon.drained();
     assert_eq!(stats["dead_letters"], 0, "at the end everything is executed: {stats}");
     assert!(home.read("notified.ndjson").is_some_and(|text| !text.is_empty()));
+}
+
+/// `docs/guides/ci-gate.md`: its examples for CI are YAML, and what they run is run here, in a repository
+/// such as the page speaks of, against a daemon.
+#[test]
+fn the_ci_examples_are_yaml_and_their_commands_run() {
+    let home = Home::new(&vendor::sources());
+    let daemon = home.start();
+    for n in 0..6 {
+        let id = format!("evt_{n}");
+        daemon.deliver_new(&stripe(&id, "charge.failed"));
+        let body = vendor::stripe_body(&id, "charge.failed");
+        home.write(&format!("fixtures/stripe/{n}.json"), &body);
+    }
+    let path = format!(
+        "{}:{}",
+        program("relayflow").parent().unwrap().display(),
+        std::env::var("PATH").unwrap_or_default()
+    );
+    let run = |line: &str| {
+        let mut command = Command::new("sh");
+        command.env_clear().env("PATH", &path).env("HOME", home.path("")).env("CI", "true");
+        command.env("RELAYFLOW_URL", format!("http://{}", daemon.api));
+        command.env("RELAYFLOW_TOKEN", &daemon.token).current_dir(home.path(""));
+        let output = command.args(["-c", line]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "`{line}` ended with {}: {said}", output.status);
+    };
+    let mut commands = Vec::new();
+    let mut documents = 0;
+    for (info, text) in blocks("docs/guides/ci-gate.md") {
+        match info.as_str() {
+            "sh" => commands.extend(text.lines().map(str::to_owned)),
+            "yaml github" | "yaml gitlab" => {
+                documents += 1;
+                let yaml = saphyr::Yaml::load_from_str(&text).unwrap();
+                let [document] = yaml.as_slice() else { panic!("{info}: not one document") };
+                let before = commands.len();
+                if info == "yaml github" {
+                    for (_, job) in document["jobs"].as_mapping().unwrap() {
+                        let steps = job["steps"].as_sequence().unwrap().iter();
+                        let runs = steps.filter_map(|step| step.as_mapping_get("run")?.as_str());
+                        commands.extend(runs.map(str::to_owned));
+                    }
+                } else {
+                    let script = document["vendors"]["script"].as_sequence().unwrap().iter();
+                    commands.extend(script.map(|line| line.as_str().unwrap().to_owned()));
+                }
+                assert!(before < commands.len(), "{info}: nothing is run");
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(documents, 2);
+    for line in commands {
+        assert!(line.starts_with("relayflow "), "{line}");
+        run(&line);
+    }
+    let sarif = home.read("contracts.sarif").unwrap();
+    assert!(sarif.contains("\"version\": \"2.1.0\""), "{sarif}");
+    for report in ["contracts.xml", "drift.xml", "events.xml"] {
+        assert!(home.read(report).unwrap().starts_with("<?xml"), "{report}");
+    }
 }

@@ -161,6 +161,13 @@ impl Home {
         run(self.cli(args), None)
     }
 
+    /// The same with variables in its environment.
+    pub(crate) fn relayflow_with(&self, args: &[&str], variables: &[(&str, &str)]) -> Ran {
+        let mut command = self.cli(args);
+        command.envs(variables.iter().copied());
+        run(command, None)
+    }
+
     /// `relayflow ARGS`, not started.
     pub(crate) fn cli(&self, args: &[&str]) -> Command {
         let mut command = command("relayflow", self.dir.path());

@@ -34,6 +34,12 @@ pub(crate) struct BenchArgs {
     /// Leave out the workflow: receive only.
     #[arg(long, conflicts_with = "target")]
     pub(crate) ingest_only: bool,
+    /// What drift detection costs: rounds with and without it, in turn.
+    #[arg(long, conflicts_with = "target")]
+    pub(crate) drift: bool,
+    /// How many rounds of each.
+    #[arg(long, value_name = "N", default_value_t = 4, requires = "drift")]
+    pub(crate) rounds: u32,
     /// Where its store lies while it runs [a temporary folder].
     #[arg(long, value_name = "DIR", conflicts_with = "target")]
     pub(crate) dir: Option<std::path::PathBuf>,

@@ -90,8 +90,10 @@ pub(crate) enum Format {
     Yaml,
     Csv,
     Name,
-    // Of `replay show`, `replay watch` and `--wait` only.
+    // For CI: of `replay show`, `replay watch`, `--wait`, `drift ls` and `contract check`.
     Junit,
+    // For code hosts: of `drift ls` and `contract check`.
+    Sarif,
 }
 
 /// `--color`.

@@ -1,9 +1,11 @@
 //! The command line as typed: clap types and nothing else.
 
 mod bench;
+mod drift;
 mod global;
 mod groups;
 mod nouns;
+mod providers;
 mod send;
 mod tail;
 mod tui;
@@ -14,6 +16,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use bench::BenchArgs;
+pub(crate) use drift::{
+    AcceptArgs, CheckArgs, ContractCmd, ContractShow, ContractVerb, DriftCmd, DriftLs, DriftShow,
+    DriftVerb, FailOn, FileArgs, LearnArgs,
+};
 pub(crate) use global::{ColorWhen, Format, Global, TimeKind};
 pub(crate) use groups::{Act, Job, ListArgs, Select};
 pub(crate) use nouns::{
@@ -21,6 +27,7 @@ pub(crate) use nouns::{
     ReplayCmd, ReplayVerb, RequestsCmd, RequestsVerb, ShowLs, ShowLsVerb, WorkflowsCmd,
     WorkflowsVerb,
 };
+pub(crate) use providers::{ProvidersCmd, ProvidersVerb};
 pub(crate) use send::{SendArgs, Tamper};
 pub(crate) use tail::TailArgs;
 pub(crate) use tui::TuiArgs;
@@ -52,6 +59,7 @@ pub(crate) enum Command {
 relayflow bench --count 100000
 relayflow bench --rate 200/s --duration 20s
 relayflow bench --duplicates 5% --fail 10% -o json
+relayflow bench --drift --ingest-only --rounds 6
 relayflow bench --target http://127.0.0.1:8787/in/stripe --secret-env STRIPE_WEBHOOK_SECRET")]
     Bench(Box<BenchArgs>),
     /// Is the config right?
@@ -61,6 +69,7 @@ relayflow bench --target http://127.0.0.1:8787/in/stripe --secret-env STRIPE_WEB
 relayflow send stripe invoice.payment_failed --set data.object.amount_due=4200 --follow
 relayflow send github push --tamper signature
 relayflow send stripe charge.failed --print
+relayflow send --from evt_01J9ZC4K --set data.object.amount=1
 relayflow send --list stripe")]
     Send(Box<SendArgs>),
     /// Follow the timeline live.
@@ -88,13 +97,18 @@ relayflow tail corr:7c1e --stop-on status:ok --timeout 60s")]
     Queue(QueueCmd),
     /// Provider definitions.
     #[command(alias = "provider")]
-    Providers(ShowLs),
+    Providers(ProvidersCmd),
     /// Configured endpoints.
     #[command(alias = "source")]
     Sources(ShowLs),
     /// Workflows in force.
     #[command(alias = "workflow")]
     Workflows(WorkflowsCmd),
+    /// How payloads differ from their contracts.
+    Drift(DriftCmd),
+    /// What payloads are expected to look like.
+    #[command(alias = "contracts")]
+    Contract(ContractCmd),
     /// The numbers.
     Stats(StatsArgs),
     /// The terminal UI: see what is broken, understand one case, act on all of them.
@@ -121,8 +135,20 @@ impl Command {
         if let Self::Replay(ReplayCmd { verb: Some(ReplayVerb::Create(create)), .. }) = self {
             return create.job.wait.is_some();
         }
+        if self.takes_sarif() {
+            return true;
+        }
         let Self::Replay(replay) = self else { return false };
         matches!(&replay.verb, Some(ReplayVerb::Show(_) | ReplayVerb::Watch(_)))
+    }
+
+    /// Whether it finds what a code host shows, to be told with `-o sarif`.
+    pub(crate) fn takes_sarif(&self) -> bool {
+        if let Self::Drift(drift) = self {
+            return matches!(drift.verb, None | Some(DriftVerb::Ls(_)));
+        }
+        let Self::Contract(contract) = self else { return false };
+        matches!(contract.verb, Some(ContractVerb::Check(_)))
     }
 }
 

@@ -64,6 +64,19 @@ impl Api {
         self.read(self.url(path)).await
     }
 
+    /// The same with a query.
+    pub(crate) async fn get_with<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<T, Failure> {
+        let mut url = self.url(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        self.read(url).await
+    }
+
     pub(crate) async fn list<T: DeserializeOwned>(
         &self,
         noun: &str,

@@ -1,6 +1,7 @@
 //! Where answers come from: a daemon's API, or a store opened directly. Both give the same documents.
 
 mod api;
+mod drift;
 mod sse;
 
 use relayflow_core::api::{

@@ -2,7 +2,8 @@
 //! first where there is no room (0: never).
 
 use relayflow_core::api::{
-    DeadLetter, DeadLetterGroup, Event, Provider, Queue, Replay, Request, Source, Workflow,
+    Contract, DeadLetter, DeadLetterGroup, Drift, Event, Provider, Queue, Replay, Request, Source,
+    Violation, Workflow,
 };
 
 use super::list::Listed;
@@ -177,7 +178,7 @@ impl Listed for Source {
     const COLUMNS: &'static [Column<Self>] = &[
         col("name", "SOURCE", 0, |s| id(&s.name)),
         col("provider", "PROVIDER", 1, |s| text(&s.provider)),
-        col("confirmed", "CONFIRMED", 5, |s| text(if s.confirmed { "yes" } else { "no" })),
+        col("provider_status", "DEFINITION", 2, |s| text(&s.provider_status)),
         col("scheme", "SCHEME", 2, |s| text(&s.scheme)),
         col("tolerance", "TOLERANCE", 3, |s| text(&s.tolerance)),
         col("secrets", "SECRETS", 4, |s| text(&s.secrets.join(" "))),
@@ -210,14 +211,86 @@ impl Listed for Provider {
     const COLUMNS: &'static [Column<Self>] = &[
         col("name", "PROVIDER", 0, |p| id(&p.name)),
         col("title", "TITLE", 2, |p| text(&p.title)),
+        col("category", "CATEGORY", 4, |p| text(&p.category)),
         col("scheme", "SCHEME", 1, |p| text(&p.scheme)),
-        col("types", "TYPES", 3, |p| count(u64::try_from(p.types.len()).unwrap_or(u64::MAX))),
+        col("types", "MAPPED", 3, |p| {
+            let mapped = p.types.iter().filter(|t| t.kind.is_some()).count();
+            count(u64::try_from(mapped).unwrap_or(u64::MAX))
+        }),
         col("contract", "CONTRACT", 4, |p| text(&p.contract)),
         col("built_in", "FROM", 5, |p| text(if p.built_in { "built in" } else { "own" })),
-        col("confirmed", "CONFIRMED", 6, |p| text(if p.confirmed { "yes" } else { "no" })),
+        col("status", "STATUS", 1, |p| text(&p.status)),
     ];
 
     fn name(&self) -> &str {
         &self.name
+    }
+}
+
+impl Listed for Drift {
+    const COLUMNS: &'static [Column<Self>] = &[
+        col("id", "ID", 0, |d| id(&d.id)),
+        col("last_at", "LAST", 4, |d| Datum::Moment(d.last_at.clone())),
+        wide("first_at", "FIRST", |d| Datum::Moment(d.first_at.clone())),
+        col("source", "SOURCE", 3, |d| text(&d.source)),
+        wide("provider", "PROVIDER", |d| text(&d.provider)),
+        col("type", "TYPE", 5, |d| Datum::text(&d.event_type)),
+        col("grade", "GRADE", 1, |d| text(&d.grade)),
+        col("change", "CHANGE", 0, |d| text(&d.change)),
+        col("path", "FIELD", 0, |d| text(&d.path)),
+        col("was", "WAS", 7, |d| text(&d.was)),
+        col("is", "IS", 7, |d| text(&d.is)),
+        wide("hint", "HINT", |d| Datum::text(&d.hint)),
+        col("events", "EVENTS", 6, |d| Datum::Count(d.events)),
+        wide("share", "SHARE", |d| match d.share {
+            Some(share) => Datum::Text(format!("{share:.3}")),
+            None => Datum::Nothing,
+        }),
+        wide("read_by", "READ BY", |d| text(&d.read_by.join("; "))),
+        wide("status", "STATUS", |d| Datum::Status(d.status.clone())),
+        wide("version", "VERSION", |d| d.version.map_or(Datum::Nothing, Datum::Count)),
+    ];
+
+    fn name(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Listed for Contract {
+    const COLUMNS: &'static [Column<Self>] = &[
+        col("source", "SOURCE", 0, |c| Datum::text(&c.source)),
+        col("provider", "PROVIDER", 1, |c| text(&c.provider)),
+        col("type", "TYPE", 0, |c| text(&c.event_type)),
+        col("version", "VERSION", 2, |c| c.version.map_or(Datum::Nothing, Datum::Count)),
+        col("origin", "ORIGIN", 0, |c| text(&c.origin)),
+        col("fields", "FIELDS", 3, |c| Datum::Count(i64::try_from(c.fields).unwrap_or(i64::MAX))),
+        col("events", "EVENTS", 4, |c| Datum::Count(c.events)),
+        col("created_at", "SINCE", 5, |c| Datum::moment(&c.created_at)),
+        wide("created_by", "BY", |c| Datum::text(&c.created_by)),
+        wide("reason", "REASON", |c| Datum::text(&c.reason)),
+    ];
+
+    fn name(&self) -> &str {
+        &self.event_type
+    }
+}
+
+impl Listed for Violation {
+    const COLUMNS: &'static [Column<Self>] = &[
+        // A file's name or an id: what the rest is about.
+        col("at", "AT", 0, |v| text(&v.at)),
+        wide("provider", "PROVIDER", |v| text(&v.provider)),
+        col("type", "TYPE", 3, |v| text(&v.event_type)),
+        col("grade", "GRADE", 1, |v| text(&v.grade)),
+        col("change", "CHANGE", 0, |v| text(&v.change)),
+        col("path", "FIELD", 0, |v| text(&v.path)),
+        col("was", "WAS", 2, |v| text(&v.was)),
+        col("is", "IS", 2, |v| text(&v.is)),
+        col("hint", "HINT", 4, |v| Datum::text(&v.hint)),
+        col("events", "EVENTS", 5, |v| Datum::Count(i64::try_from(v.events).unwrap_or(i64::MAX))),
+    ];
+
+    fn name(&self) -> &str {
+        &self.at
     }
 }

@@ -21,8 +21,9 @@ struct Report {
     items: Vec<Finding>,
 }
 
+/// One mistake, for programs.
 #[derive(Debug, Serialize)]
-struct Finding {
+pub(crate) struct Finding {
     file: String,
     line: usize,
     column: usize,
@@ -86,7 +87,7 @@ fn report(app: &App, diagnostics: &[Diagnostic], good: &[String]) -> Result<(), 
     app.out.print(&text)
 }
 
-fn finding(diagnostic: &Diagnostic) -> Finding {
+pub(crate) fn finding(diagnostic: &Diagnostic) -> Finding {
     let (line, column) = diagnostic.position();
     Finding {
         file: diagnostic.file.clone(),

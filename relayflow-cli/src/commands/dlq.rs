@@ -94,6 +94,7 @@ async fn discard(app: &App, args: &DiscardArgs) -> Done {
     let backend = app.connect_to(&target).await?;
     let mut deed = Deed {
         verb: "Discard",
+        noun: "task",
         items: 1,
         is_single: true,
         needs_reason: true,

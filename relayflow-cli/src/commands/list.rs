@@ -60,7 +60,10 @@ async fn print_once<T: Listed>(
     let (total, next) = loop {
         page.limit = (wanted - count).clamp(1, PAGE_MAX);
         let mut got = fetch(&page).await?;
-        got.items.truncate(wanted - count);
+        // What comes whole, as configuration does, is shown whole.
+        if args.limit.is_some() || got.next_cursor.is_some() {
+            got.items.truncate(wanted - count);
+        }
         count += got.items.len();
         let (total, next) = (got.total, got.next_cursor.clone());
         if printer.wants_whole() {
@@ -145,7 +148,8 @@ impl<'a, T: Listed> Printer<'a, T> {
             | Format::Ndjson
             | Format::Csv
             | Format::Name
-            | Format::Junit => false,
+            | Format::Junit
+            | Format::Sarif => false,
         }
     }
 
@@ -159,6 +163,7 @@ impl<'a, T: Listed> Printer<'a, T> {
                 .try_for_each(|row| self.out.line(&relayflow_core::text::line(row.name()))),
             Format::Json | Format::Yaml => Ok(()),
             Format::Junit => Err(no_junit()),
+            Format::Sarif => Err(no_sarif()),
         }
     }
 
@@ -221,6 +226,17 @@ pub(crate) fn no_junit() -> Failure {
         .hint("relayflow replay show ID -o junit, or --wait -o junit")
 }
 
+/// Where there is nothing that a code host could show.
+pub(crate) fn no_sarif() -> Failure {
+    Failure::usage("sarif is for what differs from a contract")
+        .hint("relayflow contract check -o sarif, or drift ls -o sarif")
+}
+
+/// Rows that are there already, in the formats that have rows.
+pub(crate) fn print_rows<T: Listed>(app: &App, rows: &[T]) -> Result<(), Failure> {
+    Printer::new(&app.out, app.now()).rows(rows)
+}
+
 /// One object in the formats for programs; `false` if the format is one for people.
 pub(crate) fn show_document<T: Serialize>(
     out: &Out,
@@ -234,6 +250,7 @@ pub(crate) fn show_document<T: Serialize>(
             return Err(Failure::usage("csv is for lists").hint("-o json, or the noun's ls"));
         }
         Format::Junit => return Err(no_junit()),
+        Format::Sarif => return Err(no_sarif()),
         Format::Json | Format::Yaml | Format::Ndjson => print_document(out, value, true)?,
     }
     Ok(true)
@@ -250,7 +267,8 @@ fn print_document<T: Serialize>(out: &Out, value: &T, narrow: bool) -> Result<()
         | Format::Wide
         | Format::Csv
         | Format::Name
-        | Format::Junit => out.line(&document::indent(&json)?),
+        | Format::Junit
+        | Format::Sarif => out.line(&document::indent(&json)?),
     }
 }
 

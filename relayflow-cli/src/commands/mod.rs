@@ -5,15 +5,19 @@ mod candidate;
 mod columns;
 mod completions;
 mod config;
+mod contract;
 mod demo;
 mod destination;
 mod dlq;
+mod drift;
 pub(crate) mod edit;
 mod events;
 mod explain;
+mod findings;
 mod list;
 mod nouns;
 pub(crate) mod plan;
+mod providers;
 pub(crate) mod replay;
 mod report;
 mod requests;
@@ -25,7 +29,7 @@ mod trace;
 mod up;
 mod version;
 
-pub(crate) use list::no_junit;
+pub(crate) use list::{no_junit, no_sarif};
 
 use crate::app::App;
 use crate::args::Command;
@@ -50,9 +54,11 @@ pub(crate) async fn run(app: &App, command: Command) -> Done {
         Command::Dlq(dlq) => dlq::dlq(app, dlq).await,
         Command::Replay(replay) => replay::replay(app, replay).await,
         Command::Queue(queue) => nouns::queues(app, queue).await,
-        Command::Providers(noun) => nouns::providers(app, noun).await,
+        Command::Providers(cmd) => providers::providers(app, cmd).await,
         Command::Sources(noun) => nouns::sources(app, noun).await,
         Command::Workflows(noun) => nouns::workflows(app, noun).await,
+        Command::Drift(noun) => drift::drift(app, noun).await,
+        Command::Contract(noun) => contract::contract(app, noun).await,
         Command::Stats(args) => stats::stats(app, &args).await,
         Command::Tui(args) => crate::tui::tui(app, &args).await,
         Command::Version => version::version(app).await,

@@ -1,8 +1,7 @@
-//! The nouns that only list and show: queues, sources, workflows, providers.
+//! The nouns that only list and show: queues, sources, workflows.
 
+use relayflow_core::api::List;
 use relayflow_core::api::codes::Exit;
-use relayflow_core::api::{List, Provider, ProviderType, V};
-use relayflow_core::provider::Catalog;
 use relayflow_core::text;
 use serde::Serialize;
 
@@ -11,7 +10,6 @@ use super::explain::explain;
 use super::list::{Listed, list, show_document};
 use crate::app::App;
 use crate::args::{ListArgs, QueueCmd, QueueVerb, ShowLs, ShowLsVerb, WorkflowsCmd, WorkflowsVerb};
-use crate::backend::Backend;
 use crate::failure::{Done, Failure};
 
 pub(crate) async fn queues(app: &App, queue: QueueCmd) -> Done {
@@ -35,7 +33,7 @@ pub(crate) async fn sources(app: &App, noun: ShowLs) -> Done {
                     &[
                         ("source", source.name.clone()),
                         ("provider", source.provider.clone()),
-                        ("confirmed", yes_or_no(source.confirmed)),
+                        ("definition", in_words(&source.provider_status)),
                         ("scheme", source.scheme.clone()),
                         ("url", source.url.clone()),
                         ("tolerance", source.tolerance.clone()),
@@ -85,81 +83,6 @@ pub(crate) async fn workflows(app: &App, noun: WorkflowsCmd) -> Done {
     }
 }
 
-pub(crate) async fn providers(app: &App, noun: ShowLs) -> Done {
-    let all = match app.connect().await {
-        Ok(backend @ Backend::Api(_)) => backend.providers().await,
-        Ok(Backend::Store(_)) => Ok(built_in()),
-        Err(failure) => Err(failure),
-    };
-    // The built-in ones are known without a daemon.
-    let all = match all {
-        Err(failure) if failure.exit() == Exit::Unreachable => {
-            app.out.notice("no daemon answers: these are the built-in ones");
-            built_in()
-        }
-        other => other?,
-    };
-    match ls_or_show(noun) {
-        Ok(args) => list(app, &args, None, async |_| Ok(all.clone())).await,
-        Err(name) => {
-            let provider = find(all, &name)?;
-            show(app, &provider, |out| {
-                pairs(
-                    out,
-                    &[
-                        ("provider", provider.name.clone()),
-                        ("title", provider.title.clone()),
-                        ("scheme", provider.scheme.clone()),
-                        ("contract", provider.contract.clone()),
-                        ("confirmed", yes_or_no(provider.confirmed)),
-                        ("answer within", provider.reply_within.clone()),
-                    ],
-                );
-                for known in &provider.types {
-                    let kind = known.kind.as_deref().unwrap_or("–");
-                    let line = format!("  {}  {kind}", known.event_type);
-                    out.push_str(&format!("{}\n", text::line(&line)));
-                }
-            })
-        }
-    }
-}
-
-/// Whether the vendor's own words say so.
-fn yes_or_no(is_so: bool) -> String {
-    if is_so { "yes" } else { "no" }.to_owned()
-}
-
-fn built_in() -> List<Provider> {
-    let catalog = Catalog::built_in();
-    let items = catalog.iter().map(|p| Provider {
-        v: V,
-        object: "provider".to_owned(),
-        name: p.name.to_string(),
-        title: p.title.clone(),
-        scheme: p.scheme().to_owned(),
-        contract: p.contract.to_string(),
-        built_in: p.built_in,
-        confirmed: p.is_confirmed,
-        reply_within: p.reply_within_label(),
-        types: p
-            .types()
-            .into_iter()
-            .map(|(event_type, kind)| ProviderType {
-                event_type,
-                kind: kind.map(|k| k.to_string()),
-            })
-            .collect(),
-    });
-    List {
-        v: V,
-        kind: "provider_list".to_owned(),
-        items: items.collect(),
-        next_cursor: None,
-        total: None,
-    }
-}
-
 /// What was asked for: a list, or one by its name.
 fn ls_or_show(noun: ShowLs) -> Result<ListArgs, String> {
     match noun.verb {
@@ -169,7 +92,19 @@ fn ls_or_show(noun: ShowLs) -> Result<ListArgs, String> {
     }
 }
 
-fn find<T: Listed>(list: List<T>, name: &str) -> Result<T, Failure> {
+/// How sure a definition is, for someone who has not read about it.
+pub(crate) fn in_words(status: &str) -> String {
+    match status {
+        "confirmed" => {
+            "confirmed: how it signs was read in the vendor's own words or code".to_owned()
+        }
+        "partial" => "partial: some of how it signs is from samples or from others".to_owned(),
+        "unconfirmed" => "unconfirmed: a draft; try it before you rely on it".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+pub(crate) fn find<T: Listed>(list: List<T>, name: &str) -> Result<T, Failure> {
     let known: Vec<_> = list.items.iter().map(|item| item.name().to_owned()).collect();
     list.items.into_iter().find(|item| item.name() == name).ok_or_else(|| {
         Failure::new("not_found.object", format!("there is no '{name}'"))
@@ -177,7 +112,11 @@ fn find<T: Listed>(list: List<T>, name: &str) -> Result<T, Failure> {
     })
 }
 
-fn show<T: Listed + Serialize>(app: &App, item: &T, describe: impl Fn(&mut String)) -> Done {
+pub(crate) fn show<T: Listed + Serialize>(
+    app: &App,
+    item: &T,
+    describe: impl Fn(&mut String),
+) -> Done {
     if !show_document(&app.out, item, item.name())? {
         let mut text = String::new();
         describe(&mut text);

@@ -181,6 +181,7 @@ impl Run<'_> {
             app.out.notice(&plan::describe(&app.out, target, planned));
         }
         let deed = Deed {
+            noun: "task",
             verb: if planned.action == "discard" { "Discard" } else { "Replay" },
             items: planned.items.total,
             is_single: self.is_single,

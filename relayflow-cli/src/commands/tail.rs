@@ -13,7 +13,7 @@ use reqwest::Response;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::list::no_junit;
+use super::list::{no_junit, no_sarif};
 use super::timeline::about;
 use crate::app::App;
 use crate::args::{Format, Select, TailArgs};
@@ -334,6 +334,7 @@ impl Shown<'_> {
             }
             Format::Json | Format::Ndjson | Format::Yaml | Format::Csv => self.out.ndjson(entry),
             Format::Junit => Err(no_junit()),
+            Format::Sarif => Err(no_sarif()),
         }
     }
 

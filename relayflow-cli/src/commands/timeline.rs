@@ -32,7 +32,12 @@ pub(crate) async fn timeline(app: &App, args: &TimelineArgs) -> Done {
                 app.out.line(&line(app.out.style, entry, base.as_deref()))?;
             }
         }
-        Format::Json | Format::Yaml | Format::Csv | Format::Name | Format::Junit => {
+        Format::Json
+        | Format::Yaml
+        | Format::Csv
+        | Format::Name
+        | Format::Junit
+        | Format::Sarif => {
             show_document(&app.out, &list, &args.id)?;
         }
     }
@@ -56,7 +61,8 @@ pub(crate) async fn follow(app: &App, backend: &Backend, id: &str) -> Done {
                 | Format::Yaml
                 | Format::Csv
                 | Format::Name
-                | Format::Junit => {
+                | Format::Junit
+                | Format::Sarif => {
                     app.out.ndjson(entry)?;
                 }
             }

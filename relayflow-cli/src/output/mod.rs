@@ -4,6 +4,7 @@
 pub(crate) mod document;
 pub(crate) mod junit;
 pub(crate) mod progress;
+pub(crate) mod sarif;
 pub(crate) mod style;
 pub(crate) mod table;
 pub(crate) mod time;
@@ -133,7 +134,8 @@ impl Out {
             | Format::Yaml
             | Format::Csv
             | Format::Name
-            | Format::Junit => false,
+            | Format::Junit
+            | Format::Sarif => false,
         }
     }
 

@@ -105,6 +105,9 @@ pub struct ContractCheck {
     pub checked: usize,
     /// How many had no contract to be held against.
     pub without_contract: usize,
+    /// Of which types those are.
+    #[serde(default)]
+    pub missing: Vec<MissingContract>,
     /// How many kept it.
     pub kept: usize,
     pub breaking: usize,
@@ -112,9 +115,24 @@ pub struct ContractCheck {
     pub violations: Vec<Violation>,
 }
 
+/// A type of event that has no contract.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingContract {
+    /// The file, or the first event's id.
+    pub at: String,
+    pub provider: String,
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// How many events of the check have the type.
+    pub events: usize,
+}
+
 /// One difference between one payload, or several alike, and its contract.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violation {
+    pub v: u32,
+    /// `violation`.
+    pub object: String,
     /// The file, or the first event's id.
     pub at: String,
     pub provider: String,

@@ -8,7 +8,8 @@ pub mod codes;
 mod drift;
 
 pub use drift::{
-    AcceptDrift, CheckContracts, Contract, ContractCheck, Drift, LearnContract, Violation,
+    AcceptDrift, CheckContracts, Contract, ContractCheck, Drift, LearnContract, MissingContract,
+    Violation,
 };
 
 use serde::{Deserialize, Serialize};
@@ -642,8 +643,8 @@ pub struct Source {
     pub object: String,
     pub name: String,
     pub provider: String,
-    /// Whether the provider's way to sign was read in the vendor's own words.
-    pub confirmed: bool,
+    /// `confirmed`, `partial` or `unconfirmed`: how sure its definition is of the way to sign.
+    pub provider_status: String,
     pub scheme: String,
     /// Where the vendor posts to.
     pub url: String,
@@ -739,12 +740,14 @@ pub struct Provider {
     pub object: String,
     pub name: String,
     pub title: String,
+    pub category: String,
     pub scheme: String,
     pub contract: String,
     /// Whether it came with RelayFlow or from `providers.dir`.
     pub built_in: bool,
-    /// Whether every fact in it was confirmed by the vendor's own words.
-    pub confirmed: bool,
+    /// `confirmed` (the way to sign was read in the vendor's own words or code), `partial` (some of it
+    /// from samples or from others) or `unconfirmed`.
+    pub status: String,
     /// How long the vendor waits for an answer: `3s`, or `none` where it does not say.
     pub reply_within: String,
     pub types: Vec<ProviderType>,

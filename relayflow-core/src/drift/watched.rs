@@ -297,6 +297,9 @@ impl Watched {
         };
         finding.note.events += 1;
         finding.note.last_us = now_us;
+        if finding.note.examples.len() < EXAMPLES_MAX {
+            finding.note.examples.push(event.id);
+        }
         self.has_news = true;
         vec![(finding.note.id, finding.note.grade)]
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::contracts::Contracts;
 use super::definition::{self, Definition, Scheme, Status};
+use super::explain;
 use super::rules::{Place, Rules};
 use super::settings;
 use super::template::{Piece, atoms};
@@ -32,16 +33,19 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// The providers that are compiled in.
+    /// The providers that are compiled in; read once.
     #[must_use]
     pub fn built_in() -> Self {
-        let providers = BUILT_IN.iter().map(|file| {
-            let provider = Provider::new(file.name, file.definition, file.samples, true);
-            let mut provider = provider.expect("what is compiled in was checked by a test");
-            provider.contracts = Contracts::built_in(file.contracts);
-            provider
+        static READ: LazyLock<Catalog> = LazyLock::new(|| {
+            let providers = BUILT_IN.iter().map(|file| {
+                let provider = Provider::new(file.name, file.definition, file.samples, true);
+                let mut provider = provider.expect("what is compiled in was checked by a test");
+                provider.contracts = Contracts::built_in(file.contracts);
+                Arc::new(provider)
+            });
+            Catalog::of(providers)
         });
-        Self::of(providers)
+        READ.clone()
     }
 
     /// The built-in ones and those of a folder's `*.toml`, which replace a built-in one of the same
@@ -58,7 +62,7 @@ impl Catalog {
             Err(error) => mistakes.push(unreadable(dir, &error)),
             Ok(paths) => {
                 for path in paths {
-                    match read(&path) {
+                    match Provider::load(&path) {
                         Ok(provider) => providers.push(Arc::new(provider)),
                         Err(more) => mistakes.extend(more),
                     }
@@ -68,7 +72,7 @@ impl Catalog {
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
-        Ok(Self::of_shared(providers))
+        Ok(Self::of(providers))
     }
 
     /// The built-in ones and these definitions: name and text of each.
@@ -87,14 +91,16 @@ impl Catalog {
                 Err(more) => mistakes.extend(more),
             }
         }
-        if mistakes.is_empty() { Ok(Self::of_shared(providers)) } else { Err(mistakes) }
+        if mistakes.is_empty() { Ok(Self::of(providers)) } else { Err(mistakes) }
     }
 
-    fn of(providers: impl IntoIterator<Item = Provider>) -> Self {
-        Self::of_shared(providers.into_iter().map(Arc::new))
+    /// The same with one more, which replaces one of the same name.
+    #[must_use]
+    pub fn with(self, provider: Arc<Provider>) -> Self {
+        Self::of(self.providers.into_values().chain([provider]))
     }
 
-    fn of_shared(providers: impl IntoIterator<Item = Arc<Provider>>) -> Self {
+    fn of(providers: impl IntoIterator<Item = Arc<Provider>>) -> Self {
         let providers: BTreeMap<_, _> =
             providers.into_iter().map(|p| (Arc::clone(&p.name), p)).collect();
         let kept = providers.values().flat_map(|p| p.header_names()).collect();
@@ -141,21 +147,6 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Diagnostic {
     }
 }
 
-fn read(path: &Path) -> Result<Provider, Vec<Diagnostic>> {
-    let text = std::fs::read_to_string(path).map_err(|e| vec![unreadable(path, &e)])?;
-    let name = path.file_stem().and_then(|n| n.to_str()).unwrap_or_default();
-    let samples = path.with_extension("").join("samples.toml");
-    let samples = std::fs::read_to_string(samples).unwrap_or_default();
-    let mut provider = Provider::new(name, &text, &samples, false).map_err(|mut mistakes| {
-        for mistake in &mut mistakes {
-            mistake.file = path.display().to_string();
-        }
-        mistakes
-    })?;
-    provider.contracts = Contracts::of_dir(&path.with_extension("").join("contracts"))?;
-    Ok(provider)
-}
-
 /// A vendor's webhook dialect.
 #[derive(Debug)]
 pub struct Provider {
@@ -170,8 +161,8 @@ pub struct Provider {
     pub source: String,
     pub checked: String,
     pub built_in: bool,
-    /// Whether the way to sign was read in the vendor's own words or code.
-    pub is_confirmed: bool,
+    /// How sure the definition is of the way to sign.
+    pub status: Status,
     /// The largest body that the vendor sends, in bytes, where that is more than the general limit.
     pub body_bytes_max: Option<usize>,
     /// How long the vendor waits for an answer, where it says.
@@ -220,7 +211,52 @@ impl Sample {
     }
 }
 
+/// The file beside a definition with payloads for `send`.
+const SAMPLES: &str = "samples.toml";
+
 impl Provider {
+    /// Reads and checks the definition at `path` with its samples.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake, with its place.
+    pub fn load(path: &Path) -> Result<Self, Vec<Diagnostic>> {
+        let whole = |path: &Path, message: String| {
+            vec![Diagnostic {
+                file: path.display().to_string(),
+                text: String::new(),
+                span: 0..0,
+                message,
+                fix: None,
+                is_warning: false,
+            }]
+        };
+        let read =
+            |path: &Path| std::fs::read_to_string(path).map_err(|e| vec![unreadable(path, &e)]);
+        let name = path.file_stem().and_then(|n| n.to_str()).unwrap_or_default();
+        let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if name.is_empty() || !name.chars().all(is_word) {
+            let message = format!(
+                "`{name}` is no name of a provider: wanted lower-case letters, digits and `-`, since \
+                 sources name it so"
+            );
+            return Err(whole(path, message));
+        }
+        let beside = path.with_extension("").join(SAMPLES);
+        let samples = if beside.exists() { read(&beside)? } else { String::new() };
+        let new = Self::new(name, &read(path)?, &samples, false);
+        let mut provider = new.map_err(|mut mistakes| {
+            for mistake in &mut mistakes {
+                let of_samples = mistake.file.ends_with(SAMPLES);
+                let path = if of_samples { &beside } else { path };
+                mistake.file = path.display().to_string();
+            }
+            mistakes
+        })?;
+        provider.contracts = Contracts::of_dir(&path.with_extension("").join("contracts"))?;
+        Ok(provider)
+    }
+
     /// Reads and checks a definition. `name` is the file's, without its ending.
     ///
     /// # Errors
@@ -232,36 +268,30 @@ impl Provider {
         samples: &str,
         built_in: bool,
     ) -> Result<Self, Vec<Diagnostic>> {
-        let diagnostic = |text: &str, flaw: definition::Flaw| Diagnostic {
-            file: if built_in { "<built-in>".to_owned() } else { format!("{name}.toml") },
-            text: text.to_owned(),
-            span: flaw.span,
-            message: flaw.message,
-            fix: None,
-            is_warning: false,
+        let file = if built_in { "<built-in>".to_owned() } else { format!("{name}.toml") };
+        let told = |filled: &str, flaws: Vec<definition::Flaw>| -> Vec<Diagnostic> {
+            flaws.into_iter().map(|f| explain::diagnostic(&file, text, filled, f)).collect()
         };
-        let whole = |message| definition::Flaw { span: 0..0, message };
-        let filled = settings::fill_in(text, None).map_err(|message| {
-            let start = text.find(settings::PLACEHOLDER).unwrap_or(0);
-            let length = text[start..].find('}').map_or(0, |end| end + 1);
-            vec![diagnostic(text, definition::Flaw { span: start..start + length, message })]
-        })?;
-        let file: Definition =
-            definition::read(&filled).map_err(|flaw| vec![diagnostic(&filled, flaw)])?;
-        let rules = Rules::new(&file).map_err(|flaws| {
-            flaws.into_iter().map(|flaw| diagnostic(&filled, flaw)).collect::<Vec<_>>()
-        })?;
-        let samples: Samples = toml::from_str(samples)
-            .map_err(|e| vec![diagnostic(samples, whole(format!("samples: {}", e.message())))])?;
+        let filled = settings::fill_in(text, None).map_err(|flaw| told(text, vec![flaw]))?;
+        let (read, mut flaws) = explain::read_all::<Definition>(&filled);
+        let Some(definition) = read else { return Err(told(&filled, flaws)) };
+        let rules = Rules::new(&definition).map_err(|more| flaws.extend(more)).ok();
+        let Some(rules) = rules.filter(|_| flaws.is_empty()) else {
+            flaws.sort_by_key(|flaw| flaw.span.start);
+            return Err(told(&filled, flaws));
+        };
+        let samples: Samples = explain::read(&format!("{name}/{SAMPLES}"), samples)
+            .map_err(|mistake| vec![mistake])?;
+        let file = definition;
         Ok(Self {
             name: name.into(),
             title: file.title,
             category: file.category,
             contract: format!("{name}@{}", file.version).into(),
             source: file.source,
-            checked: file.checked,
+            checked: file.checked.into_inner(),
             built_in,
-            is_confirmed: file.status == Status::Confirmed,
+            status: file.status,
             body_bytes_max: file.body_bytes_max,
             reply_within: rules.reply_within.and_then(|time| time.try_into().ok()),
             examples: file
@@ -386,7 +416,7 @@ mod tests {
             let status = table.get("status").map_or("confirmed", |s| s.as_str().unwrap());
             *counts.entry(status.to_owned()).or_insert(0) += 1;
             let provider = catalog.get(file.name).unwrap();
-            assert_eq!(provider.is_confirmed, status == "confirmed", "{}", file.name);
+            assert_eq!(provider.status.name(), status, "{}", file.name);
         }
         let names: Vec<&str> = counts.keys().map(String::as_str).collect();
         assert_eq!(names, ["confirmed", "partial", "unconfirmed"]);

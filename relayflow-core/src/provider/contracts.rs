@@ -42,7 +42,7 @@ impl Contracts {
     /// # Errors
     ///
     /// Every file that is no contract.
-    pub(super) fn of_dir(folder: &Path) -> Result<Self, Vec<Diagnostic>> {
+    pub fn of_dir(folder: &Path) -> Result<Self, Vec<Diagnostic>> {
         let mut own = BTreeMap::new();
         let mut mistakes = Vec::new();
         // No folder: no contracts.

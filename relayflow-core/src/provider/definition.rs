@@ -25,7 +25,7 @@ pub struct Definition {
     pub category: String,
     /// What this file was written from, and the day it was last held against it.
     pub source: String,
-    pub checked: String,
+    pub checked: Spanned<String>,
     #[serde(default)]
     pub status: Status,
     /// The largest body that the vendor sends, where that is more than the general limit.
@@ -63,6 +63,18 @@ pub enum Status {
     Partial,
     /// A draft.
     Unconfirmed,
+}
+
+impl Status {
+    /// As it is written.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::Partial => "partial",
+            Self::Unconfirmed => "unconfirmed",
+        }
+    }
 }
 
 /// A setting of a source.
@@ -385,7 +397,7 @@ pub struct Split {
     #[serde(default)]
     pub otherwise: Otherwise,
     /// Elements that are no events: those that lack this pointer.
-    pub only_with: Option<String>,
+    pub only_with: Option<Spanned<String>>,
     /// A text that holds JSON: that is the event then, and `^` reaches what it stands in. A body
     /// that has no such text is the event itself.
     pub inside: Option<Spanned<String>>,
@@ -478,7 +490,7 @@ pub struct AttributeTable {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Handshake {
-    pub when: When,
+    pub when: Spanned<When>,
     /// Whether it is signed as any other; if so, it is answered only if that holds.
     #[serde(default = "yes")]
     pub signed: bool,
@@ -488,8 +500,8 @@ pub struct Handshake {
     /// Pairs that must be equal: a place in the request, and a setting's value.
     #[serde(default)]
     pub check: BTreeMap<Spanned<String>, String>,
-    #[serde(default = "ok")]
-    pub status: u16,
+    /// Unless said, 200.
+    pub status: Option<Spanned<u16>>,
     pub content_type: Option<String>,
     #[serde(default)]
     pub headers: BTreeMap<Spanned<String>, Spanned<String>>,
@@ -505,16 +517,12 @@ fn yes() -> bool {
     true
 }
 
-fn ok() -> u16 {
-    200
-}
-
 /// What the vendor wants to hear; unless said, 200 and RelayFlow's own JSON.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reply {
-    pub status: Option<u16>,
-    pub content_type: Option<String>,
+    pub status: Option<Spanned<u16>>,
+    pub content_type: Option<Spanned<String>>,
     /// `""` is an empty body.
     pub body: Option<String>,
     /// How long the vendor waits for an answer, where it says: `3s`.
@@ -562,8 +570,11 @@ pub(super) struct Flaw {
 
 /// Reads a definition whose settings are filled in.
 pub(super) fn read(text: &str) -> Result<Definition, Flaw> {
-    toml::from_str(text).map_err(|error| Flaw {
-        span: error.span().unwrap_or(0..0),
-        message: error.message().replace('\n', " "),
-    })
+    match super::explain::read_all(text) {
+        (Some(read), flaws) if flaws.is_empty() => Ok(read),
+        (_, flaws) => {
+            let first = flaws.into_iter().next();
+            Err(first.unwrap_or_else(|| Flaw { span: 0..0, message: "unreadable".to_owned() }))
+        }
+    }
 }

@@ -4,19 +4,20 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderValue, Method};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
+use super::cases::without_digest;
+use super::definition::Status;
 use super::lessons::Lessons;
 use super::sign::{Signed, key_pair, sign_for};
 use super::source::Source;
 use super::{Catalog, challenge, normalize, split, verify};
 use crate::config::SourceConfig;
 use crate::event::{IntegrationEvent, micros};
-use crate::id::{EventId, RequestId};
+use crate::id::EventId;
 use crate::request::Request;
 use crate::secret::Secret;
 
@@ -111,36 +112,12 @@ pub(super) fn source_with(
 }
 
 pub(super) fn request(signed: Signed, now: Timestamp) -> Request {
-    let mut headers = HeaderMap::new();
-    for (name, value) in &signed.headers {
-        headers.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap());
-    }
-    let target = signed.url.splitn(4, '/').nth(3).map_or("/".to_owned(), |rest| format!("/{rest}"));
-    Request {
-        id: RequestId::next(),
-        method: signed.method,
-        target,
-        url: signed.url,
-        headers,
-        body: Bytes::from(signed.body),
-        received_at: now,
-    }
+    super::cases::request_of(signed, now).unwrap()
 }
 
 /// A moment in seconds since 1970.
 pub(super) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(seconds).unwrap()
-}
-
-/// An event's id; of one that is derived from its bytes, without the digits and the request.
-pub(super) fn without_digest(event: &IntegrationEvent) -> String {
-    match event.external_id.split_once("sha256:").filter(|_| event.id_is_derived) {
-        Some((before, rest)) => {
-            let after = rest[64..].split(":req_").next().unwrap();
-            format!("{before}sha256:{after}")
-        }
-        None => event.external_id.clone(),
-    }
 }
 
 fn shown(event: &IntegrationEvent, received_at: Timestamp) -> Expected {
@@ -336,29 +313,10 @@ fn resign(
     }
 }
 
-/// What holds for every event: JSON where JSON is promised, and attributes of the kind's schema.
+/// What holds for every event.
+#[track_caller]
 pub(super) fn check_whole(event: &IntegrationEvent) {
-    let payload: &RawValue = serde_json::from_str(event.payload.json()).unwrap();
-    assert_ne!(payload.get(), "null");
-    let attributes: Value = serde_json::from_str(&event.attributes).unwrap();
-    let attributes = attributes.as_object().unwrap();
-    let Some(kind) = &event.kind else {
-        assert!(attributes.is_empty());
-        return;
-    };
-    let kinds = crate::kind::kinds();
-    let schema = kinds.schema(kinds.get(kind).unwrap());
-    for (name, value) in attributes {
-        let property = &schema["properties"][name];
-        let is_right = match property["type"].as_str().unwrap() {
-            "string" => value.is_string(),
-            "integer" => value.is_i64() || value.is_u64(),
-            "boolean" => value.is_boolean(),
-            other => panic!("{other}"),
-        };
-        assert!(is_right, "{name} = {value}");
-    }
-    serde_json::from_str::<&RawValue>(&event.to_cloudevent()).unwrap();
+    super::cases::check_whole(event).unwrap();
 }
 
 #[test]
@@ -401,7 +359,11 @@ fn what_the_facts_do_not_confirm_is_not_confirmed_here() {
             let names = others.into_iter().flat_map(|(_, more)| more.iter().copied());
             for provider in [name].into_iter().chain(names).filter_map(|n| catalog.get(n)) {
                 told.push(provider.name.to_string());
-                assert!(is_confirmed || !provider.is_confirmed, "{}: {status}", provider.name);
+                assert!(
+                    is_confirmed || provider.status != Status::Confirmed,
+                    "{}: {status}",
+                    provider.name
+                );
             }
         }
     }
@@ -409,7 +371,11 @@ fn what_the_facts_do_not_confirm_is_not_confirmed_here() {
     let general = ["generic", "cloudevents", "standard-webhooks", "http-message-signatures"];
     for provider in catalog.iter().filter(|p| !general.contains(&&*p.name)) {
         let is_told = told.contains(&provider.name.to_string());
-        assert!(is_told || !provider.is_confirmed, "{} is not among the facts", provider.name);
+        assert!(
+            is_told || provider.status != Status::Confirmed,
+            "{} is not among the facts",
+            provider.name
+        );
     }
 }
 

@@ -23,6 +23,12 @@ pub fn key_pair(provider: &Provider, seed: [u8; 32]) -> KeyPair {
     pair(provider.rules.ways.first(), seed)
 }
 
+/// The same for a source, whose settings may choose another scheme.
+#[must_use]
+pub fn key_pair_for(source: &Source, seed: [u8; 32]) -> KeyPair {
+    pair(source.rules.ways.first(), seed)
+}
+
 /// The seed of the keys with which `send` signs where a source knows the sender by a public key.
 const TEST_SEED: [u8; 32] = *b"RelayFlow's published test key..";
 

@@ -10,6 +10,7 @@ use super::definition::{AttributeTable, Definition, KindRule, KindWhen, Unit};
 use super::rules::{Flaws, Place, Reads};
 use super::template::{Atom, Piece};
 use crate::kind::{AttributeType, Kind, kinds};
+use crate::text::nearest;
 
 /// That a type is of a kind.
 #[derive(Debug)]
@@ -59,8 +60,11 @@ pub(super) fn kinds_of(
             }
             for event_type in &rule.types.get_ref().0 {
                 let list = by_type.entry(event_type.clone()).or_default();
-                if rule.when.is_none() && list.iter().any(|k| k.when.is_none()) {
-                    flaws.add(rule.types.span(), format!("`{event_type}` has two kinds"));
+                let other = list.iter().find(|k| k.when.is_none());
+                if let Some(other) = other.filter(|_| rule.when.is_none()) {
+                    let (one, two) = (&other.kind, &kind.name);
+                    let message = format!("`{event_type}` has two kinds: `{one}` and `{two}`");
+                    flaws.add(rule.types.span(), message);
                 }
                 list.push(Arc::clone(&kind_of));
             }
@@ -80,12 +84,13 @@ fn unknown_kind(name: &str) -> String {
         .map(|k| &*k.name)
         .filter(|k| k.strip_prefix(object).is_some_and(|rest| rest.starts_with('.')))
         .collect();
-    match near.as_slice() {
-        [] => format!("`{name}` is no kind that RelayFlow knows"),
-        near => format!(
-            "`{name}` is no kind that RelayFlow knows: of `{object}` there are {}",
-            near.join(", ")
-        ),
+    let near = match near.as_slice() {
+        [] => nearest(name, kinds().iter().map(|k| &*k.name)).unwrap_or_default().to_owned(),
+        near => near.join(", "),
+    };
+    match near.as_str() {
+        "" => format!("`{name}` is no kind that RelayFlow knows"),
+        near => format!("`{name}` is no kind that RelayFlow knows: wanted {near}"),
     }
 }
 

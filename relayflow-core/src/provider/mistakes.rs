@@ -1,161 +1,209 @@
-//! What is wrong in a definition or a source is told with its line and what was wanted.
+//! What a person is told of each mistake in a provider file: where it is, what was wanted, and what was
+//! probably meant.
 
-use jiff::SignedDuration;
+use std::fmt::Write as _;
 
-use super::formats::{EVENT, HEAD, mistakes};
-use super::{Catalog, Source};
-use crate::config::SourceConfig;
-use crate::secret::Secret;
+use super::Provider;
 
-#[track_caller]
-fn is_mistake(definition: &str, parts: &[&str]) {
-    let shown = mistakes(definition);
-    for part in parts {
-        assert!(shown.contains(part), "{part} is not in:\n{shown}");
+/// A definition without a mistake.
+const WHOLE: &str = r#"title    = "Acme"
+category = "commerce"
+source   = "https://acme.example.com/docs/webhooks"
+checked  = "2026-11-24"
+
+[settings]
+region = { about = "where the account is", default = "eu" }
+
+[verify]
+scheme    = "hmac-sha256"
+header    = "acme-signature"
+parts     = { timestamp = "t", signature = "v1" }
+signed    = "{timestamp}.{body}"
+tolerance = "5m"
+
+[split]
+at = "/events/*"
+
+[event]
+id      = ["/id", "derived"]
+type    = "/type"
+subject = "/data/id"
+at      = { pointer = "/created", unit = "seconds" }
+
+[kind."payment.failed"]
+types = ["charge.failed"]
+[kind."payment.failed".attributes]
+amount_minor = "/data/amount"
+currency     = "/data/currency"
+
+[kind."invoice.created"]
+types      = ["invoice.made"]
+attributes = { due_at = { from = "/data/due", unit = "rfc3339" } }
+
+[[handshake]]
+when = { pointer = "/challenge" }
+text = "{/challenge}"
+"#;
+
+/// What is told when `from` is `to`.
+fn told(from: &str, to: &str) -> String {
+    assert!(WHOLE.contains(from), "{from} is not there");
+    let mistakes = Provider::new("acme", &WHOLE.replacen(from, to, 1), "", false)
+        .map(|_| panic!("{to:?} is no mistake"))
+        .unwrap_err();
+    let shown: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
+    shown.join("\n")
+}
+
+/// One mistake after the other, each as a person sees it.
+fn each(changes: &[(&str, &str)]) -> String {
+    let mut out = String::new();
+    for (from, to) in changes {
+        writeln!(out, "{}", told(from, to)).unwrap();
     }
+    out
 }
 
 #[test]
-fn a_misspelt_key_names_itself_its_line_and_the_alternatives() {
-    let shown = mistakes(&format!("[verify]\nscheme = 'none'\nheeder = 'x'\n{EVENT}"));
-    insta::assert_snapshot!(shown, @r"
-    error: unknown field `heeder`, expected one of `scheme`, `only_if`, `when`, `header`, `pointer`, `query`, `each`, `separator`, `prefix`, `parts`, `signed`, `encoding`, `form`, `key`, `id`, `timestamp`, `tolerance`, `url`, `body`, `digest`, `algorithm`, `keys`, `check`, `claims`, `components`
-      …/mine.toml:7:1
-      heeder = 'x'
-      ^^^^^^
-    ");
+fn what_is_changed_below_is_whole() {
+    assert!(Provider::new("acme", WHOLE, "", false).is_ok());
 }
 
 #[test]
-fn a_mistake_names_the_line_and_what_was_wanted() {
-    let way = |way: &str| format!("[verify]\n{way}\n{EVENT}");
-    let hmac = |more: &str| way(&format!("scheme = 'hmac-sha256'\nheader = 'x'\n{more}"));
-    is_mistake(
-        &way("scheme = 'hmac-md5'\nheader = 'x'"),
-        &["mine.toml:6:10", "unknown variant `hmac-md5`, expected one of `hmac-sha1`"],
-    );
-    is_mistake(
-        &hmac("signed = '{tmestamp}.{body}'"),
-        &["mine.toml:8:10", "`{tmestamp}` cannot be signed: wanted body, timestamp"],
-    );
-    is_mistake(&hmac("signed = '{timestamp}.{body}'"), &["mine.toml:8:10", "nothing says where"]);
-    is_mistake(&hmac("tolerance = '5m'"), &["no time is signed"]);
-    is_mistake(&hmac("id = 'x-id'\nsigned = '{secret}{body}'"), &["`{secret}` stands in"]);
-    is_mistake(&hmac("when = { pointer = '/type' }"), &["nothing else is read of what is not"]);
-    is_mistake(&way("scheme = 'hmac-sha256'"), &["needs one of `header`, `pointer` and `query`"]);
-    is_mistake(&way("scheme = 'basic'\nheader = 'x'"), &["`basic` needs no `header`"]);
-    is_mistake(&way("scheme = 'bearer'\nsigned = '{body}'"), &["`bearer` signs nothing"]);
-    is_mistake(
-        &way("scheme = 'token'\nheader = 'x'\nprefix = '{setting:p}'"),
-        &["mine.toml:8:11", "`{setting:p}` is not declared"],
-    );
-    let open = "[verify]\nscheme = 'none'\n";
-    is_mistake(
-        &format!("{open}[event]\nid = 'id'\ntype = '/a~b'"),
-        &["mine.toml:8:6", "`id` names no place", "mine.toml:9:8", "must be `~0` or `~1`"],
-    );
-    is_mistake(
-        &format!("{open}[event]\nid = ['derived', '/id']\ntype = '/t'"),
-        &["must be the last"],
-    );
-    is_mistake(&format!("{open}[event]\nid = '^/id'\ntype = '/t'"), &["`^` reaches over 0 levels"]);
-    is_mistake(&format!("{open}[split]\nat = '/items'\n{EVENT}"), &["`/items` has no `*`"]);
-    is_mistake(
-        &format!("{open}{EVENT}[kind.'payment.failled']\ntypes = ['x']"),
-        &["mine.toml:10:7", "of `payment` there are", "payment.failed"],
-    );
-    is_mistake(
-        &format!(
-            "{open}{EVENT}[kind.'user.deleted']\ntypes = ['x']\nattributes = {{ usr = '/id' }}"
+fn mistakes_of_keys_and_words() {
+    let told = each(&[
+        (r#"[verify]"#, r#"[verify"#),
+        (r#"title "#, r#"titel "#),
+        (
+            r#"title    = "Acme"
+"#,
+            r#""#,
         ),
-        &["mine.toml:12:16", "`usr` is no attribute of `user.deleted`: wanted user, email"],
-    );
-    is_mistake(
-        &format!("{open}{EVENT}[kind.'user.deleted']\ntypes = ['x', 'x']"),
-        &["`x` has two kinds"],
-    );
-    let when =
-        |when: &str| format!("{open}{EVENT}[kind.'user.deleted']\ntypes = ['x']\nwhen = {when}");
-    is_mistake(&when("{ is = 'x' }"), &["mine.toml:12:8", "one of `pointer`, `all` and `any`"]);
-    is_mistake(&when("{ all = [{ pointer = '/a' }], is = 'x' }"), &["`is` says what"]);
-    is_mistake(&when("{ pointer = 'a' }"), &["`a` is no place"]);
-    is_mistake(&when("{ pointer = 'derived' }"), &["no condition can be made on this"]);
-    let deep = format!("{}{{ pointer = '/a' }}{}", "{ all = [".repeat(5), "] }".repeat(5));
-    is_mistake(&when(&deep), &["too deep in each other"]);
-    is_mistake(&format!("{open}[event]\nid = '{{number}}'\ntype = '/t'"), &["names no place"]);
-    is_mistake(
-        &format!("{open}[event]\nid = '/id'\ntype = '{{derived}}'"),
-        &["`{derived}` is for ids"],
-    );
-    is_mistake(&format!("{open}{EVENT}[reply]\nwithin = 'soon'"), &["wanted `3s`"]);
-    is_mistake(&format!("{open}{EVENT}[reply]\nwithin = '1h'"), &["wanted `3s`"]);
-    is_mistake(&format!("{open}{EVENT}[reply]\nstatus = 500"), &["wanted 200 to 299"]);
-    let shake = |more: &str| format!("{open}{EVENT}[[handshake]]\nwhen = {{}}\n{more}");
-    is_mistake(&shake("learns = 'header:x'"), &["needs `signed = false`"]);
-    is_mistake(&shake("signed = false\nlearns = 'query:x'"), &["a header or the body"]);
-    is_mistake(&shake("text = '{number}'"), &["is of an event"]);
-    is_mistake(
-        &format!(
-            "{open}{EVENT}[kind.'meeting.started']\ntypes = ['x']\nattributes = {{ starts_at = '/at' }}"
+        (r#"header    = "#, r#"heeder    = "#),
+        (r#"pointer = "/created""#, r#"pionter = "/created""#),
+        (r#""hmac-sha256""#, r#""hmac-sha265""#),
+        (r#"unit = "seconds""#, r#"unit = "second""#),
+        (r#"category = "commerce""#, r#"category = 7"#),
+        (
+            r#"checked  = "2026-11-24""#,
+            r#"checked  = "2026-11-24"
+checked = "2026-11-25""#,
         ),
-        &["a time, and nothing else, has a `unit`"],
-    );
+        (
+            r#"checked  = "2026-11-24""#,
+            r#"checked  = "2026-11-24"
+status = "sure""#,
+        ),
+        (
+            r#"[event]
+id      = ["/id", "derived"]
+"#,
+            r#"[event]
+"#,
+        ),
+        (
+            r#"[settings]
+region"#,
+            r#"[settings]
+region.abuot = "x"
+regoin"#,
+        ),
+        (
+            r#"[verify]
+"#,
+            r#"[verfiy]
+"#,
+        ),
+        (r#"checked  = "2026-11-24""#, r#"checked  = "yesterday""#),
+    ]);
+    insta::assert_snapshot!(told);
 }
 
 #[test]
-fn a_folder_of_definitions_replaces_and_adds() {
-    let folder = tempfile::tempdir().unwrap();
-    let mine = format!("{HEAD}[verify]\nscheme = 'none'\n{EVENT}");
-    std::fs::write(folder.path().join("mine.toml"), &mine).unwrap();
-    std::fs::write(folder.path().join("stripe.toml"), &mine).unwrap();
-    std::fs::write(folder.path().join("notes.txt"), "not a definition").unwrap();
-    let catalog = Catalog::with_dir(folder.path()).unwrap();
-    assert!(!catalog.get("mine").unwrap().built_in && !catalog.get("stripe").unwrap().built_in);
-    assert!(catalog.get("github").unwrap().built_in);
-    assert!(Catalog::with_dir(&folder.path().join("none")).is_err());
+fn mistakes_of_signatures() {
+    let told = each(&[
+        (
+            r#"header    = "acme-signature"
+"#,
+            r#""#,
+        ),
+        (r#"header    = "acme-signature""#, r#"header    = "acme signature""#),
+        (r#"{timestamp}.{body}"#, r#"{tmestamp}.{body}"#),
+        (r#"{timestamp}.{body}"#, r#"{timestamp.body}"#),
+        (r#"{timestamp}.{body}"#, r#"{timestamp}.{body"#),
+        (r#"timestamp = "t", signature"#, r#"signature"#),
+        (r#""{timestamp}.{body}""#, r#""{body}""#),
+        (r#"tolerance = "5m""#, r#"tolerance = "5 moments""#),
+        (
+            r#"tolerance = "5m""#,
+            r#"tolerance = "5m"
+id = "x-id"
+pointer = "/signature""#,
+        ),
+        (r#"signed    = "{timestamp}.{body}""#, r#"signed    = "{id}.{timestamp}.{body}""#),
+        (
+            r#"signed    = "{timestamp}.{body}""#,
+            r#"signed    = "{setting:regoin}.{timestamp}.{body}""#,
+        ),
+        (r#"scheme    = "hmac-sha256""#, r#"scheme    = "token""#),
+    ]);
+    insta::assert_snapshot!(told);
 }
 
 #[test]
-fn a_source_that_cannot_work_is_refused_with_what_to_do() {
-    let catalog = Catalog::built_in();
-    let config = |provider: &str, secrets: &[&str]| SourceConfig {
-        name: "test".to_owned(),
-        provider: provider.to_owned(),
-        secrets: secrets.iter().map(|s| Secret::new(*s)).collect(),
-        tolerance: None,
-        public_url: None,
-        settings: std::collections::BTreeMap::new(),
-        accept_identical: false,
-        derived_window: SignedDuration::from_hours(24),
-    };
-    let refused = |config: &SourceConfig, part: &str| {
-        let error = Source::new(config, None, &catalog).unwrap_err().to_string();
-        assert!(error.contains(part), "{error}");
-    };
-    refused(&config("strip", &["x"]), "there is no provider `strip`; did you mean stripe?");
-    refused(&config("stripe", &[]), "`stripe` needs a secret");
-    refused(&config("stripe", &[""]), "a secret is empty");
-    refused(&config("stripe", &["a", "b", "c", "d", "e"]), "there are 5 secrets");
-    refused(&config("discord", &["not a key"]), "wanted an Ed25519 public key");
-    refused(&config("sendgrid", &["abc"]), "wanted a P-256 public key");
-    refused(&config("postmark", &["no colon"]), "wanted `user:password`");
-    let mut odd = config("generic", &["a secret of the test"]);
-    odd.settings.insert("hedder".to_owned(), "x".to_owned());
-    refused(&odd, "there is no setting `hedder`: wanted algorithm, encoding, header");
-    odd.settings.clear();
-    odd.settings.insert("algorithm".to_owned(), "md5".to_owned());
-    refused(&odd, "unknown variant `hmac-md5`");
-    odd.settings.clear();
-    odd.settings.insert("scheme".to_owned(), "none".to_owned());
-    refused(&odd, "it takes no secret");
+fn mistakes_of_places() {
+    let told = each(&[
+        (r#"id      = ["/id", "derived"]"#, r#"id      = ["derived", "/id"]"#),
+        (r#"id      = ["/id", "derived"]"#, r#"id      = "data/id""#),
+        (r#"id      = ["/id", "derived"]"#, r#"id      = "/data/~3""#),
+        (r#"subject = "/data/id""#, r#"subject = "data/id""#),
+        (r#"subject = "/data/id""#, r#"subject = "^^/data/id""#),
+        (r#"subject = "/data/id""#, r#"subject = "{/data/id}[""#),
+        (r#"type    = "/type""#, r#"type    = []"#),
+        (r#"at = "/events/*""#, r#"at = "/events""#),
+        (r#"subject = "/data/id""#, r#"subject = "{setting:region}{/data/id""#),
+    ]);
+    insta::assert_snapshot!(told);
+}
 
-    let short = Source::new(&config("stripe", &["short"]), None, &catalog).unwrap();
-    assert!(short.warnings[0].contains("fewer than 16 bytes"));
-    assert_eq!(short.secret_fingerprints()[0].len(), "sha256:".len() + 8);
-    assert_eq!((short.tolerance_label().as_str(), &*short.scheme_label), ("5m", "hmac-sha256"));
-    let url = Source::new(&config("twilio", &["a secret of the test"]), None, &catalog).unwrap();
-    assert!(url.warnings[0].contains("public_url"), "{:?}", url.warnings);
-    let url =
-        Source::new(&config("twilio", &["a secret of the test"]), Some("https://h/"), &catalog);
-    assert_eq!(url.unwrap().public_url.as_deref(), Some("https://h/in/test"));
+#[test]
+fn mistakes_of_kinds() {
+    let told = each(&[
+        (r#""invoice.created""#, r#""invoice.craeted""#),
+        (r#""invoice.created""#, r#""invoic.created""#),
+        (r#"amount_minor ="#, r#"amount_mnior ="#),
+        (r#"amount_minor = "/data/amount""#, r#"sku = "/data/amount""#),
+        (r#"amount_minor = "/data/amount""#, r#"amount_minor = "data/amount""#),
+        (r#"types      = ["invoice.made"]"#, r#"types      = ["charge.failed"]"#),
+        (r#"types      = ["invoice.made"]"#, r#"types      = []"#),
+        (r#"unit = "rfc3339" }"#, r#"unit = "iso" }"#),
+        (r#", unit = "rfc3339" }"#, r#" }"#),
+        (
+            r#"currency     = "/data/currency""#,
+            r#"currency     = { from = "/data/currency", is_major = true }"#,
+        ),
+        (r#"{ from = "/data/due", unit = "rfc3339" }"#, r#"{ unit = "rfc3339" }"#),
+    ]);
+    insta::assert_snapshot!(told);
+}
+
+#[test]
+fn mistakes_of_handshakes_and_answers() {
+    let told = each(&[
+        (r#"text = "{/challenge}""#, r#"text = "{challenge}""#),
+        (r#"text = "{/challenge}""#, r#"status = 99"#),
+        (r#"when = { pointer = "/challenge" }"#, r#"when = { is = "x" }"#),
+        (
+            r#"text = "{/challenge}""#,
+            r#"text = "{/challenge}"
+[reply]
+status = 2000"#,
+        ),
+        (
+            r#"text = "{/challenge}""#,
+            r#"text = "{/challenge}"
+json = { a = "b" }"#,
+        ),
+    ]);
+    insta::assert_snapshot!(told);
 }

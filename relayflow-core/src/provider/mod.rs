@@ -4,15 +4,20 @@
 //! only the one before can give. Nothing here waits, reads a clock or touches a disk
 //! ([`catalog::Catalog::with_dir`] apart), and no provider's name stands in the code.
 
+pub mod again;
+pub mod cases;
 pub mod catalog;
 pub mod contracts;
 pub mod definition;
+pub mod describe;
 pub mod keep;
 pub mod normalize;
 pub mod reply;
 pub mod sign;
 pub mod source;
 pub mod split;
+pub mod tamper;
+pub mod unsigned;
 pub mod verify;
 
 mod bearer;
@@ -20,6 +25,7 @@ mod body;
 mod certificate;
 mod claim;
 mod der;
+mod explain;
 mod extract;
 mod fetched;
 mod http_signature;
@@ -54,14 +60,13 @@ pub use normalize::{NormalizeError, normalize};
 pub use reply::{Reply, challenge, handshake, learned, reply, takes_method};
 pub use source::{Source, SourceError, fingerprint};
 pub use split::{RawEvent, SplitError, split};
+pub use unsigned::Reader;
 pub(crate) use verify::once_verified_as;
 pub use verify::{
     Verified, VerifyError, once_verified, verify, verify_kept, verify_kept_with, verify_with,
 };
 pub use visit::visit;
 
-#[cfg(test)]
-mod cases;
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]
@@ -74,5 +79,7 @@ mod lessons;
 mod mistakes;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod refused;
 #[cfg(test)]
 mod shapes;

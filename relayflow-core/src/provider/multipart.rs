@@ -25,6 +25,12 @@ pub(super) fn looks_like(body: &[u8]) -> bool {
     boundary(body).is_some()
 }
 
+/// The content type of a body that is one.
+pub(super) fn content_type(body: &[u8]) -> Option<String> {
+    let boundary = boundary(body)?.strip_prefix(b"--")?;
+    Some(format!("multipart/form-data; boundary=\"{}\"", std::str::from_utf8(boundary).ok()?))
+}
+
 /// The boundary, its two dashes included.
 fn boundary(body: &[u8]) -> Option<&[u8]> {
     let start = body.get(..body.len().min(BOUNDARY_BYTES_MAX + 4))?;

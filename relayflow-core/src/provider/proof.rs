@@ -6,6 +6,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{Deserializer, MapAccess, Visitor};
+use toml::Spanned;
 
 use super::written::Texts;
 
@@ -28,6 +29,22 @@ pub enum Algorithm {
     #[serde(alias = "es384", alias = "ecdsa-p384-sha384")]
     EcdsaP384,
     Ed25519,
+}
+
+impl Algorithm {
+    /// As it is written.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::HmacSha256 => "hmac-sha256",
+            Self::RsaSha1 => "rsa-sha1",
+            Self::RsaSha256 => "rsa-sha256",
+            Self::RsaPssSha512 => "rsa-pss-sha512",
+            Self::EcdsaP256 => "ecdsa-p256",
+            Self::EcdsaP384 => "ecdsa-p384",
+            Self::Ed25519 => "ed25519",
+        }
+    }
 }
 
 /// The algorithm, or which of several a word in the request stands for.
@@ -92,7 +109,7 @@ pub struct Claims {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Visit {
-    pub pointer: String,
+    pub pointer: Spanned<String>,
     /// As of `keys`.
     pub hosts: Texts,
 }

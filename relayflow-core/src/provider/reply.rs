@@ -97,16 +97,17 @@ pub(super) fn signed_shake<'s>(
 #[must_use]
 pub fn reply(source: &Source, receipt: &str) -> Reply {
     let wanted = &source.rules.reply;
+    let content_type = || wanted.content_type.as_ref().map(|text| text.get_ref().clone());
     let (content_type, body) = match &wanted.body {
         None => (Some("application/json".to_owned()), receipt.to_owned()),
-        Some(body) if body.is_empty() => (wanted.content_type.clone(), String::new()),
+        Some(body) if body.is_empty() => (content_type(), String::new()),
         Some(body) => {
             let plain = || "text/plain; charset=utf-8".to_owned();
-            (Some(wanted.content_type.clone().unwrap_or_else(plain)), body.clone())
+            (Some(content_type().unwrap_or_else(plain)), body.clone())
         }
     };
     Reply {
-        status: wanted.status.unwrap_or(200),
+        status: wanted.status.as_ref().map_or(200, |status| *status.get_ref()),
         content_type,
         headers: Vec::new(),
         body: body.into_bytes(),

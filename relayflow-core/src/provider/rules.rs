@@ -159,10 +159,20 @@ impl Reads {
             .get_ref()
             .0
             .iter()
-            .filter_map(|text| flaws.note(texts.span(), Reading::parse(text)))
+            .filter_map(|text| flaws.note(texts.span(), reading(text)))
             .collect();
         parsed.into_iter().map(|reading| map(reading.0, &mut |atom| self.place(atom))).collect()
     }
+}
+
+/// A place, or a text with places; a fixed text that looks like a place is taken for a mistake.
+fn reading(text: &str) -> Result<Reading, String> {
+    let reading = Reading::parse(text)?;
+    let is_fixed = template::atoms(&reading.0).is_empty();
+    if is_fixed && text.contains('/') && !text.contains(char::is_whitespace) {
+        return Err(format!("`{text}` is no place but a fixed text: a pointer begins with `/`"));
+    }
+    Ok(reading)
 }
 
 /// Replaces every atom.
@@ -209,7 +219,10 @@ impl Rules {
         }
         let event_type = reads.readings(&file.event.event_type, &mut flaws);
         if file.event.event_type.get_ref().0.is_empty() {
-            flaws.add(file.event.event_type.span(), "`type` names no place");
+            flaws.add(
+                file.event.event_type.span(),
+                "`type` names no place: wanted a pointer such as `/type`, or a fixed text",
+            );
         }
         let subject = match &file.event.subject {
             Some(texts) => reads.readings(texts, &mut flaws),
@@ -218,7 +231,7 @@ impl Rules {
         let at = times(file, &mut reads, &mut flaws);
         let kinds = kinds_of(file, &mut reads, &mut flaws);
         let only_with = file.split.only_with.as_ref().and_then(|text| {
-            let pointer = flaws.note(file.split.at.0.span(), Pointer::parse(text))?;
+            let pointer = flaws.note(text.span(), Pointer::parse(text.get_ref()))?;
             Some(reads.slot(&pointer))
         });
 
@@ -252,10 +265,7 @@ impl Rules {
         let depth = paths.iter().map(|p| p.levels.len()).max().unwrap_or(0);
         let depth = if inside.is_some() { 1 } else { depth };
         if depth + 1 < reads.len() {
-            flaws.add(
-                file.event.id.span(),
-                format!("`^` reaches over {depth} levels of `split.at`"),
-            );
+            too_high(file, depth, &mut flaws);
         }
 
         let used: Vec<_> = file.verify.0.iter().filter(|way| way.is_used()).collect();
@@ -269,6 +279,10 @@ impl Rules {
         only_ids_have_digests(&event_type, &file.event.event_type, &mut flaws);
         if let Some(texts) = &file.event.subject {
             only_ids_have_digests(&subject, texts, &mut flaws);
+        }
+        if file.checked.get_ref().parse::<jiff::civil::Date>().is_err() {
+            let message = format!("`{}` is no day: wanted 2026-11-24", file.checked.get_ref());
+            flaws.add(file.checked.span(), message);
         }
         if !flaws.0.is_empty() {
             return Err(flaws.0);
@@ -321,11 +335,12 @@ const REPLY_WITHIN_MAX: SignedDuration = SignedDuration::from_mins(10);
 
 /// Checks what the vendor is answered; how long it waits.
 fn reply(file: &Reply, flaws: &mut Flaws) -> Option<SignedDuration> {
-    if file.status.is_some_and(|status| !(200..300).contains(&status)) {
-        flaws.add(0..0, "`reply.status` answers what was taken: wanted 200 to 299");
+    if let Some(status) = file.status.as_ref().filter(|s| !(200..300).contains(s.get_ref())) {
+        flaws.add(status.span(), "`reply.status` answers what was taken: wanted 200 to 299");
     }
-    if file.content_type.as_ref().is_some_and(|t| http::HeaderValue::from_str(t).is_err()) {
-        flaws.add(0..0, "`reply.content_type` cannot stand in a header");
+    let is_bad = |text: &Spanned<String>| http::HeaderValue::from_str(text.get_ref()).is_err();
+    if let Some(text) = file.content_type.as_ref().filter(|text| is_bad(text)) {
+        flaws.add(text.span(), "`reply.content_type` cannot stand in a header");
     }
     let within = file.within.as_ref()?;
     match within.get_ref().parse::<SignedDuration>() {
@@ -347,6 +362,32 @@ fn only_ids_have_digests(
     let digest = readings.iter().any(|r| template::atoms(r).contains(&&Place::Derived));
     if digest {
         flaws.add(texts.span(), "`{derived}` is for ids");
+    }
+}
+
+/// Notes every place that is above what `split.at` opens.
+fn too_high(file: &Definition, depth: usize, flaws: &mut Flaws) {
+    let event = [Some(&file.event.id), Some(&file.event.event_type), file.event.subject.as_ref()];
+    let event = event.into_iter().flatten().map(|texts| (texts.span(), texts.get_ref()));
+    let times = file.event.at.0.iter().filter_map(|at| at.pointer.as_ref());
+    let times = times.map(|texts| (texts.span(), texts.get_ref()));
+    let rules = file.kind.values().flat_map(|rules| &rules.0);
+    let attributes = rules.flat_map(|rule| rule.attributes.values());
+    let attributes = attributes.map(|source| (source.span(), &source.get_ref().0.from));
+    for (span, texts) in event.chain(times).chain(attributes) {
+        for reading in texts.0.iter().filter_map(|text| Reading::parse(text).ok()) {
+            for atom in template::atoms(&reading.0) {
+                let Atom::Pointer { up, .. } = atom else { continue };
+                if depth < *up {
+                    let message = format!(
+                        "`{}` reaches {up} up, but an event is held by {depth}, one for each `*` \
+                         of `split.at`",
+                        "^".repeat(*up)
+                    );
+                    flaws.add(span.clone(), message);
+                }
+            }
+        }
     }
 }
 

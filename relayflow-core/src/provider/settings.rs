@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::definition::Setting;
+use super::definition::{Flaw, Setting};
+use super::explain;
 
 /// The settings of a file, read before `{setting:…}` is filled in.
 #[derive(Deserialize)]
@@ -22,16 +23,26 @@ struct SettingsOnly {
 pub(super) fn fill_in(
     text: &str,
     given: Option<&BTreeMap<String, String>>,
-) -> Result<String, String> {
-    let SettingsOnly { settings } = toml::from_str(text).map_err(|e| e.message().to_owned())?;
+) -> Result<String, Flaw> {
+    if given.is_none_or(BTreeMap::is_empty) && !text.contains(PLACEHOLDER) {
+        return Ok(text.to_owned());
+    }
+    let whole = |message| Flaw { span: 0..0, message };
+    let settings = match explain::read_all::<SettingsOnly>(text) {
+        (Some(SettingsOnly { settings }), flaws) if flaws.is_empty() => settings,
+        (_, flaws) => {
+            let first = flaws.into_iter().next();
+            return Err(first.unwrap_or_else(|| whole("`settings` cannot be read".to_owned())));
+        }
+    };
     if let Some(unknown) =
         given.into_iter().flatten().map(|(k, _)| k).find(|k| !settings.contains_key(*k))
     {
         let known: Vec<_> = settings.keys().map(String::as_str).collect();
-        return Err(match known.as_slice() {
+        return Err(whole(match known.as_slice() {
             [] => format!("there is no setting `{unknown}`: this provider has none"),
             known => format!("there is no setting `{unknown}`: wanted {}", known.join(", ")),
-        });
+        }));
     }
     let mut out = text.to_owned();
     // A default may name another setting; deeper nesting has no use.
@@ -44,14 +55,28 @@ pub(super) fn fill_in(
             let value = match given.and_then(|g| g.get(name)).or(setting.default.as_ref()) {
                 Some(value) => value,
                 None if given.is_none() => setting.example.as_ref().unwrap_or(name),
-                None => return Err(format!("the setting `{name}` is missing: {}", setting.about)),
+                None => {
+                    let message = format!("the setting `{name}` is missing: {}", setting.about);
+                    return Err(whole(message));
+                }
             };
             let value = setting.means.get(value).unwrap_or(value);
             out = out.replace(&placeholder, &escaped(value));
         }
     }
     match out.split_once(PLACEHOLDER).and_then(|(_, rest)| rest.split_once('}')) {
-        Some((unknown, _)) => Err(format!("`{{setting:{unknown}}}` is not declared in `settings`")),
+        Some((unknown, _)) => {
+            let placeholder = format!("{PLACEHOLDER}{unknown}}}");
+            let start = text.find(&placeholder).unwrap_or(0);
+            let message = match settings.keys().map(String::as_str).collect::<Vec<_>>().as_slice() {
+                [] => format!("the setting `{unknown}` is not declared in `settings`"),
+                known => format!(
+                    "the setting `{unknown}` is not declared in `settings`: wanted {}",
+                    known.join(", ")
+                ),
+            };
+            Err(Flaw { span: start..start + placeholder.len(), message })
+        }
         None => Ok(out),
     }
 }

@@ -36,10 +36,14 @@ impl VisitOf {
     fn new(file: &Handshake, flaws: &mut Flaws) -> Option<Self> {
         let visit = file.visit.as_ref()?;
         if !file.signed {
-            flaws.add(0..0, "`visit`: only what a signed handshake names is visited");
+            flaws.add(
+                visit.pointer.span(),
+                "`visit`: only what a signed handshake names is visited",
+            );
         }
         let mut reads = Trie::default();
-        let slot = reads.want(&flaws.note(0..0, Pointer::parse(&visit.pointer))?);
+        let slot =
+            reads.want(&flaws.note(visit.pointer.span(), Pointer::parse(visit.pointer.get_ref()))?);
         Some(Self { reads, slot, hosts: visit.hosts.0.clone() })
     }
 }
@@ -61,7 +65,7 @@ pub(super) enum Answer {
 
 impl Shake {
     pub(super) fn new(file: &Handshake, flaws: &mut Flaws) -> Option<Self> {
-        let when = flaws.note(0..0, Condition::new(&file.when))?;
+        let when = flaws.note(file.when.span(), Condition::new(file.when.get_ref()))?;
         let mut reads = Reads(vec![Trie::default()]);
         let when_slot = when.pointer.as_ref().map(|pointer| reads.slot(pointer));
         let check = file
@@ -91,10 +95,11 @@ impl Shake {
                     .collect(),
             ),
         };
-        let learns = file.learns.as_ref().and_then(|text| learned(file, text, &mut reads, flaws));
-        if http::StatusCode::from_u16(file.status).is_err() {
-            flaws.add(0..0, format!("{} is no status", file.status));
+        if let (Some(_), Some(members)) = (&file.text, &file.json) {
+            let span = members.values().next().map_or(file.when.span(), Spanned::span);
+            flaws.add(span, "a handshake is answered with `text` or with `json`, not with both");
         }
+        let learns = file.learns.as_ref().and_then(|text| learned(file, text, &mut reads, flaws));
         Some(Self {
             when,
             is_signed: file.signed,
@@ -102,13 +107,23 @@ impl Shake {
             reads: reads.0.swap_remove(0),
             when_slot,
             check,
-            status: file.status,
+            status: status(file.status.as_ref(), flaws).unwrap_or(200),
             content_type: file.content_type.clone(),
             headers,
             answer,
             visit: VisitOf::new(file, flaws),
         })
     }
+}
+
+/// A status that an answer can have.
+fn status(status: Option<&Spanned<u16>>, flaws: &mut Flaws) -> Option<u16> {
+    let status = status?;
+    let number = *status.get_ref();
+    if !(200..=599).contains(&number) {
+        flaws.add(status.span(), format!("{number} is no status of an answer: wanted 200 to 599"));
+    }
+    Some(number)
 }
 
 /// The place of a secret that is learned. What is signed already has nothing to learn.

@@ -3,7 +3,8 @@
 
 use http::Method;
 
-use super::fixtures::{at, request, without_digest};
+use super::cases::without_digest;
+use super::fixtures::{at, request};
 use super::formats::{EVENT, NOW, URL, events, ids, incoming, post, source};
 use super::sign::{sign, sign_for};
 use super::{Reply, challenge, handshake, learned, verify};

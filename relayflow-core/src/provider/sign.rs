@@ -27,7 +27,7 @@ use crate::id::RequestId;
 use crate::request::Request;
 use crate::secret::Secret;
 
-pub use super::keypair::{KeyPair, key_pair, test_keys};
+pub use super::keypair::{KeyPair, key_pair, key_pair_for, test_keys};
 
 /// A request as the vendor would send it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub fn sign(
     url: &str,
     now: Timestamp,
 ) -> Result<Signed, SignError> {
-    Signer { provider, rules: &provider.rules, key, now }.sign(event_type, body, url)
+    Signer { provider, rules: &provider.rules, key, now, salt: "" }.sign(event_type, body, url)
 }
 
 /// The same with a source's settings.
@@ -82,7 +82,24 @@ pub fn sign_for(
     url: &str,
     now: Timestamp,
 ) -> Result<Signed, SignError> {
-    Signer { provider: &source.provider, rules: &source.rules, key, now }
+    sign_salted(source, key, event_type, body, "", url, now)
+}
+
+/// The same with ids in headers that follow from `salt` too: the same body is another event.
+///
+/// # Errors
+///
+/// As [`sign`].
+pub fn sign_salted(
+    source: &Source,
+    key: &Secret,
+    event_type: &str,
+    body: Vec<u8>,
+    salt: &str,
+    url: &str,
+    now: Timestamp,
+) -> Result<Signed, SignError> {
+    Signer { provider: &source.provider, rules: &source.rules, key, now, salt }
         .sign(event_type, body, url)
 }
 
@@ -91,6 +108,8 @@ pub(super) struct Signer<'s> {
     rules: &'s Rules,
     pub(super) key: &'s Secret,
     pub(super) now: Timestamp,
+    /// What ids in headers follow from beside the body.
+    salt: &'s str,
 }
 
 impl Signer<'_> {
@@ -180,15 +199,19 @@ impl Signer<'_> {
 
     /// What tells what the request is: content type, ids, the event's type.
     fn describe(&self, way: &Way, event_type: &str, draft: &mut Draft) {
-        let content_type = if self.rules.takes.xml && body::looks_like_xml(&draft.body) {
+        let takes = &self.rules.takes;
+        let parts = multipart::content_type(&draft.body).filter(|_| takes.multipart);
+        let content_type = if let Some(parts) = &parts {
+            parts
+        } else if takes.xml && body::looks_like_xml(&draft.body) {
             "text/xml"
-        } else if self.rules.takes.form && body::looks_like_form(&draft.body) {
+        } else if takes.form && body::looks_like_form(&draft.body) {
             "application/x-www-form-urlencoded"
         } else {
             "application/json"
         };
         draft.set(&http::header::CONTENT_TYPE, content_type);
-        let id = id_of(&draft.body);
+        let id = id_of(&[&draft.body, self.salt.as_bytes()].concat());
         if let Some(reading) = self.rules.id.first()
             && let Some(Piece::Atom(Place::Header(name))) = reading.first()
         {

@@ -250,7 +250,8 @@ fn rules(
     if provider.settings.is_empty() && settings.is_empty() {
         return Ok(Arc::clone(&provider.rules));
     }
-    let text = settings::fill_in(&provider.text, Some(settings)).map_err(SourceError::Setting)?;
+    let text = settings::fill_in(&provider.text, Some(settings))
+        .map_err(|flaw| SourceError::Setting(flaw.message))?;
     let file = definition::read(&text).map_err(|flaw| SourceError::Setting(flaw.message))?;
     let rules = Rules::new(&file).map_err(|flaws| {
         let messages: Vec<_> = flaws.into_iter().map(|f| f.message).collect();
@@ -290,7 +291,11 @@ fn keys(
     Ok(keys)
 }
 
-fn wanted(rules: &Rules) -> &'static str {
+/// What a secret is, in words.
+pub(super) fn wanted(rules: &Rules) -> &'static str {
+    if rules.ways.first().is_some_and(|way| way.keys_at.is_some()) {
+        return "none: the vendor's key is fetched; or its public key, or its authority's certificate";
+    }
     match rules.ways.first().map(|way| way.scheme) {
         Some(Scheme::Basic) => "`user:password`",
         Some(Scheme::Ed25519 | Scheme::EcdsaP256 | Scheme::Rsa) => "the vendor's public key",

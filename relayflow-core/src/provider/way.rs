@@ -206,7 +206,6 @@ impl Way {
     }
 
     /// Whether every byte of the body is part of what is signed, if a form's by what they say.
-    #[cfg(test)]
     pub(super) fn signs_body(&self) -> bool {
         let has = |atom| template::atoms(&self.signed).contains(&&SignedPlace::Other(atom));
         self.digest.is_some()
@@ -216,7 +215,6 @@ impl Way {
     }
 
     /// Whether a form's fields are what is signed.
-    #[cfg(test)]
     pub(super) fn signs_form(&self) -> bool {
         template::atoms(&self.signed).contains(&&SignedPlace::Other(SignedAtom::Form))
     }
@@ -271,7 +269,13 @@ fn check_fields(file: &Verify, scheme: Scheme, flaws: &mut Flaws) {
             let message = format!("`{name}` needs no `header`, `pointer` or `query`");
             flaws.add(span.clone(), message);
         }
-    } else if places != 1 {
+    } else if 1 < places {
+        let message = format!(
+            "`{name}` has {places} places for a signature: wanted one of `header`, `pointer` and \
+             `query`"
+        );
+        flaws.add(span.clone(), message);
+    } else if places == 0 {
         let message = format!(
             "`{name}` needs one of `header`, `pointer` and `query`: where the signature is"
         );
@@ -311,12 +315,13 @@ fn check_signed(
         flaws.add(span.clone(), "`{id}` is signed, but `id` names no header");
     }
     if has(&SignedAtom::Secret) != (scheme == Scheme::Sha256) {
-        flaws.add(span.clone(), "`{secret}` stands in what is hashed by `sha256`, and only there");
+        flaws.add(span, "`{secret}` stands in what is hashed by `sha256`, and only there");
     }
-    let has_time = timestamp.is_some_and(|t| t.is_signed)
+    let has_time = has(&SignedAtom::Timestamp)
+        || timestamp.is_some_and(|t| t.is_signed)
         || matches!(scheme, Scheme::Jwt | Scheme::HttpSignature);
-    if file.tolerance.is_some() && !has_time {
-        flaws.add(span, "there is a `tolerance`, but no time is signed");
+    if let Some(tolerance) = file.tolerance.as_ref().filter(|_| !has_time) {
+        flaws.add(tolerance.span(), "there is a `tolerance`, but no time is signed");
     }
 }
 

@@ -7,10 +7,11 @@ use serde_json::Value;
 
 use super::{Page, ViewError, cut, filter_of, list};
 use crate::api::{
-    CheckContracts, Contract, ContractCheck, Drift, LearnContract, List, Total, V, Violation,
+    CheckContracts, Contract, ContractCheck, Drift, LearnContract, List, MissingContract, Total, V,
+    Violation,
 };
 use crate::clock::from_micros;
-use crate::contract::{Observed, Schema, compare};
+use crate::contract::{Change, Observed, Schema, compare};
 use crate::event::micros;
 use crate::filter::{Field, Filter, Term, Test, Word};
 use crate::id::DriftId;
@@ -403,6 +404,7 @@ pub async fn check(
 pub struct Tally {
     checked: usize,
     without_contract: usize,
+    missing: Vec<MissingContract>,
     kept: usize,
     violations: Vec<Violation>,
 }
@@ -418,8 +420,7 @@ impl Tally {
         payload: Option<&Value>,
     ) {
         let (Some(schema), Some(payload)) = (schema, payload) else {
-            self.without_contract += 1;
-            return;
+            return self.without(at, of);
         };
         self.checked += 1;
         let differences = compare(schema, payload);
@@ -428,6 +429,8 @@ impl Tally {
         }
         for one in differences {
             let violation = Violation {
+                v: V,
+                object: "violation".to_owned(),
                 at: at.to_owned(),
                 provider: of.0.to_owned(),
                 event_type: of.1.to_owned(),
@@ -439,22 +442,51 @@ impl Tally {
                 hint: one.hint,
                 events: 1,
             };
-            let same = self.violations.iter_mut().find(|known| {
-                let known =
-                    (&known.provider, &known.event_type, &known.change, &known.path, &known.is);
-                known
-                    == (
-                        &violation.provider,
-                        &violation.event_type,
-                        &violation.change,
-                        &violation.path,
-                        &violation.is,
-                    )
-            });
-            match same {
-                Some(known) => known.events += 1,
-                None => self.violations.push(violation),
-            }
+            self.violation(violation);
+        }
+    }
+
+    /// What cannot be read at all is the worst of differences.
+    pub fn unreadable(&mut self, at: &str, provider: &str, why: String) {
+        self.checked += 1;
+        self.violation(Violation {
+            v: V,
+            object: "violation".to_owned(),
+            at: at.to_owned(),
+            provider: provider.to_owned(),
+            event_type: String::new(),
+            change: Change::Unreadable.to_string(),
+            grade: Change::Unreadable.grade().to_string(),
+            path: String::new(),
+            was: format!("an event of {provider}"),
+            is: why,
+            hint: None,
+            events: 1,
+        });
+    }
+
+    fn without(&mut self, at: &str, of: (&str, &str)) {
+        self.without_contract += 1;
+        let known = self.missing.iter_mut().find(|m| (&*m.provider, &*m.event_type) == of);
+        match known {
+            Some(known) => known.events += 1,
+            None => self.missing.push(MissingContract {
+                at: at.to_owned(),
+                provider: of.0.to_owned(),
+                event_type: of.1.to_owned(),
+                events: 1,
+            }),
+        }
+    }
+
+    fn violation(&mut self, violation: Violation) {
+        fn key(v: &Violation) -> [&str; 5] {
+            [&v.provider, &v.event_type, &v.change, &v.path, &v.is]
+        }
+        let same = self.violations.iter_mut().find(|known| key(known) == key(&violation));
+        match same {
+            Some(known) => known.events += 1,
+            None => self.violations.push(violation),
         }
     }
 
@@ -473,6 +505,7 @@ impl Tally {
             object: "contract_check".to_owned(),
             checked: self.checked,
             without_contract: self.without_contract,
+            missing: self.missing,
             kept: self.kept,
             breaking: count("breaking"),
             additive: count("additive"),

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use relayflow_core::api::{
-    Explain, Explanation, List, Provider, ProviderType, Source, V, Workflow, WorkflowStep,
+    Explain, Explanation, List, Provider, Source, V, Workflow, WorkflowStep,
 };
 use relayflow_core::provider;
 use relayflow_core::replay;
@@ -35,7 +35,7 @@ fn source_document(app: &App, source: &provider::Source, base: &str) -> Source {
         object: "source".to_owned(),
         name: source.name.to_string(),
         provider: source.provider.name.to_string(),
-        confirmed: source.provider.is_confirmed,
+        provider_status: source.provider.status.name().to_owned(),
         scheme: source.scheme_label.to_string(),
         url: source.public_url.clone().unwrap_or_else(|| format!("{base}/in/{}", source.name)),
         secrets: source.secret_fingerprints(),
@@ -47,18 +47,7 @@ fn source_document(app: &App, source: &provider::Source, base: &str) -> Source {
 
 pub(crate) async fn providers(State(app): State<App>) -> Json<List<Provider>> {
     let in_force = app.current.get();
-    let list = in_force.catalog.iter().map(|provider| Provider {
-        v: V,
-        object: "provider".to_owned(),
-        name: provider.name.to_string(),
-        title: provider.title.clone(),
-        scheme: provider.scheme().to_owned(),
-        contract: provider.contract.to_string(),
-        built_in: provider.built_in,
-        confirmed: provider.is_confirmed,
-        reply_within: provider.reply_within_label(),
-        types: provider.types().into_iter().map(provider_type).collect(),
-    });
+    let list = in_force.catalog.iter().map(|provider| provider.document());
     Json::ok(whole("provider_list", list.collect()))
 }
 
@@ -68,10 +57,6 @@ pub(crate) async fn explain(
     Sent(asked): Sent<Explain>,
 ) -> Result<Json<Explanation>, Problem> {
     Ok(Json::ok(replay::explain(&app.ingest, &asked).await?))
-}
-
-fn provider_type((event_type, kind): (String, Option<std::sync::Arc<str>>)) -> ProviderType {
-    ProviderType { event_type, kind: kind.map(|kind| kind.to_string()) }
 }
 
 pub(crate) async fn workflows(State(app): State<App>) -> Json<List<Workflow>> {

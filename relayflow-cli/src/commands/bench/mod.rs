@@ -1,6 +1,7 @@
 //! `relayflow bench`: how much this machine takes. A load generator and a destination in this
 //! process; the daemon is a child, or any server that takes the same requests.
 
+mod drift;
 mod event;
 mod load;
 mod report;
@@ -36,9 +37,12 @@ const SETTLE: Duration = Duration::from_millis(300);
 const STANDSTILL_MAX: Duration = Duration::from_secs(30);
 
 pub(crate) async fn bench(app: &App, args: &BenchArgs) -> Done {
+    if args.drift {
+        return drift::compare(app, args).await;
+    }
     let report = match &args.target {
         Some(target) => against(app, args, target).await?,
-        None => own(app, args).await?,
+        None => own(app, args, true).await?,
     };
     if !show_document(&app.out, &report, "bench")? {
         app.out.print(&report.lines())?;
@@ -95,14 +99,16 @@ fn plan(args: &BenchArgs, addr: SocketAddr) -> Result<Plan, Failure> {
 }
 
 /// A daemon, a store and a destination of its own.
-async fn own(app: &App, args: &BenchArgs) -> Result<Report, Failure> {
+///
+/// `finds_drift`: whether what comes is held against what is expected of it.
+async fn own(app: &App, args: &BenchArgs, finds_drift: bool) -> Result<Report, Failure> {
     let destination = Destination::start(policy(args.fail.unwrap_or(0.0))).await?;
     let temporary = match &args.dir {
         Some(dir) => tempfile::Builder::new().prefix("relayflow-bench-").tempdir_in(dir)?,
         None => tempfile::Builder::new().prefix("relayflow-bench-").tempdir()?,
     };
     let dir = temporary.path();
-    write_config(dir, destination.addr, args.ingest_only)?;
+    write_config(dir, destination.addr, args.ingest_only, finds_drift)?;
     let mut server = Server::start(dir).await?;
     sleep(SETTLE).await;
     let before = server.usage();
@@ -143,8 +149,16 @@ fn policy(fail: f64) -> Policy {
     })
 }
 
-fn write_config(dir: &Path, destination: SocketAddr, ingest_only: bool) -> std::io::Result<()> {
+fn write_config(
+    dir: &Path,
+    destination: SocketAddr,
+    ingest_only: bool,
+    finds_drift: bool,
+) -> std::io::Result<()> {
     let mut config = include_str!("config.toml").replace("<secret>", SECRET);
+    if !finds_drift {
+        config.push_str("\n[drift]\nenabled = false\n");
+    }
     if !ingest_only {
         let workflow = include_str!("workflow.toml");
         config.push_str(&workflow.replace("<destination>", &destination.to_string()));

@@ -70,6 +70,7 @@ impl Question {
         let act = Act { reason: reason.clone(), ..Act::default() };
         let deed = Deed {
             verb: "Discard",
+            noun: "item",
             items: 1,
             is_single: true,
             needs_reason: !matches!(self.then, Then::Control { .. } | Then::Readmit { .. }),

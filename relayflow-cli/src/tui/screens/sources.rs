@@ -122,8 +122,10 @@ impl Part for SourcesScreen {
         }
         if let Some(source) = self.sources().get(self.cursor.at()) {
             let y = canvas.height().saturating_sub(2);
-            let how =
-                if source.confirmed { "" } else { "  signing is not confirmed by the vendor" };
+            let how = match source.provider_status.as_str() {
+                "confirmed" => "",
+                _ => "  signing is not confirmed by the vendor",
+            };
             let title = format!(
                 "{}  tolerance {}  answered within {}{how}",
                 source.name, source.tolerance, source.reply_within

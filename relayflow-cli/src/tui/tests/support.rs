@@ -413,7 +413,7 @@ pub(super) fn reply(question: &Question, letters: usize) -> Reply {
         Question::Sources => {
             Reply::Sources(vec![doc(json!({"v": 1, "object": "source", "name": "stripe",
             "provider": "stripe", "scheme": "hmac-sha256", "url": "http://127.0.0.1:8787/in/stripe",
-            "confirmed": true, "reply_within": "10s", "learned": [], "secrets": ["sha256:9c1f0a77"], "tolerance": "5m"}))])
+            "provider_status": "confirmed", "reply_within": "10s", "learned": [], "secrets": ["sha256:9c1f0a77"], "tolerance": "5m"}))])
         }
         Question::Drift { .. } => {
             let drift = |grade: &str, change: &str, path: &str| {

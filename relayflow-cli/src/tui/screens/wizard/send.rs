@@ -63,6 +63,7 @@ impl Wizard {
         let act = Act { reason: self.reason(), ..Act::default() };
         let deed = Deed {
             verb: if self.is_discard() { "Discard" } else { "Replay" },
+            noun: "task",
             items: plan.items.total,
             is_single: self.is_single(),
             needs_reason: self.is_discard() || plan.mode == "restart",
