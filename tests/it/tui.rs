@@ -102,6 +102,13 @@ fn a_protected_context_wants_the_number_typed() {
     let mut tui = setup.open(&["dlq", "--user-config", config, "-c", "prod"]);
     tui.shows("PROD");
     tui.shows("12 matching");
+    // A command of the palette is about the same RelayFlow.
+    tui.press(":");
+    tui.press(">dlq ls --by type\r");
+    tui.shows("─ relayflow dlq ls --by type");
+    tui.shows("charge.failed     12");
+    tui.press("\u{1b}");
+    tui.shows_not("─ relayflow dlq ls --by type");
     tui.press("R");
     tui.shows("12 tasks of 12 events");
     tui.press("\r");
@@ -310,6 +317,37 @@ fn an_editor_gets_the_keyboard_whole_and_gives_it_back() {
     tui.shows("\"type\": \"charge.failed\"");
     assert_eq!(setup.home.read("typed").as_deref(), Some("hello123"));
     assert!(setup.home.read("edited").unwrap().contains("charge.failed"));
+    // What interrupts the editor leaves us.
+    tui.press("E");
+    until("a second editing", || (2 <= tui.written().matches("editing ").count()).then_some(()));
+    tui.press("\u{3}");
+    tui.shows("the editor ended with");
+    tui.press("q");
+    assert_eq!(tui.exit(), 0);
+}
+
+#[test]
+fn a_payload_is_mended_in_the_editor_and_run() {
+    let setup = setup();
+    setup.home.script("mend", "#!/bin/sh\nsed -i 's/4200/4300/' \"$1\"\n");
+    let mend = setup.home.path("mend");
+    let mut tui = setup.open_at((100, 30), &["dlq"], &[("EDITOR", mend.to_str().unwrap())]);
+    tui.shows("12 matching");
+    tui.press("\r");
+    tui.shows("answer of");
+    tui.press("e");
+    tui.shows("Edit and replay");
+    tui.shows("4300");
+    tui.press("a typo\r");
+    tui.shows("1 task of 1 event");
+    setup.receiver.answer(|_| Reply::Status(200));
+    tui.press("\r");
+    tui.shows("[4 Replays]");
+    tui.shows("1 / 1");
+    setup.daemon.drained();
+    let calls = setup.receiver.wait_for(16);
+    assert!(calls.last().unwrap().json().to_string().contains("4300"));
+    assert_eq!(setup.daemon.stats()["dead_letters"], 11);
     tui.press("q");
     assert_eq!(tui.exit(), 0);
 }

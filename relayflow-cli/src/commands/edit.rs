@@ -148,7 +148,7 @@ async fn run(app: &App, args: &EditArgs, task: &str) -> Done {
 }
 
 /// Opens the person's editor on the payload, in a folder of its own.
-fn in_editor(payload: &str) -> Result<String, Failure> {
+pub(crate) fn in_editor(payload: &str) -> Result<String, Failure> {
     let var = |name: &str| std::env::var(name).ok().filter(|v| !v.trim().is_empty());
     let editor = var("VISUAL").or_else(|| var("EDITOR")).unwrap_or_else(|| "vi".to_owned());
     let folder = Folder::new()?;
@@ -212,7 +212,7 @@ fn unframed(text: &str) -> String {
 }
 
 /// The lines that differ, with a few around them.
-fn difference(was: &str, is: &str) -> String {
+pub(crate) fn difference(was: &str, is: &str) -> String {
     let (was, is): (Vec<&str>, Vec<&str>) = (was.lines().collect(), is.lines().collect());
     let marked = if LINES_MAX < was.len() + is.len() { whole(&was, &is) } else { diff(&was, &is) };
     let is_near = |at: usize| {

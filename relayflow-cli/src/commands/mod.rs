@@ -10,7 +10,7 @@ mod demo;
 mod destination;
 mod dlq;
 mod drift;
-mod edit;
+pub(crate) mod edit;
 mod events;
 mod explain;
 mod findings;

@@ -4,16 +4,18 @@ use std::time::Duration;
 
 use crossterm::event::{KeyEvent, KeyEventKind};
 
-use super::ctx::{Ctx, FAILURES, Go, Link, Setup, Tail};
+use super::ctx::{Ctx, FAILURES, Go, Link, PlanAsk, Setup, Tail};
 use super::keys::Action;
 use super::msg::{Answer, Effect, Moment, Msg, Reply, TailNews};
-use super::popup::{After, Choice, Chosen, FilterBox, Outcome, Pager, Palette, Popup};
+use super::popup::question::Then;
+use super::popup::{After, Choice, Chosen, FilterBox, Outcome, Pager, Palette, Popup, Question};
 use super::pulse::Pulse;
 use super::route::{Noun, Route};
 use super::screens::Screen;
 use super::theme::Role;
 use crate::context::{ContextName, Target};
 use crate::failure::Failure;
+use crate::selection::Selection;
 
 /// Screens that one may go into; deeper, the oldest is forgotten.
 const DEPTH_MAX: usize = 32;
@@ -67,6 +69,7 @@ pub(crate) fn update(state: &mut State, now: Moment, msg: Msg) -> Vec<Effect> {
         Msg::Tail(news) => on_tail(state, news),
         Msg::Note(Ok(text)) => state.ctx.say(text, Role::Info),
         Msg::Note(Err(failure)) => state.ctx.fail(&failure),
+        Msg::Mended { event, task, was, is } => on_mended(state, event, task, &was, is),
         Msg::Printed { title, text } => {
             state.ctx.popup = Some(Popup::Pager(Pager::new(title, text)));
         }
@@ -391,11 +394,50 @@ fn on_answer(state: &mut State, answer: Answer) {
     }
     // What is left is a deed's, that no screen waits for.
     match answer.map(|answer| answer.result) {
+        Some(Ok(Reply::Revised { task, number })) => on_revised(state, task, number),
         Some(Ok(Reply::Done(text))) => state.ctx.say(text, Role::Ok),
         Some(Err(failure)) if !is_lost(&failure) => state.ctx.fail(&failure),
         Some(Err(failure)) => state.ctx.log(&failure),
         Some(Ok(_)) | None => {}
     }
+}
+
+/// As many lines of a difference as a question has room for.
+const DIFFERENCE: usize = 12;
+
+/// A payload came back from the editor: what changed is shown, and asked about.
+fn on_mended(
+    state: &mut State,
+    event: String,
+    task: String,
+    was: &str,
+    is: Result<String, Failure>,
+) {
+    let is = match is {
+        Ok(is) => is,
+        Err(failure) => return state.ctx.fail(&failure),
+    };
+    let shown = crate::output::document::indent(&is).unwrap_or_else(|_| is.clone());
+    if shown.trim() == was.trim() {
+        return state.ctx.say("the payload is as it was: nothing was changed", Role::Info);
+    }
+    let difference = crate::commands::edit::difference(was, &shown);
+    let mut lines: Vec<String> = difference.lines().take(DIFFERENCE).map(str::to_owned).collect();
+    lines.push("It is kept as a revision; what came in stays as it is.".to_owned());
+    state.ctx.draft = Some((event.clone(), is.clone()));
+    let then = Then::Revise { event, task, payload: is };
+    let question = Question::new("Edit and replay", lines, then);
+    state.ctx.popup = Some(Popup::Question(Box::new(question)));
+}
+
+/// The edited payload was taken: its task is run, after a look at the plan.
+fn on_revised(state: &mut State, task: String, number: i64) {
+    state.ctx.draft = None;
+    state.ctx.say(format!("kept as revision {number}"), Role::Ok);
+    let command = format!("relayflow dlq replay {task}");
+    let selection = Selection { ids: Some(vec![task]), ..Selection::default() };
+    let ask = PlanAsk { selection, action: "replay", reason: None, command, is_edit: true };
+    state.ctx.go = Some(Go::Plan(Box::new(ask)));
 }
 
 fn is_lost(failure: &Failure) -> bool {

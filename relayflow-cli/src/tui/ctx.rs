@@ -90,6 +90,8 @@ pub(crate) struct PlanAsk {
     pub(crate) reason: Option<String>,
     /// The command that asks for the same.
     pub(crate) command: String,
+    /// Whether it runs what was just edited, which is meant to run however late it is.
+    pub(crate) is_edit: bool,
 }
 
 /// The live timeline.
@@ -159,6 +161,8 @@ pub(crate) struct Ctx {
     pub(crate) effects: Vec<Effect>,
     pub(crate) go: Option<Go>,
     pub(crate) popup: Option<Popup>,
+    /// An edited payload that was not taken yet, and the event that it is of.
+    pub(crate) draft: Option<(String, String)>,
     next_ticket: Ticket,
 }
 
@@ -196,6 +200,7 @@ impl Ctx {
             effects: Vec::new(),
             go: None,
             popup: None,
+            draft: None,
             next_ticket: 1,
         }
     }

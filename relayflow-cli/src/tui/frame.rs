@@ -259,7 +259,13 @@ fn message(state: &State, canvas: &mut Canvas<'_>) {
             canvas.put(0, y, " ! shows why; @ chooses another context", Role::Warn);
         }
         Link::Connecting { .. } | Link::Live { .. } => {
-            let tip = state.screens.last().map(|s| s.part().tip(ctx)).unwrap_or_default();
+            let part = state.screens.last().map(super::screens::Screen::part);
+            if let Some(failure) = part.and_then(|part| part.trouble()) {
+                let text = format!(" ! {}: a part of this is not up to date", failure.message);
+                canvas.put(0, y, &text, Role::Warn);
+                return;
+            }
+            let tip = part.map(|part| part.tip(ctx)).unwrap_or_default();
             canvas.put(0, y, &format!(" {tip}"), Role::Dim);
         }
     }

@@ -38,6 +38,13 @@ pub(crate) enum Msg {
     Tail(TailNews),
     /// An effect on this machine was carried out: what to say of it.
     Note(Result<String, Failure>),
+    /// A payload was edited: as it was, and as it is.
+    Mended {
+        event: String,
+        task: String,
+        was: String,
+        is: Result<String, Failure>,
+    },
     /// A command of the palette ended: its name and what it printed.
     Printed {
         title: String,
@@ -88,6 +95,13 @@ pub(crate) enum Effect {
         name: String,
         text: String,
     },
+    /// Let a person mend a payload in their editor.
+    Mend {
+        event: String,
+        task: String,
+        was: String,
+        draft: String,
+    },
     /// Run `relayflow` with these arguments and show what it prints.
     Run(Vec<String>),
     Switch(String),
@@ -116,6 +130,7 @@ pub(crate) enum Question {
     Sources,
     Drift { q: Option<String> },
     AcceptDrift { id: String, reason: String },
+    Revise { event: String, task: String, payload: String, reason: String },
     Replay(String),
     Plan(Box<NewPlan>),
     RunPlan(Box<NewReplay>),
@@ -132,6 +147,7 @@ impl Question {
             | Self::Control { .. }
             | Self::Discard(_)
             | Self::AcceptDrift { .. }
+            | Self::Revise { .. }
             | Self::Readmit { .. } => true,
             Self::Stats
             | Self::Groups { .. }
@@ -170,6 +186,11 @@ pub(crate) enum Reply {
     Drift(Page<Drift>),
     Replay(Box<Replay>),
     Plan(Box<Plan>),
+    /// A payload was kept as a revision; its task is to be run.
+    Revised {
+        task: String,
+        number: i64,
+    },
     /// Something was done: what to say of it.
     Done(String),
 }

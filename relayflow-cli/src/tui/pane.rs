@@ -73,6 +73,11 @@ impl<T> Pane<T> {
         self.pending.map(|(_, since)| now.saturating_sub(since))
     }
 
+    /// Why what is shown is not asked anew: of a pane that shows something.
+    pub(crate) fn trouble(&self) -> Option<&Failure> {
+        self.error.as_ref().filter(|_| self.value.is_some())
+    }
+
     /// Gives up what is under way.
     pub(crate) fn stop(&mut self, ctx: &mut Ctx) {
         if let Some((ticket, _)) = self.pending.take() {

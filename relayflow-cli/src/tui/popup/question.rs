@@ -29,14 +29,16 @@ pub(crate) enum Then {
     Control { id: String, verb: &'static str },
     Readmit { id: String },
     AcceptDrift { id: String },
+    Revise { event: String, task: String, payload: String },
 }
 
 impl Question {
     pub(crate) fn new(title: impl Into<String>, lines: Vec<String>, then: Then) -> Self {
         let reason = match then {
-            Then::Discard { .. } | Then::Readmit { .. } | Then::AcceptDrift { .. } => {
-                Some(Input::default())
-            }
+            Then::Discard { .. }
+            | Then::Readmit { .. }
+            | Then::AcceptDrift { .. }
+            | Then::Revise { .. } => Some(Input::default()),
             Then::Control { .. } => None,
         };
         Self { title: title.into(), lines, reason, then, error: None }
@@ -71,7 +73,7 @@ impl Question {
             noun: "item",
             items: 1,
             is_single: true,
-            needs_reason: matches!(self.then, Then::Discard { .. } | Then::AcceptDrift { .. }),
+            needs_reason: !matches!(self.then, Then::Control { .. } | Then::Readmit { .. }),
             command: self.command(),
         };
         if let Decision::Refuse(failure) = decide(true, &ctx.target, &act, &deed) {
@@ -86,6 +88,10 @@ impl Question {
             }),
             Then::Control { id, verb } => msg::Question::Control { id, verb },
             Then::Readmit { id } => msg::Question::Readmit { id, reason },
+            Then::Revise { event, task, payload } => {
+                let reason = reason.unwrap_or_default();
+                msg::Question::Revise { event, task, payload, reason }
+            }
             Then::AcceptDrift { id } => {
                 msg::Question::AcceptDrift { id, reason: reason.unwrap_or_default() }
             }
@@ -100,6 +106,7 @@ impl Question {
             Then::Control { id, verb } => format!("relayflow replay {verb} {id}"),
             Then::Readmit { id } => format!("relayflow requests replay {id}"),
             Then::AcceptDrift { id } => format!("relayflow drift accept {id}"),
+            Then::Revise { task, .. } => format!("relayflow dlq edit {task}"),
         }
     }
 

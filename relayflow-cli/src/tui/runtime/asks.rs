@@ -1,6 +1,6 @@
 //! Questions put to a RelayFlow, through the CLI's own backend.
 
-use relayflow_core::api::{AcceptDrift, Drift, List, ReplayControl, Worker};
+use relayflow_core::api::{Drift, List, NewRevision, ReplayControl, Worker};
 use relayflow_core::view;
 
 use crate::backend::Backend;
@@ -64,11 +64,13 @@ pub(super) async fn ask(backend: &Backend, question: Question) -> Result<Reply, 
             Ok(Reply::Drift(Page { rows, next, total }))
         }
         Question::AcceptDrift { id, reason } => {
-            let api = backend.api("accepting drift")?;
-            let path = ["drift", &id, "accept"];
-            let drift: Drift = api.post(&path, &AcceptDrift { reason }).await?;
+            let drift = backend.accept_drift(&id, &reason).await?;
             let version = drift.version.map(|v| format!(", version {v}")).unwrap_or_default();
             Ok(Reply::Done(format!("{} is in the contract{version}", drift.id)))
+        }
+        Question::Revise { event, task, payload, reason } => {
+            let revised = backend.revise(&event, &NewRevision { payload, reason }).await?;
+            Ok(Reply::Revised { task, number: revised.revision.number })
         }
         Question::Replay(id) => Ok(Reply::Replay(Box::new(backend.replay(&id).await?))),
         Question::Plan(new) => Ok(Reply::Plan(Box::new(backend.create_plan(&new).await?))),

@@ -35,7 +35,7 @@ use super::msg::{Answer, Effect, Moment, Msg, Question, Ticket};
 use super::route::Route;
 use crate::app::App;
 use crate::backend::Backend;
-use crate::context::Target;
+use crate::context::{Target, Way};
 use crate::failure::{Done, Failure};
 
 /// Between two frames, at least; less where a key was pressed.
@@ -120,6 +120,8 @@ fn no_terminal(error: &io::Error) -> Failure {
 /// TERM and HUP, as the exits that they come to.
 async fn signal() -> u8 {
     use tokio::signal::unix::{SignalKind, signal};
+    // In raw mode Ctrl-C is a key; while an editor has the terminal, it is the editor's.
+    let _interrupt = signal(SignalKind::interrupt());
     let (Ok(mut term), Ok(mut hup)) =
         (signal(SignalKind::terminate()), signal(SignalKind::hangup()))
     else {
@@ -283,11 +285,15 @@ impl Runtime<'_> {
                 });
                 self.tell(Msg::Note(said));
             }
+            Effect::Mend { event, task, was, draft } => {
+                let is = self.away(|| crate::commands::edit::in_editor(&draft));
+                self.tell(Msg::Mended { event, task, was, is });
+            }
             Effect::Run(words) => {
-                let (to_ui, target) = (self.to_ui.clone(), self.target.clone());
-                let columns = state.ctx.size.0;
+                let about = self.about(state);
+                let (to_ui, columns) = (self.to_ui.clone(), state.ctx.size.0);
                 tokio::spawn(async move {
-                    let _ = to_ui.send(outside::run(words, target, columns).await);
+                    let _ = to_ui.send(outside::run(words, about, columns).await);
                 });
             }
             Effect::Switch(name) => self.switch(&name),
@@ -300,6 +306,24 @@ impl Runtime<'_> {
             Effect::Repaint => self.repaint(),
             Effect::Quit { exit, report } => self.quit(exit, report),
         }
+    }
+
+    /// The flags that lead another run of this program to the same RelayFlow.
+    fn about(&self, state: &State) -> Vec<String> {
+        let mut flags = Vec::new();
+        if let Some(config) = &self.app.global.user_config {
+            flags.extend(["--user-config".to_owned(), config.to_string_lossy().into_owned()]);
+        }
+        let name = &self.target.name;
+        match &self.target.way {
+            Way::Store { url } => flags.extend(["--db".to_owned(), url.clone()]),
+            Way::Api { .. } if state.ctx.contexts.iter().any(|c| c.name == *name) => {
+                flags.extend(["--context".to_owned(), name.clone()]);
+            }
+            // It was found through the environment, or in reach: so it is again.
+            Way::Api { .. } => {}
+        }
+        flags
     }
 
     fn quit(&mut self, exit: u8, report: Option<String>) {

@@ -8,7 +8,6 @@ use std::time::Duration;
 use crossterm::clipboard::CopyToClipboard;
 use crossterm::execute;
 
-use crate::context::{Target, Way};
 use crate::failure::Failure;
 use crate::tui::msg::Msg;
 
@@ -68,9 +67,9 @@ pub(super) fn edit(name: &str, text: &str) -> Result<ExitStatus, Failure> {
 }
 
 /// Runs this program with other arguments, about the same RelayFlow, and gives what it printed.
-pub(super) async fn run(words: Vec<String>, target: Target, columns: u16) -> Msg {
+pub(super) async fn run(words: Vec<String>, about: Vec<String>, columns: u16) -> Msg {
     let title = format!("relayflow {}", words.join(" "));
-    let text = match try_run(words, target, columns).await {
+    let text = match try_run(words, about, columns).await {
         Ok(text) if text.trim().is_empty() => "(it printed nothing)".to_owned(),
         Ok(text) => text,
         Err(failure) => failure.lines(("", "")),
@@ -78,21 +77,17 @@ pub(super) async fn run(words: Vec<String>, target: Target, columns: u16) -> Msg
     Msg::Printed { title, text }
 }
 
-async fn try_run(words: Vec<String>, target: Target, columns: u16) -> Result<String, Failure> {
+async fn try_run(words: Vec<String>, about: Vec<String>, columns: u16) -> Result<String, Failure> {
     let program = std::env::current_exe()?;
     let mut command = tokio::process::Command::new(program);
     command
+        .args(about)
         .args(words)
         .env("RELAYFLOW_FORCE_TTY", columns.saturating_sub(6).max(40).to_string())
         .env("RELAYFLOW_NO_INPUT", "1")
         .env("NO_COLOR", "1")
         .stdin(Stdio::null())
         .kill_on_drop(true);
-    match &target.way {
-        Way::Store { url } => command.args(["--db", url]),
-        Way::Api { .. } if target.name == "env" || target.name == "local" => &mut command,
-        Way::Api { .. } => command.args(["--context", &target.name]),
-    };
     let output = match tokio::time::timeout(RUN_MAX, command.output()).await {
         Ok(output) => output?,
         Err(_) => return Err(Failure::new("pending.command", "it did not end within 30 s")),

@@ -7,6 +7,7 @@ use relayflow_core::api::Drift;
 use super::Part;
 use super::overview::quoted;
 use super::table::Cursor;
+use crate::failure::Failure;
 use crate::output::time;
 use crate::tui::ctx::{Ctx, Go};
 use crate::tui::draw::{Canvas, Column, dim, head, lay_out, piece, plain, row, wrap};
@@ -189,6 +190,10 @@ impl Part for DriftScreen {
         if let Some(drift) = self.current().filter(|_| 0 < detail) {
             show(ctx, drift, &mut canvas.below(1 + rows));
         }
+    }
+
+    fn trouble(&self) -> Option<&Failure> {
+        self.found.trouble()
     }
 
     fn close(&mut self, ctx: &mut Ctx) {

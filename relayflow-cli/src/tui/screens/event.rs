@@ -11,6 +11,7 @@ use std::time::Duration;
 use relayflow_core::api::{Event, Request, Task, TimelineEntry, Trace};
 
 use super::Part;
+use crate::failure::Failure;
 use crate::tui::ctx::{Ctx, Go, PlanAsk};
 use crate::tui::draw::{Canvas, dim, piece, plain};
 use crate::tui::frame;
@@ -187,7 +188,8 @@ impl EventScreen {
         }
         match ctx.select(text, None) {
             Ok(selection) => {
-                let ask = PlanAsk { selection, action: "replay", reason: None, command };
+                let ask =
+                    PlanAsk { selection, action: "replay", reason: None, command, is_edit: false };
                 ctx.go = Some(Go::Plan(Box::new(ask)));
             }
             Err(failure) => ctx.fail(&failure),
@@ -207,6 +209,27 @@ impl EventScreen {
             ];
             let question = popup::Question::new("Discard", lines, Then::Discard { id });
             ctx.popup = Some(Popup::Question(Box::new(question)));
+        }
+    }
+
+    /// Hands the payload to the person's editor, as it is now or as they left it.
+    fn mend(&self, ctx: &mut Ctx) {
+        let (Some(event), Some(task)) = (&self.event.value, self.task()) else { return };
+        if task.status != "dead" {
+            ctx.say("only the payload of a dead task is edited", Role::Warn);
+            return;
+        }
+        let last = event.revisions.as_deref().unwrap_or_default().last();
+        let payload = last.and_then(|r| r.payload.as_deref()).or(event.payload.as_deref());
+        let Some(Ok(was)) = payload.map(|p| crate::output::document::indent(p.get())) else {
+            ctx.say("there is no payload to edit", Role::Warn);
+            return;
+        };
+        if ctx.may_act() {
+            let draft = ctx.draft.as_ref().filter(|(of, _)| *of == event.id);
+            let draft = draft.map_or_else(|| was.clone(), |(_, draft)| draft.clone());
+            let (event, task) = (event.id.clone(), task.id.clone());
+            ctx.effects.push(Effect::Mend { event, task, was, draft });
         }
     }
 
@@ -348,6 +371,7 @@ impl Part for EventScreen {
             Action::Replay => self.replay(ctx),
             Action::ReplayAll => self.replay_all(ctx),
             Action::Discard => self.discard(ctx),
+            Action::Mend => self.mend(ctx),
             Action::NextFailure => ctx.go = Some(Go::Neighbour { forward: true }),
             Action::PrevFailure => ctx.go = Some(Go::Neighbour { forward: false }),
             Action::Export => match self.document() {
@@ -404,6 +428,10 @@ impl Part for EventScreen {
             }
             Tab::Request => request::view(self, &mut body),
         }
+    }
+
+    fn trouble(&self) -> Option<&Failure> {
+        self.event.trouble().or(self.timeline.trouble()).or(self.trace.trouble())
     }
 
     fn close(&mut self, ctx: &mut Ctx) {

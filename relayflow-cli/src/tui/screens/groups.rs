@@ -7,6 +7,7 @@ use relayflow_core::api::DeadLetterGroup;
 use super::Part;
 use super::overview::{plan_of_group, term};
 use super::table::Cursor;
+use crate::failure::Failure;
 use crate::tui::ctx::{Ctx, Go};
 use crate::tui::draw::{Canvas, Column, head, lay_out};
 use crate::tui::frame;
@@ -144,6 +145,10 @@ impl Part for GroupsScreen {
                 canvas.tint(1 + y, Role::Selected);
             }
         }
+    }
+
+    fn trouble(&self) -> Option<&Failure> {
+        self.groups.trouble()
     }
 
     fn close(&mut self, ctx: &mut Ctx) {

@@ -9,6 +9,7 @@ use super::Part;
 use super::replays::control;
 use super::table::Cursor;
 use crate::commands::replay::{verdict_line, verdict_notices};
+use crate::failure::Failure;
 use crate::output::progress::ended;
 use crate::output::time;
 use crate::tui::ctx::{Ctx, Go};
@@ -230,7 +231,7 @@ impl Part for JobScreen {
         let glyphs = canvas.glyphs;
         let percent = done.saturating_mul(100).checked_div(total).unwrap_or(100);
         let mut figures = format!("  {} / {}  {percent}%", time::count(done), time::count(total));
-        if let Some(rate) = self.rate().filter(|_| job.ended_at.is_none()) {
+        if let Some(rate) = self.rate().filter(|_| job.status == "running") {
             figures.push_str(&format!("  {rate:.1}/s"));
             let left = f64::from(u32::try_from(total.saturating_sub(done)).unwrap_or(u32::MAX));
             if 0.05 < rate {
@@ -292,6 +293,10 @@ impl Part for JobScreen {
         if let Some(rate) = job.rate {
             canvas.right(y, &[dim(format!(" limit {rate}/s "))]);
         }
+    }
+
+    fn trouble(&self) -> Option<&Failure> {
+        self.job.trouble().or(self.dead.trouble())
     }
 
     fn close(&mut self, ctx: &mut Ctx) {

@@ -43,6 +43,8 @@ pub(crate) struct ListScreen {
     look_due: Duration,
     load_due: Duration,
     error: Option<Failure>,
+    /// Since when a page is waited for.
+    waits: Option<Duration>,
     /// How many match, where the list itself does not say.
     count: Pane<u64>,
     preview: Option<Preview>,
@@ -71,6 +73,7 @@ impl ListScreen {
             look_due: Duration::ZERO,
             load_due: Duration::ZERO,
             error: None,
+            waits: None,
             count: Pane::default(),
             preview: None,
         };
@@ -127,7 +130,8 @@ impl ListScreen {
     }
 
     fn mark(&mut self, ctx: &mut Ctx) {
-        let Some(id) = self.model.current().map(|row| row.id.to_string()) else { return };
+        let id = self.model.current().map(|row| row.id.to_string());
+        let Some(id) = id.filter(|id| !id.is_empty()) else { return };
         if !self.marks.toggle(&id) {
             ctx.say("that is as many marks as there can be; A marks all that match", Role::Warn);
             return;
@@ -144,7 +148,7 @@ impl ListScreen {
         };
         for at in from.min(here)..=from.max(here) {
             let id = self.model.row(at).map(|row| row.id.to_string());
-            if let Some(id) = id.filter(|id| !self.marks.has(id))
+            if let Some(id) = id.filter(|id| !id.is_empty() && !self.marks.has(id))
                 && !self.marks.toggle(&id)
             {
                 break;
@@ -286,6 +290,7 @@ impl Part for ListScreen {
                 self.count.poll(ctx, || Question::Groups { by: "reason", q });
             }
         }
+        self.waits = self.model.is_waiting().then(|| self.waits.unwrap_or(ctx.now.run));
         self.wake_preview(ctx);
     }
 

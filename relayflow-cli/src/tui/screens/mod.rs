@@ -22,6 +22,7 @@ use super::keys::{Action, Place};
 use super::msg::Answer;
 use super::pulse::Pulse;
 use super::route::{Noun, Route};
+use crate::failure::Failure;
 
 /// One screen, of a closed set.
 #[derive(Debug)]
@@ -84,6 +85,10 @@ pub(crate) trait Part {
     }
     /// Its own line of keys, where the table of actions would say it badly.
     fn keys(&self) -> Option<&'static str> {
+        None
+    }
+    /// What keeps a part of it from being up to date, while the rest is.
+    fn trouble(&self) -> Option<&Failure> {
         None
     }
     /// Whether it changes by itself, many times a second.

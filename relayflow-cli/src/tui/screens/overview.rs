@@ -8,6 +8,7 @@ use relayflow_core::api::{DeadLetterGroup, Queue, Replay, Worker};
 
 use super::Part;
 use super::table::Cursor;
+use crate::failure::Failure;
 use crate::tui::ctx::{Ctx, Go, PlanAsk};
 use crate::tui::draw::Canvas;
 use crate::tui::keys::{Action, Place};
@@ -155,7 +156,8 @@ pub(super) fn plan_of_group(ctx: &mut Ctx, group: &DeadLetterGroup, filter: &str
         Ok(selection) => {
             let words: Vec<_> = text.split_whitespace().map(crate::tui::route::shell).collect();
             let command = format!("relayflow dlq replay {} --all-time", words.join(" "));
-            let ask = PlanAsk { selection, action: "replay", reason: None, command };
+            let ask =
+                PlanAsk { selection, action: "replay", reason: None, command, is_edit: false };
             ctx.go = Some(Go::Plan(Box::new(ask)));
         }
         Err(failure) => ctx.fail(&failure),
@@ -223,6 +225,11 @@ impl Part for Overview {
 
     fn view(&self, ctx: &Ctx, pulse: &Pulse, canvas: &mut Canvas<'_>) {
         view::view(self, ctx, pulse, canvas);
+    }
+
+    fn trouble(&self) -> Option<&Failure> {
+        let first = self.groups.trouble().or(self.queues.trouble());
+        first.or(self.workers.trouble()).or(self.running.trouble())
     }
 
     fn close(&mut self, ctx: &mut Ctx) {

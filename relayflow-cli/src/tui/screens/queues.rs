@@ -7,6 +7,7 @@ use relayflow_core::api::{Queue, Worker};
 use super::Part;
 use super::overview::{busy_first, quoted};
 use super::table::Cursor;
+use crate::failure::Failure;
 use crate::output::time;
 use crate::tui::ctx::{Ctx, Go};
 use crate::tui::draw::{Canvas, Column, dim, head, lay_out, piece, plain, row};
@@ -172,6 +173,10 @@ impl Part for QueuesScreen {
             );
             canvas.put(0, y + 1 + place, &text, Role::Text);
         }
+    }
+
+    fn trouble(&self) -> Option<&Failure> {
+        self.queues.trouble().or(self.workers.trouble())
     }
 
     fn close(&mut self, ctx: &mut Ctx) {

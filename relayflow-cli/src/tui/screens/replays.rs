@@ -6,6 +6,7 @@ use relayflow_core::api::Replay;
 
 use super::Part;
 use super::table::Cursor;
+use crate::failure::Failure;
 use crate::tui::ctx::{Ctx, Go};
 use crate::tui::draw::Canvas;
 use crate::tui::frame;
@@ -49,8 +50,8 @@ pub(super) fn control(ctx: &mut Ctx, job: &Replay, action: Action) {
         return;
     }
     if ctx.may_act() {
-        let left = job.items.pending;
-        let lines = vec![format!("{verb} {}? {left} items are to come.", job.id), what.to_owned()];
+        let left = crate::output::time::things(job.items.pending, "item");
+        let lines = vec![format!("{verb} {}? To come: {left}.", job.id), what.to_owned()];
         let then = Then::Control { id: job.id.clone(), verb };
         let question = popup::Question::new(format!("{verb} the job"), lines, then);
         ctx.popup = Some(Popup::Question(Box::new(question)));
@@ -129,6 +130,10 @@ impl Part for ReplaysScreen {
                 canvas.tint(1 + y, Role::Selected);
             }
         }
+    }
+
+    fn trouble(&self) -> Option<&Failure> {
+        self.jobs.trouble()
     }
 
     fn close(&mut self, ctx: &mut Ctx) {

@@ -7,6 +7,7 @@ use relayflow_core::api::Source;
 use super::Part;
 use super::overview::quoted;
 use super::table::Cursor;
+use crate::failure::Failure;
 use crate::tui::ctx::{Ctx, Go};
 use crate::tui::draw::{Canvas, Column, dim, head, lay_out, plain, row};
 use crate::tui::frame;
@@ -133,6 +134,10 @@ impl Part for SourcesScreen {
             let secrets = source.secrets.join("  ");
             canvas.line(y + 1, &[plain(format!(" {}", source.url)), dim(format!("  {secrets}"))]);
         }
+    }
+
+    fn trouble(&self) -> Option<&Failure> {
+        self.sources.trouble()
     }
 
     fn close(&mut self, ctx: &mut Ctx) {

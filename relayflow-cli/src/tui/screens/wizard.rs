@@ -90,19 +90,19 @@ impl Wizard {
     pub(crate) fn new(ask: PlanAsk) -> Self {
         let reason = Input::new(ask.reason.clone().unwrap_or_default());
         Self {
-            ask,
             step: Step::Plan,
             plan: Pane::default(),
             replan_at: None,
             field: Field::Rows,
             row: 0,
             mode: 0,
-            late: 0,
+            late: usize::from(ask.is_edit),
             rate: Input::default(),
             canary: Input::default(),
             stop_after: Input::default(),
             reason,
             error: None,
+            ask,
         }
     }
 
@@ -198,8 +198,9 @@ impl Wizard {
             late: (0 < self.late).then(|| LATES[self.late].to_owned()),
             rate: rate.transpose()?,
             concurrency: None,
+            // Somebody is here to look at it.
+            after_canary: canary.is_some().then(|| "ask".to_owned()),
             canary: canary.transpose()?,
-            after_canary: None,
             stop_after: stop.transpose()?.map(|stop| stop.0),
         })
     }

@@ -1,5 +1,6 @@
 //! The TUI without a terminal: messages in, effects and frames out.
 
+mod load;
 mod random;
 mod support;
 mod update;

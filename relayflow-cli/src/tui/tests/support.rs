@@ -431,6 +431,7 @@ pub(super) fn reply(question: &Question, letters: usize) -> Reply {
             ];
             Reply::Drift(Page { rows, next: None, total: None })
         }
+        Question::Revise { task, .. } => Reply::Revised { task: task.clone(), number: 2 },
         Question::AcceptDrift { id, .. } => Reply::Done(format!("{id} is in the contract")),
         Question::Replay(_) => Reply::Replay(doc(replay("running", 281, 3, 412))),
         Question::Plan(new) => {

@@ -22,7 +22,7 @@ impl ListScreen {
         let of_ids = |ids: &BTreeSet<String>| ids.iter().cloned().collect::<Vec<_>>();
         match &self.marks {
             Marks::Ids(ids) if ids.is_empty() => {
-                let Some(row) = self.model.current() else {
+                let Some(row) = self.model.current().filter(|row| !row.id.is_empty()) else {
                     return Err(Failure::new("empty.selection", "there is nothing here"));
                 };
                 self.by_ids(ctx, vec![row.id.to_string()])
@@ -82,7 +82,7 @@ impl ListScreen {
                     _ if self.noun == Noun::DeadLetters => format!("relayflow dlq replay {words}"),
                     _ => format!("relayflow replay create {words}"),
                 };
-                let ask = PlanAsk { selection, action, reason: None, command };
+                let ask = PlanAsk { selection, action, reason: None, command, is_edit: false };
                 ctx.go = Some(Go::Plan(Box::new(ask)));
             }
             Err(failure) => ctx.fail(&failure),
@@ -98,7 +98,8 @@ impl ListScreen {
     }
 
     pub(super) fn readmit(&self, ctx: &mut Ctx) {
-        let Some(row) = self.model.current().filter(|_| self.marks.is_empty()) else {
+        let current = self.model.current().filter(|row| !row.id.is_empty());
+        let Some(row) = current.filter(|_| self.marks.is_empty()) else {
             ctx.say("requests are readmitted one by one", Role::Warn);
             return;
         };
@@ -122,7 +123,7 @@ impl ListScreen {
             self.plan(ctx, "discard", self.selected(ctx));
             return;
         }
-        if let Some(row) = self.model.current()
+        if let Some(row) = self.model.current().filter(|row| !row.id.is_empty())
             && ctx.may_act()
         {
             let id = row.id.to_string();

@@ -1,5 +1,7 @@
 //! How a list looks.
 
+use std::time::Duration;
+
 use super::{ListScreen, Noun};
 use crate::output::time;
 use crate::tui::ctx::Ctx;
@@ -208,6 +210,8 @@ fn table(screen: &ListScreen, ctx: &Ctx, pulse: &Pulse, canvas: &mut Canvas<'_>,
     let mut right = Vec::new();
     if let Some(failure) = &screen.error {
         right.push(piece(format!("! {} ", failure.message), Role::Warn));
+    } else if let Some(waits) = waits(screen, ctx) {
+        right.push(dim(format!("loading {:.1}s ", waits.as_secs_f64())));
     } else if 0 < model.newer.count {
         let more = if model.newer.at_least { "+" } else { "" };
         let text = format!("{} {}{more} new  (f to follow) ", glyphs.up, model.newer.count);
@@ -216,6 +220,12 @@ fn table(screen: &ListScreen, ctx: &Ctx, pulse: &Pulse, canvas: &mut Canvas<'_>,
         right.push(dim("following "));
     }
     canvas.right(footer, &right);
+}
+
+/// How long a page is waited for, once that is worth a word.
+fn waits(screen: &ListScreen, ctx: &Ctx) -> Option<Duration> {
+    let waits = ctx.now.run.saturating_sub(screen.waits?);
+    (Duration::from_millis(500) <= waits).then_some(waits)
 }
 
 fn number_of(count: usize) -> u64 {

@@ -6,6 +6,7 @@ use tui_input::Input;
 
 use super::{Field, Step, Wizard, of_refusal};
 use crate::args::Act;
+use crate::commands::plan::late_items;
 use crate::confirm::{Decision, Deed, decide};
 use crate::failure::Failure;
 use crate::tui::ctx::{Ctx, Go};
@@ -28,6 +29,13 @@ impl Wizard {
         let Some(plan) = self.planned() else { return };
         if plan.items.total == 0 {
             ctx.say("nothing matches: there is nothing to do", Role::Warn);
+            return;
+        }
+        let late = &plan.late;
+        if !self.is_discard() && self.late == 0 && 0 < late.items + late.unknown {
+            let items = late_items(late);
+            self.field = Field::Late;
+            self.error = Some(format!("{items} have a later event already done: apply or skip?"));
             return;
         }
         let decision = self.decide(ctx, plan);

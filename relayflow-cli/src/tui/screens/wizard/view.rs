@@ -3,7 +3,7 @@
 use relayflow_core::api::Plan;
 
 use super::{Field, LATES, MODES, Step, Wizard, of_refusal};
-use crate::commands::plan::would;
+use crate::commands::plan::{late_items, would};
 use crate::confirm::Decision;
 use crate::output::time;
 use crate::tui::ctx::Ctx;
@@ -95,7 +95,13 @@ fn plan(wizard: &Wizard, ctx: &Ctx, canvas: &mut Canvas<'_>) {
         time::count(counts.skip),
         time::count(counts.blocked)
     );
-    below.put(0, 0, &summary, Role::Dim);
+    let late = &plan.late;
+    let late = if 0 < late.items + late.unknown {
+        format!("   late {}", late_items(late))
+    } else {
+        String::new()
+    };
+    below.put(0, 0, &format!("{summary}{late}"), Role::Dim);
     settings(wizard, &mut below.below(1));
 }
 
