@@ -103,10 +103,12 @@ fn told_late(late: &api::PlanLate) -> String {
         0 => String::new(),
         count => format!(", and of {count} it is not known"),
     };
-    format!(
-        "{} items have a later event already done{unknown}; say late: apply or skip",
-        late.items
-    )
+    let items = if late.items == 1 {
+        "1 item has".to_owned()
+    } else {
+        format!("{} items have", late.items)
+    };
+    format!("{items} a later event already done{unknown}; say late: apply or skip")
 }
 
 /// Resolves a selection, once, to a frozen set of exact ids, and says what would become of each.

@@ -295,6 +295,8 @@ async fn replay(backend: &Backend, dead: &[DeadLetter]) -> Result<(Plan, Replay)
         plan: plan.id.clone(),
         hash: plan.hash.clone(),
         reason: Some(REASON.to_owned()),
+        // The books are wanted complete: that something later is in them already does no harm.
+        late: Some("apply".to_owned()),
         ..NewReplay::default()
     };
     let mut replay = backend.create_replay(&new).await?;
@@ -391,6 +393,8 @@ fn farewell(show: &Show<'_>, dir: &Path) -> Result<(), Failure> {
          relayflow requests ls status:rejected\n  \
          relayflow dlq ls                     # what still waits for an operator\n  \
          relayflow replay ls                  # what was replayed, by whom and why\n  \
+         relayflow drift ls                   # how payloads differ from what is expected\n  \
+         relayflow tui                        # all of it on one screen\n  \
          relayflow tail --since 5m            # everything that happened, in order\n  \
          relayflow stats"
     ))
