@@ -162,9 +162,14 @@ fn said(key: &str, value: &Value, at: &str) -> Option<String> {
         Value::Null | Value::Bool(false) => return None,
         Value::Bool(true) => return Some(key.replace('_', " ")),
         Value::String(text) => text.clone(),
+        Value::Array(several) if several.iter().all(Value::is_string) => {
+            several.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+        }
         Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
     };
     Some(match key {
+        // The entry says that it is drift.
+        "drift" | "grade" => shown,
         "error" | "scheme" | "target" | "reason" | "detail" | "message" => shown,
         "http_status" | "status" => shown,
         // The entry's own time says it well enough.

@@ -2,11 +2,11 @@
 //! that nobody waits for. When more comes than it can look at, events are passed over, and counted.
 
 mod headers;
+mod inbox;
 mod watched;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ pub use watched::SeenEvent;
 use crate::id::RequestId;
 use crate::provider::Source;
 use crate::store::{DriftNotes, Store, StoreError};
+use inbox::Inbox;
 use watched::{Kept, Watched};
 
 /// Requests that may wait to be looked at, and the bytes of their payloads.
@@ -65,8 +66,14 @@ struct Unsigned {
 /// The way to the thread that looks.
 #[derive(Debug)]
 pub struct Watcher {
-    door: SyncSender<Message>,
+    inbox: Arc<Inbox<Message>>,
     shared: Arc<Shared>,
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.inbox.close();
+    }
 }
 
 #[derive(Debug, Default)]
@@ -84,7 +91,8 @@ impl Watcher {
     ///
     /// When the system has no thread left.
     pub fn start(store: Store) -> std::io::Result<Self> {
-        let (door, messages) = sync_channel(WAITING_MAX);
+        let inbox = Arc::new(Inbox::new());
+        let messages = Arc::clone(&inbox);
         let shared = Arc::new(Shared::default());
         let work = Work {
             store,
@@ -94,9 +102,8 @@ impl Watcher {
             notes: DriftNotes::default(),
             dirty_since: None,
         };
-        // It ends with the last sender.
         std::thread::Builder::new().name("drift".to_owned()).spawn(move || work.run(&messages))?;
-        Ok(Self { door, shared })
+        Ok(Self { inbox, shared })
     }
 
     /// The headers of a request, if their set was not looked at before.
@@ -119,7 +126,8 @@ impl Watcher {
         let bytes = seen.events.iter().map(|event| event.payload.json().len()).sum();
         let waiting = self.shared.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
         let is_full = WAITING_BYTES_MAX < waiting.saturating_add(bytes);
-        if is_full || self.door.try_send(Message::Seen(Box::new(seen), bytes)).is_err() {
+        let message = Message::Seen(Box::new(seen), bytes);
+        if is_full || !self.inbox.put(message, WAITING_MAX) {
             self.shared.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
             self.shared.passed_over.fetch_add(1, Ordering::Relaxed);
         }
@@ -137,11 +145,8 @@ impl Watcher {
         let Some(headers) = self.new_headers(source, headers) else { return };
         let source = Arc::clone(source);
         let unsigned = Unsigned { source, request, received_at, headers };
-        match self.door.try_send(Message::Unsigned(Box::new(unsigned))) {
-            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
-            Err(TrySendError::Full(_)) => {
-                self.shared.passed_over.fetch_add(1, Ordering::Relaxed);
-            }
+        if !self.inbox.put(Message::Unsigned(Box::new(unsigned)), WAITING_MAX) {
+            self.shared.passed_over.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -153,20 +158,14 @@ impl Watcher {
 
     /// What is kept of a source changed: it is read again before its next event is looked at.
     pub fn forget(&self, source: &str) {
-        let door = self.door.clone();
-        let message = Message::Forget(source.to_owned());
-        if let Err(TrySendError::Full(message)) = door.try_send(message) {
-            // An accepted finding must not be found again: this one waits, apart.
-            std::thread::spawn(move || door.send(message));
-        }
+        // However many wait: an accepted finding must not be found again.
+        self.inbox.put(Message::Forget(source.to_owned()), usize::MAX);
     }
 
     /// Everything handed over so far was looked at and handed to the store.
     pub async fn flush(&self) {
         let (done, is_done) = oneshot::channel();
-        let door = self.door.clone();
-        let sent = tokio::task::spawn_blocking(move || door.send(Message::Flush(done)));
-        if matches!(sent.await, Ok(Ok(()))) {
+        if self.inbox.put(Message::Flush(done), usize::MAX) {
             let _ = is_done.await;
         }
     }
@@ -182,7 +181,7 @@ struct Work {
 }
 
 impl Work {
-    fn run(mut self, messages: &Receiver<Message>) {
+    fn run(mut self, messages: &Inbox<Message>) {
         loop {
             let wait = match self.dirty_since {
                 None => Duration::from_secs(3600),
@@ -196,13 +195,10 @@ impl Work {
                 self.write_down();
                 continue;
             }
-            match messages.recv_timeout(wait) {
-                Ok(message) => self.take(message),
-                Err(RecvTimeoutError::Timeout) => self.write_down(),
-                Err(RecvTimeoutError::Disconnected) => {
-                    self.write_down();
-                    return;
-                }
+            match messages.take(wait) {
+                Some(some) if some.is_empty() => self.write_down(),
+                Some(some) => some.into_iter().for_each(|message| self.take(message)),
+                None => return self.write_down(),
             }
         }
     }
