@@ -145,7 +145,7 @@ pub(crate) struct CheckArgs {
     /// Events without a contract fail, too.
     #[arg(long)]
     pub(crate) require_contract: bool,
-    /// Of stored events the newest N [1,000].
+    /// Of stored events the newest N (1,000).
     #[arg(short = 'n', long, value_name = "N")]
     pub(crate) limit: Option<usize>,
     /// A schema for all of them, or a folder with one per type.

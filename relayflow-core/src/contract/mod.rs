@@ -3,7 +3,7 @@
 //!
 //! - [`schema`]: a contract, read from and written as JSON Schema (2020-12).
 //! - [`observe`]: what payloads had in common, from which a contract is learned.
-//! - [`compare`]: one payload held against a contract.
+//! - [`mod@compare`]: one payload held against a contract.
 //! - [`shape`]: whether a payload's shape was seen before, in one pass over its bytes.
 //! - [`profile`]: what is expected of one source's events of one type.
 

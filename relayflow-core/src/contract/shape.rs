@@ -190,11 +190,12 @@ impl<'j> Scan<'j> {
         let from = self.at + 1;
         let mut at = from;
         loop {
-            match self.bytes.get(at)? {
-                b'"' => break,
-                b'\\' => at += 2,
-                _ => at += 1,
+            at += next_special(self.bytes.get(at..)?)?;
+            if self.bytes.get(at) == Some(&b'"') {
+                break;
             }
+            // A backslash, and what it escapes.
+            at += 2;
         }
         self.at = at + 1;
         self.bytes.get(from..at)
@@ -280,6 +281,29 @@ impl<'j> Scan<'j> {
             self.at += 1;
         }
     }
+}
+
+/// Where the first quote or backslash is. Eight bytes at a time: texts are most of a payload.
+fn next_special(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    // The high bit of each byte of `chunk` that is `byte`, exact up to the first of them.
+    let is = |chunk: u64, byte: u8| {
+        let zero = chunk ^ (ONES * u64::from(byte));
+        zero.wrapping_sub(ONES) & !zero & HIGH
+    };
+    let mut chunks = bytes.chunks_exact(8);
+    let mut at = 0;
+    for chunk in &mut chunks {
+        let chunk = u64::from_le_bytes(chunk.try_into().unwrap_or_default());
+        let found = is(chunk, b'"') | is(chunk, b'\\');
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    let rest = chunks.remainder().iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+    Some(at + rest)
 }
 
 /// The shapes of elements, each counted once: how many there are is no part of a shape.

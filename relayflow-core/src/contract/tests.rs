@@ -357,6 +357,17 @@ proptest! {
         prop_assert_eq!(shape(&one), shape(&same));
     }
 
+    /// However long a text is and whatever is in it, the scan finds its end.
+    #[test]
+    fn a_text_ends_where_it_ends(text in "[a\"\\\\\u{e9}\n]{0,40}", other: String) {
+        let shape = |text: &str| {
+            let json = json!({"a": text, "b": [text, 1]}).to_string();
+            shape_of(json.as_bytes(), &Marks::default())
+        };
+        prop_assert!(shape(&text).is_some());
+        prop_assert_eq!(shape(&text), shape(&other));
+    }
+
     #[test]
     fn no_bytes_upset_the_scan(bytes: Vec<u8>) {
         let _ = shape_of(&bytes, &Marks::default());

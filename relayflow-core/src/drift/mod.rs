@@ -250,17 +250,19 @@ impl Work {
 
     /// What is known of a source, read when it is first asked for, and when its definition changed.
     fn watched(&mut self, source: &Arc<Source>) -> Option<&mut Watched> {
-        let name = source.name.to_string();
-        let is_current =
-            self.sources.get(&name).is_some_and(|known| Arc::ptr_eq(known.source(), source));
+        let is_current = self
+            .sources
+            .get(&*source.name)
+            .is_some_and(|known| Arc::ptr_eq(known.source(), source));
         if !is_current {
+            let name = source.name.to_string();
             if let Some(old) = self.sources.get_mut(&name) {
                 old.write_down(self.store.clock().now().as_microsecond(), &mut self.notes);
             }
             self.hand_over();
             match self.runtime.block_on(kept(&self.store, &name)) {
                 Ok(kept) => {
-                    self.sources.insert(name.clone(), Watched::new(Arc::clone(source), kept));
+                    self.sources.insert(name, Watched::new(Arc::clone(source), kept));
                 }
                 Err(error) => {
                     tracing::warn!(%error, source = name, "drift is not looked at");
@@ -268,7 +270,7 @@ impl Work {
                 }
             }
         }
-        self.sources.get_mut(&name)
+        self.sources.get_mut(&*source.name)
     }
 
     fn write_down(&mut self) {

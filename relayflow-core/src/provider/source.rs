@@ -16,6 +16,8 @@ use crate::secret::Secret;
 
 /// The most secrets that are tried on one request.
 const SECRETS_MAX: usize = 4;
+/// The setting by which a source trusts a certificate in place of the vendor's own chain.
+const AUTHORITY: &str = "ca";
 /// A secret shorter than this, in bytes, can be guessed.
 const SECRET_BYTES_MIN: usize = 16;
 
@@ -95,6 +97,8 @@ impl Source {
         let provider = catalog.get(&config.provider).ok_or_else(|| unknown(config, catalog))?;
         let rules = rules(provider, &config.settings)?;
         let name = || provider.name.to_string();
+        let with_authority = with_authority(config);
+        let config = with_authority.as_ref().unwrap_or(config);
         if SECRETS_MAX < config.secrets.len() {
             return Err(SourceError::TooManySecrets { count: config.secrets.len() });
         }
@@ -241,6 +245,14 @@ impl Provider {
     pub fn takes_public_keys(&self, settings: &BTreeMap<String, String>) -> bool {
         rules(self, settings).is_ok_and(|rules| rules.ways.iter().all(super::keypair::is_of_pair))
     }
+}
+
+/// A certificate that a source's settings name is as good as one among its secrets.
+fn with_authority(config: &SourceConfig) -> Option<SourceConfig> {
+    let pem = config.settings.get(AUTHORITY).filter(|pem| !pem.is_empty())?;
+    let mut config = config.clone();
+    config.secrets.push(Secret::new(pem.clone()));
+    Some(config)
 }
 
 fn rules(
