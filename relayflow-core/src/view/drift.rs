@@ -385,7 +385,8 @@ pub async fn check(
     }
     let mut tally = Tally::default();
     let limit = what.limit.unwrap_or(EVENTS).min(EVENTS_MAX);
-    each_event(store, what.q.as_deref(), limit, |row| {
+    let filter = filter_of(store, what.q.as_deref())?;
+    each_event(store, &filter, limit, |row| {
         let event = &row.event;
         let key = (event.source.to_string(), event.event_type.clone());
         let schema = schemas.entry(key).or_insert_with(|| {
@@ -522,9 +523,11 @@ pub async fn learn(
     who: &str,
 ) -> Result<Contract, ViewError> {
     let mut observed = Observed::default();
+    // Put together as filters and not as texts: a `where:` takes in all that follows it.
     let own = format!("source:\"{}\" type:\"{}\"", what.source, what.event_type);
-    let q = what.q.as_ref().map_or_else(|| own.clone(), |q| format!("{own} ({q})"));
-    each_event(store, Some(&q), EVENTS_MAX, |row| {
+    let asked = filter_of(store, what.q.as_deref())?;
+    let filter = Filter::And(vec![filter_of(store, Some(&own))?, asked]);
+    each_event(store, &filter, EVENTS_MAX, |row| {
         let is_it = row.event.event_type == what.event_type;
         let payload = serde_json::from_str::<Value>(row.event.payload.json());
         if let Ok(payload) = payload.map_err(drop).and_then(|p| is_it.then_some(p).ok_or(())) {
@@ -572,11 +575,11 @@ pub async fn learn(
 /// Hands stored events over, the newest first, with their payloads.
 async fn each_event(
     store: &Store,
-    q: Option<&str>,
+    filter: &Filter,
     limit: usize,
     mut work: impl FnMut(&EventRow),
 ) -> Result<(), ViewError> {
-    let selection = Selection::new(&filter_of(store, q)?, Over::Events)?;
+    let selection = Selection::new(filter, Over::Events)?;
     let mut before = None;
     let mut left = limit;
     while left > 0 {
