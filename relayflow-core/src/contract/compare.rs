@@ -67,6 +67,10 @@ pub fn compare(schema: &Schema, value: &Value) -> Vec<Difference> {
     let mut walk = Walk { found: vec![] };
     walk.value(schema, value, &mut String::new(), 0);
     let mut found = walk.found;
+    // Payloads of one shape differ alike, whatever stands first in them.
+    found.sort_by(|one, other| {
+        (&one.path, one.change, &one.is).cmp(&(&other.path, other.change, &other.is))
+    });
     hint(&mut found, schema);
     found
 }

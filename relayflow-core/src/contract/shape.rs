@@ -12,7 +12,7 @@ use super::DEPTH_MAX;
 use super::schema::{Format, Schema};
 use super::text;
 
-/// Distinct elements of one array that are told apart; more of them are counted in alike.
+/// Distinct elements of one array that are counted once; what comes after them counts each time.
 const ELEMENTS_MAX: usize = 8;
 
 /// What the shape of a payload depends on, besides keys and types.
@@ -322,7 +322,7 @@ impl Elements {
         if let Some(place) = self.seen.get_mut(self.count) {
             *place = shape;
             self.count += 1;
-            self.sum = self.sum.wrapping_add(shape);
         }
+        self.sum = self.sum.wrapping_add(shape);
     }
 }

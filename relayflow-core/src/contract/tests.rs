@@ -111,15 +111,15 @@ fn every_sort_of_difference_is_found_and_graded() {
         "items": [{"sku": "A", "price": 1, "tax": 2}, {"price": 1, "tax": 2}]
     });
     insta::assert_snapshot!(found(&schema, &after), @r#"
-    breaking field_gone /date: required number -> absent (may be /created now)
     breaking type_changed /amount: number -> string
     breaking format_changed /at: date-time -> date
     additive field_added /created: absent -> number (may have been /date)
     additive field_added /customer/email: absent -> string
+    breaking field_gone /date: required number -> absent (may be /created now)
     additive type_changed /empty: null -> string
     breaking newly_null /id: string -> null
-    additive field_added /items/*/tax: absent -> number
     breaking field_gone /items/*/sku: required string -> absent
+    additive field_added /items/*/tax: absent -> number
     additive value_added /status: paid -> refunded
     "#);
 }
@@ -131,10 +131,10 @@ fn a_field_that_moved_is_said_to_have() {
         "items": [{"id": "si_1", "period_start": 2}], "parent": {"details": {"plan": "gold"}}
     });
     insta::assert_snapshot!(found(&schema, &after), @r#"
-    breaking field_gone /period_start: required number -> absent (moved to /items/*/period_start)
-    breaking field_gone /plan: required string -> absent (moved to /parent/details/plan)
     additive field_added /items/*/period_start: absent -> number (moved from /period_start)
     additive field_added /parent: absent -> object (moved from /plan)
+    breaking field_gone /period_start: required number -> absent (moved to /items/*/period_start)
+    breaking field_gone /plan: required string -> absent (moved to /parent/details/plan)
     "#);
 }
 
