@@ -6,7 +6,7 @@ use relayflow_core::api::Drift;
 
 use super::Part;
 use super::overview::quoted;
-use super::table::Cursor;
+use super::table::{Cursor, nothing};
 use crate::failure::Failure;
 use crate::output::time;
 use crate::tui::ctx::{Ctx, Go};
@@ -156,22 +156,12 @@ impl Part for DriftScreen {
         let laid = lay_out(&COLUMNS, canvas.width().saturating_sub(2));
         canvas.put(0, 0, &format!("  {}", head(&COLUMNS, &laid, glyphs)), Role::Strong);
         if self.found().is_empty() {
-            let text = match (&self.found.value, &self.found.error) {
-                (None, Some(failure)) => failure.lines(("", "")),
-                (None, None) => frame::waiting(ctx),
-                (Some(_), _) => "payloads are as the contracts expect them".to_owned(),
-            };
-            for (y, line) in text.lines().enumerate() {
-                canvas.put(2, 2 + y, line, Role::Dim);
-            }
+            nothing(ctx, &self.found, canvas, 2, "payloads are as the contracts expect them");
             return;
         }
         let detail = if frame::is_small(ctx.size) { 0 } else { 9 };
         let rows = canvas.height().saturating_sub(1 + detail).max(1);
-        let top = self.cursor.top(rows);
-        for (y, drift) in self.found().iter().skip(top).take(rows).enumerate() {
-            let is_here = top + y == self.cursor.at();
-            canvas.put(0, 1 + y, if is_here { glyphs.cursor } else { " " }, Role::Text);
+        self.cursor.rows(canvas, self.found(), rows, |canvas, y, drift| {
             let kind = drift.event_type.as_deref().unwrap_or_default();
             let cells = [
                 piece(&*drift.grade, role(&drift.grade)),
@@ -182,11 +172,8 @@ impl Part for DriftScreen {
                 dim(ctx.age_of(&drift.last_at)),
                 plain(format!("{} {kind}", drift.source)),
             ];
-            canvas.part(2, 1 + y, canvas.width(), 1).line(0, &row(&COLUMNS, &laid, &cells, glyphs));
-            if is_here {
-                canvas.tint(1 + y, Role::Selected);
-            }
-        }
+            canvas.part(2, y, canvas.width(), 1).line(0, &row(&COLUMNS, &laid, &cells, glyphs));
+        });
         if let Some(drift) = self.current().filter(|_| 0 < detail) {
             show(ctx, drift, &mut canvas.below(1 + rows));
         }
@@ -201,10 +188,8 @@ impl Part for DriftScreen {
     }
 
     fn click(&mut self, _ctx: &mut Ctx, row: usize) {
-        if let Some(row) = row.checked_sub(1) {
-            let keys = self.keys();
-            self.cursor.set(row, &keys);
-        }
+        let keys = self.keys();
+        self.cursor.click(row, &keys);
     }
 
     fn copies(&self, _ctx: &Ctx) -> Vec<(String, String)> {

@@ -6,7 +6,7 @@ use relayflow_core::api::DeadLetterGroup;
 
 use super::Part;
 use super::overview::{plan_of_group, term};
-use super::table::Cursor;
+use super::table::{Cursor, nothing};
 use crate::failure::Failure;
 use crate::tui::ctx::{Ctx, Go};
 use crate::tui::draw::{Canvas, Column, head, lay_out};
@@ -124,27 +124,14 @@ impl Part for GroupsScreen {
         let glyphs = canvas.glyphs;
         canvas.put(0, 0, &format!("   {}", head(&COLUMNS, &laid, glyphs)), Role::Strong);
         if self.groups().is_empty() {
-            let text = match (&self.groups.value, &self.groups.error) {
-                (None, Some(failure)) => failure.lines(("", "")),
-                (None, None) => frame::waiting(ctx),
-                (Some(_), _) => "no dead letters here".to_owned(),
-            };
-            for (y, line) in text.lines().enumerate() {
-                canvas.put(3, 2 + y, line, Role::Dim);
-            }
+            nothing(ctx, &self.groups, canvas, 3, "no dead letters here");
             return;
         }
         let rows = canvas.height().saturating_sub(1);
-        let top = self.cursor.top(rows);
-        for (y, group) in self.groups().iter().skip(top).take(rows).enumerate() {
-            let is_here = top + y == self.cursor.at();
-            canvas.put(0, 1 + y, if is_here { glyphs.cursor } else { " " }, Role::Text);
+        self.cursor.rows(canvas, self.groups(), rows, |canvas, y, group| {
             let cells = super::overview::group_line(ctx, group, &COLUMNS, &laid);
-            canvas.part(3, 1 + y, canvas.width(), 1).line(0, &cells);
-            if is_here {
-                canvas.tint(1 + y, Role::Selected);
-            }
-        }
+            canvas.part(3, y, canvas.width(), 1).line(0, &cells);
+        });
     }
 
     fn trouble(&self) -> Option<&Failure> {
@@ -156,10 +143,8 @@ impl Part for GroupsScreen {
     }
 
     fn click(&mut self, _ctx: &mut Ctx, row: usize) {
-        if let Some(row) = row.checked_sub(1) {
-            let keys = self.keys();
-            self.cursor.set(row, &keys);
-        }
+        let keys = self.keys();
+        self.cursor.click(row, &keys);
     }
 
     fn copies(&self, _ctx: &Ctx) -> Vec<(String, String)> {

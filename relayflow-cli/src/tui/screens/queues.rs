@@ -6,7 +6,7 @@ use relayflow_core::api::{Queue, Worker};
 
 use super::Part;
 use super::overview::{busy_first, quoted};
-use super::table::Cursor;
+use super::table::{Cursor, nothing};
 use crate::failure::Failure;
 use crate::output::time;
 use crate::tui::ctx::{Ctx, Go};
@@ -113,24 +113,14 @@ impl Part for QueuesScreen {
         let laid = lay_out(&COLUMNS, canvas.width().saturating_sub(2));
         canvas.put(0, 0, &format!("  {}", head(&COLUMNS, &laid, glyphs)), Role::Strong);
         if self.queues().is_empty() {
-            let text = match (&self.queues.value, &self.queues.error) {
-                (None, Some(failure)) => failure.lines(("", "")),
-                (None, None) => frame::waiting(ctx),
-                (Some(_), _) => "no queue yet: nothing was routed".to_owned(),
-            };
-            for (y, line) in text.lines().enumerate() {
-                canvas.put(2, 2 + y, line, Role::Dim);
-            }
+            nothing(ctx, &self.queues, canvas, 2, "no queue yet: nothing was routed");
         }
         let workers = self.workers.value.as_deref().unwrap_or_default();
         let rows = canvas
             .height()
             .saturating_sub(1 + if workers.is_empty() { 0 } else { workers.len() + 1 });
-        let top = self.cursor.top(rows);
         let shown = self.queues().len().min(rows);
-        for (y, queue) in self.queues().iter().skip(top).take(rows).enumerate() {
-            let is_here = top + y == self.cursor.at();
-            canvas.put(0, 1 + y, if is_here { glyphs.cursor } else { " " }, Role::Text);
+        self.cursor.rows(canvas, self.queues(), rows, |canvas, y, queue| {
             let oldest = queue.oldest_queued_seconds.filter(|_| 0 < queue.depth).map_or_else(
                 || glyphs.none().to_owned(),
                 |s| time::amount(jiff::SignedDuration::try_from_secs_f64(s).unwrap_or_default()),
@@ -150,11 +140,8 @@ impl Part for QueuesScreen {
                     if is_open { Role::Ok } else { Role::Warn },
                 ),
             ];
-            canvas.part(2, 1 + y, canvas.width(), 1).line(0, &row(&COLUMNS, &laid, &cells, glyphs));
-            if is_here {
-                canvas.tint(1 + y, Role::Selected);
-            }
-        }
+            canvas.part(2, y, canvas.width(), 1).line(0, &row(&COLUMNS, &laid, &cells, glyphs));
+        });
         let y = 1 + shown.max(2);
         if workers.is_empty() {
             if ctx.is_store() {
@@ -185,10 +172,8 @@ impl Part for QueuesScreen {
     }
 
     fn click(&mut self, _ctx: &mut Ctx, row: usize) {
-        if let Some(row) = row.checked_sub(1) {
-            let keys = self.keys();
-            self.cursor.set(row, &keys);
-        }
+        let keys = self.keys();
+        self.cursor.click(row, &keys);
     }
 
     fn copies(&self, _ctx: &Ctx) -> Vec<(String, String)> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use relayflow_core::api::Replay;
 
 use super::Part;
-use super::table::Cursor;
+use super::table::{Cursor, nothing};
 use crate::failure::Failure;
 use crate::tui::ctx::{Ctx, Go};
 use crate::tui::draw::Canvas;
@@ -106,30 +106,23 @@ impl Part for ReplaysScreen {
 
     fn view(&self, ctx: &Ctx, _pulse: &Pulse, canvas: &mut Canvas<'_>) {
         if self.jobs().is_empty() {
-            let text = match (&self.jobs.value, &self.jobs.error) {
-                (None, Some(failure)) => failure.lines(("", "")),
-                (None, None) => frame::waiting(ctx),
-                (Some(_), _) => "no replay was made yet: R on dead letters makes one".to_owned(),
-            };
-            for (y, line) in text.lines().enumerate() {
-                canvas.put(3, 2 + y, line, Role::Dim);
-            }
+            nothing(
+                ctx,
+                &self.jobs,
+                canvas,
+                3,
+                "no replay was made yet: R on dead letters makes one",
+            );
             return;
         }
         let rows = canvas.height().saturating_sub(1);
-        let top = self.cursor.top(rows);
         let bars = if canvas.width() < 100 { 12 } else { 24 };
         canvas.put(2, 0, "JOB               DONE", Role::Strong);
-        for (y, job) in self.jobs().iter().skip(top).take(rows).enumerate() {
-            let is_here = top + y == self.cursor.at();
-            let mark = if is_here { canvas.glyphs.cursor } else { " " };
+        self.cursor.rows(canvas, self.jobs(), rows, |canvas, y, job| {
             let age = ctx.age_of(&job.created_at);
             let line = super::overview::job_line(ctx, job, bars);
-            canvas.put(0, 1 + y, &format!("{mark} {line}  {age}"), role(job));
-            if is_here {
-                canvas.tint(1 + y, Role::Selected);
-            }
-        }
+            canvas.put(2, y, &format!("{line}  {age}"), role(job));
+        });
     }
 
     fn trouble(&self) -> Option<&Failure> {
@@ -141,10 +134,8 @@ impl Part for ReplaysScreen {
     }
 
     fn click(&mut self, _ctx: &mut Ctx, row: usize) {
-        if let Some(row) = row.checked_sub(1) {
-            let keys = self.keys();
-            self.cursor.set(row, &keys);
-        }
+        let keys = self.keys();
+        self.cursor.click(row, &keys);
     }
 
     fn copies(&self, _ctx: &Ctx) -> Vec<(String, String)> {

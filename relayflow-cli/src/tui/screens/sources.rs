@@ -6,7 +6,7 @@ use relayflow_core::api::Source;
 
 use super::Part;
 use super::overview::quoted;
-use super::table::Cursor;
+use super::table::{Cursor, nothing};
 use crate::failure::Failure;
 use crate::tui::ctx::{Ctx, Go};
 use crate::tui::draw::{Canvas, Column, dim, head, lay_out, plain, row};
@@ -93,21 +93,11 @@ impl Part for SourcesScreen {
         let laid = lay_out(&COLUMNS, canvas.width().saturating_sub(2));
         canvas.put(0, 0, &format!("  {}", head(&COLUMNS, &laid, glyphs)), Role::Strong);
         if self.sources().is_empty() {
-            let text = match (&self.sources.value, &self.sources.error) {
-                (None, Some(failure)) => failure.lines(("", "")),
-                (None, None) => frame::waiting(ctx),
-                (Some(_), _) => "no source is configured".to_owned(),
-            };
-            for (y, line) in text.lines().enumerate() {
-                canvas.put(2, 2 + y, line, Role::Dim);
-            }
+            nothing(ctx, &self.sources, canvas, 2, "no source is configured");
             return;
         }
         let rows = canvas.height().saturating_sub(3);
-        let top = self.cursor.top(rows);
-        for (y, source) in self.sources().iter().skip(top).take(rows).enumerate() {
-            let is_here = top + y == self.cursor.at();
-            canvas.put(0, 1 + y, if is_here { glyphs.cursor } else { " " }, Role::Text);
+        self.cursor.rows(canvas, self.sources(), rows, |canvas, y, source| {
             let cells = [
                 plain(&*source.name),
                 plain(&*source.provider),
@@ -115,11 +105,8 @@ impl Part for SourcesScreen {
                 plain(&*source.url),
                 dim(source.secrets.join(" ")),
             ];
-            canvas.part(2, 1 + y, canvas.width(), 1).line(0, &row(&COLUMNS, &laid, &cells, glyphs));
-            if is_here {
-                canvas.tint(1 + y, Role::Selected);
-            }
-        }
+            canvas.part(2, y, canvas.width(), 1).line(0, &row(&COLUMNS, &laid, &cells, glyphs));
+        });
         if let Some(source) = self.sources().get(self.cursor.at()) {
             let y = canvas.height().saturating_sub(2);
             let how = match source.provider_status.as_str() {
@@ -145,10 +132,8 @@ impl Part for SourcesScreen {
     }
 
     fn click(&mut self, _ctx: &mut Ctx, row: usize) {
-        if let Some(row) = row.checked_sub(1) {
-            let keys = self.keys();
-            self.cursor.set(row, &keys);
-        }
+        let keys = self.keys();
+        self.cursor.click(row, &keys);
     }
 
     fn copies(&self, _ctx: &Ctx) -> Vec<(String, String)> {

@@ -1,6 +1,11 @@
-//! A cursor over rows that are all there: groups, queues, sources, jobs.
+//! Lists whose rows are all there (groups, queues, sources, jobs, findings): the cursor, and the rows.
 
+use crate::tui::ctx::Ctx;
+use crate::tui::draw::Canvas;
+use crate::tui::frame;
 use crate::tui::keys::Action;
+use crate::tui::pane::Pane;
+use crate::tui::theme::Role;
 
 #[derive(Debug, Default)]
 pub(crate) struct Cursor {
@@ -42,9 +47,55 @@ impl Cursor {
         self.at = place.unwrap_or(self.at).min(keys.len().saturating_sub(1));
     }
 
+    /// A click on a line of the list, whose head is the first.
+    pub(crate) fn click(&mut self, line: usize, keys: &[String]) {
+        if let Some(row) = line.checked_sub(1) {
+            self.set(row, keys);
+        }
+    }
+
+    /// Draws what of `items` has room in `rows` lines under the head, each by `draw`, and shows where
+    /// the cursor is.
+    pub(crate) fn rows<T>(
+        &self,
+        canvas: &mut Canvas<'_>,
+        items: &[T],
+        rows: usize,
+        mut draw: impl FnMut(&mut Canvas<'_>, usize, &T),
+    ) {
+        let top = self.top(rows);
+        for (y, item) in items.iter().skip(top).take(rows).enumerate() {
+            let is_here = top + y == self.at;
+            let mark = if is_here { canvas.glyphs.cursor } else { " " };
+            canvas.put(0, 1 + y, mark, Role::Text);
+            draw(canvas, 1 + y, item);
+            if is_here {
+                canvas.tint(1 + y, Role::Selected);
+            }
+        }
+    }
+
     /// The first row to show so that the cursor is among `rows`.
     pub(crate) fn top(&self, rows: usize) -> usize {
         (self.at + 1).saturating_sub(rows.max(1))
+    }
+}
+
+/// What stands in place of rows where there are none: why, or `empty`.
+pub(crate) fn nothing<T>(
+    ctx: &Ctx,
+    pane: &Pane<T>,
+    canvas: &mut Canvas<'_>,
+    x: usize,
+    empty: &str,
+) {
+    let text = match (&pane.value, &pane.error) {
+        (None, Some(failure)) => failure.lines(("", "")),
+        (None, None) => frame::waiting(ctx),
+        (Some(_), _) => empty.to_owned(),
+    };
+    for (y, line) in text.lines().enumerate() {
+        canvas.put(x, 2 + y, line, Role::Dim);
     }
 }
 
