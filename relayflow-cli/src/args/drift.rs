@@ -5,16 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::groups::{Act, ListArgs, Select};
-use super::nouns::Id;
+use super::nouns::{Id, Noun};
 
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct DriftCmd {
-    #[command(subcommand)]
-    pub(crate) verb: Option<DriftVerb>,
-    #[command(flatten)]
-    pub(crate) list: ListArgs,
-}
+pub(crate) type DriftCmd = Noun<DriftVerb>;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DriftVerb {
@@ -80,14 +73,7 @@ pub(crate) struct AcceptArgs {
     pub(crate) act: Act,
 }
 
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct ContractCmd {
-    #[command(subcommand)]
-    pub(crate) verb: Option<ContractVerb>,
-    #[command(flatten)]
-    pub(crate) list: ListArgs,
-}
+pub(crate) type ContractCmd = Noun<ContractVerb>;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ContractVerb {

@@ -23,8 +23,8 @@ pub(crate) use drift::{
 pub(crate) use global::{ColorWhen, Format, Global, TimeKind};
 pub(crate) use groups::{Act, Job, ListArgs, Select};
 pub(crate) use nouns::{
-    DiscardArgs, DlqCmd, DlqVerb, EditArgs, EventsCmd, EventsVerb, ExplainArgs, How, Id, RawArgs,
-    ReplayCmd, ReplayVerb, RequestsCmd, RequestsVerb, ShowLs, ShowLsVerb, WorkflowsCmd,
+    DiscardArgs, DlqCmd, DlqVerb, EditArgs, EventsCmd, EventsVerb, ExplainArgs, How, Id, Noun,
+    RawArgs, ReplayCmd, ReplayVerb, RequestsCmd, RequestsVerb, ShowLs, ShowLsVerb, WorkflowsCmd,
     WorkflowsVerb,
 };
 pub(crate) use providers::{ProvidersCmd, ProvidersVerb};
@@ -190,14 +190,7 @@ pub(crate) struct TimelineArgs {
     pub(crate) follow: bool,
 }
 
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct QueueCmd {
-    #[command(subcommand)]
-    pub(crate) verb: Option<QueueVerb>,
-    #[command(flatten)]
-    pub(crate) list: ListArgs,
-}
+pub(crate) type QueueCmd = Noun<QueueVerb>;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum QueueVerb {

@@ -5,6 +5,16 @@ use clap::{Args, Subcommand};
 use super::groups::{Act, Job, ListArgs, Select};
 use super::values;
 
+/// A noun: what it is asked for, and without a verb its list.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Noun<V: Subcommand> {
+    #[command(subcommand)]
+    pub(crate) verb: Option<V>,
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+}
+
 /// One object.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Id {
@@ -24,14 +34,7 @@ pub(crate) struct RawArgs {
     pub(crate) headers: bool,
 }
 
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct EventsCmd {
-    #[command(subcommand)]
-    pub(crate) verb: Option<EventsVerb>,
-    #[command(flatten)]
-    pub(crate) list: ListArgs,
-}
+pub(crate) type EventsCmd = Noun<EventsVerb>;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum EventsVerb {
@@ -60,14 +63,7 @@ pub(crate) struct Ls {
     pub(crate) list: ListArgs,
 }
 
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct RequestsCmd {
-    #[command(subcommand)]
-    pub(crate) verb: Option<RequestsVerb>,
-    #[command(flatten)]
-    pub(crate) list: ListArgs,
-}
+pub(crate) type RequestsCmd = Noun<RequestsVerb>;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RequestsVerb {
@@ -93,14 +89,7 @@ pub(crate) struct ReadmitArgs {
     pub(crate) reason: Option<String>,
 }
 
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct DlqCmd {
-    #[command(subcommand)]
-    pub(crate) verb: Option<DlqVerb>,
-    #[command(flatten)]
-    pub(crate) list: ListArgs,
-}
+pub(crate) type DlqCmd = Noun<DlqVerb>;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DlqVerb {
@@ -188,14 +177,7 @@ pub(crate) struct DiscardArgs {
     pub(crate) act: Act,
 }
 
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct ReplayCmd {
-    #[command(subcommand)]
-    pub(crate) verb: Option<ReplayVerb>,
-    #[command(flatten)]
-    pub(crate) list: ListArgs,
-}
+pub(crate) type ReplayCmd = Noun<ReplayVerb>;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ReplayVerb {
@@ -269,14 +251,7 @@ pub(crate) struct Create {
 }
 
 /// A noun with only `ls` and `show`.
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct ShowLs {
-    #[command(subcommand)]
-    pub(crate) verb: Option<ShowLsVerb>,
-    #[command(flatten)]
-    pub(crate) list: ListArgs,
-}
+pub(crate) type ShowLs = Noun<ShowLsVerb>;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ShowLsVerb {
@@ -291,14 +266,7 @@ pub(crate) enum ShowLsVerb {
     },
 }
 
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct WorkflowsCmd {
-    #[command(subcommand)]
-    pub(crate) verb: Option<WorkflowsVerb>,
-    #[command(flatten)]
-    pub(crate) list: ListArgs,
-}
+pub(crate) type WorkflowsCmd = Noun<WorkflowsVerb>;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum WorkflowsVerb {

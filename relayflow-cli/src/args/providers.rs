@@ -1,17 +1,11 @@
 //! `relayflow providers`.
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 
 use super::groups::ListArgs;
+use super::nouns::Noun;
 
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct ProvidersCmd {
-    #[command(subcommand)]
-    pub(crate) verb: Option<ProvidersVerb>,
-    #[command(flatten)]
-    pub(crate) list: ListArgs,
-}
+pub(crate) type ProvidersCmd = Noun<ProvidersVerb>;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ProvidersVerb {
