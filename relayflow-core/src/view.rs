@@ -54,7 +54,7 @@ pub enum ViewError {
     Query(#[from] QueryError),
     #[error("`{0}` is not a cursor of this list; take `next_cursor` of the page before")]
     Cursor(String),
-    #[error("`{0}` is not an id; ids begin with evt_, tsk_, req_, rpl_ or pln_")]
+    #[error("`{}` is not an id{}", .0, no_id(.0))]
     Id(String),
     #[error("`{0}` does not exist")]
     NotFound(String),
@@ -66,6 +66,25 @@ pub enum ViewError {
     By(String),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// What is wrong with a text that no id of the wanted kind is, or begins.
+fn no_id(text: &str) -> &'static str {
+    let known = ["evt_", "tsk_", "req_", "rpl_", "pln_", "drf_"];
+    let Some(digits) = known.iter().find_map(|prefix| text.strip_prefix(prefix)) else {
+        return ": they begin with evt_, tsk_, req_, rpl_, pln_ or drf_";
+    };
+    if 26 < digits.len() {
+        return ": it has more than 26 digits";
+    }
+    if digits.is_empty() {
+        return ": its digits are missing";
+    }
+    let is_digit = |c: char| c.is_ascii_alphanumeric() && !"ILOUilou".contains(c);
+    if digits.chars().all(is_digit) {
+        return ": none that is asked for here begins so";
+    }
+    ": its digits are 0 to 9 and A to Z, without I, L, O and U"
 }
 
 impl ViewError {
@@ -564,4 +583,23 @@ pub async fn tail(
     convert::check_tail_filter(&filter)?;
     items.retain(|entry| convert::entry_matches(&filter, entry));
     Ok(Tail { entries: items, last })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_id_is_told_by_what_is_wrong_with_it() {
+        for (text, part) in [
+            ("NOPE", "they begin with evt_, tsk_"),
+            ("evt_NOPE", "without I, L, O and U"),
+            ("drf_", "its digits are missing"),
+            ("evt_01J9ZC4K3V8XW2T5Q7R9S0ABCDE", "more than 26 digits"),
+            ("tsk_01J9ZC", "none that is asked for here"),
+        ] {
+            let told = ViewError::Id(text.to_owned()).to_string();
+            assert!(told.contains(part) && told.contains(text), "{told}");
+        }
+    }
 }
