@@ -13,6 +13,7 @@ mod events;
 mod moves;
 mod plans;
 mod query;
+mod reject;
 mod replays;
 mod requests;
 mod revisions;
@@ -220,7 +221,7 @@ struct Writing {
     due: watch::Receiver<u64>,
     failed: watch::Receiver<Option<String>>,
     digest_key: [u8; 32],
-    rejected: Arc<commit::Uncounted>,
+    rejected: Arc<reject::Uncounted>,
     _lock: db::Lock,
 }
 
@@ -412,7 +413,7 @@ impl Store {
         if let Some(count) = writing.rejected.add() {
             let _ = door.send(Box::new(count));
         }
-        door.send_when_idle(Box::new(commit::Reject(rejected)));
+        door.send_when_idle(Box::new(reject::Reject(rejected)));
     }
 
     /// Everything handed over so far is on stable storage.
