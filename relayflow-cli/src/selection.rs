@@ -74,13 +74,12 @@ pub(crate) fn read(select: &Select, base: Option<&str>, at: &Now) -> Result<Sele
     }
     if let Some(base) = base {
         let base = parse(base, at)?;
-        if !fields_of(&base).iter().any(|field| parts.iter().any(|p| fields_of(p).contains(field)))
-        {
+        if !base.terms().iter().any(|term| parts.iter().any(|part| part.mentions(&term.field))) {
             parts.insert(0, base);
         }
     }
     parts.retain(|part| *part != Filter::All);
-    let is_window_assumed = parts.iter().any(searches_contents)
+    let is_window_assumed = parts.iter().any(Filter::wants_window)
         && parts.iter().filter_map(window).all(|window| window.from.is_none());
     if is_window_assumed {
         let from = at.now - CONTENTS_WINDOW;
@@ -93,13 +92,6 @@ pub(crate) fn read(select: &Select, base: Option<&str>, at: &Now) -> Result<Sele
 
 /// How far back contents are searched where nothing is said.
 const CONTENTS_WINDOW: SignedDuration = SignedDuration::from_hours(24);
-
-/// Whether a filter looks into what was received, which no index helps with.
-fn searches_contents(filter: &Filter) -> bool {
-    fields_of(filter)
-        .iter()
-        .any(|field| matches!(field, Field::Payload(_) | Field::Header(_) | Field::Where))
-}
 
 fn of_parts(mut parts: Vec<Filter>) -> Selection {
     let filter = match parts.len() {
@@ -187,16 +179,6 @@ pub(crate) fn is_whole_id(text: &str, prefix: &str) -> bool {
     text.strip_prefix(prefix).is_some_and(|digits| {
         digits.len() == 26 && digits.bytes().all(|b| b.is_ascii_alphanumeric())
     })
-}
-
-/// Every field that a filter speaks of.
-fn fields_of(filter: &Filter) -> Vec<&Field> {
-    match filter {
-        Filter::All => vec![],
-        Filter::And(all) | Filter::Or(all) => all.iter().flat_map(fields_of).collect(),
-        Filter::Not(inner) => fields_of(inner),
-        Filter::Term(term) => vec![&term.field],
-    }
 }
 
 /// The bounds that a filter sets on the time of arrival, where they hold for all of it.

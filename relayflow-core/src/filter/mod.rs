@@ -31,6 +31,23 @@ pub enum Filter {
 }
 
 impl Filter {
+    /// Whether any of its terms is about `field`.
+    #[must_use]
+    pub fn mentions(&self, field: &Field) -> bool {
+        self.terms().iter().any(|term| term.field == *field)
+    }
+
+    /// Whether it holds of something, of which `term` says which terms hold.
+    pub fn holds(&self, term: &impl Fn(&Term) -> bool) -> bool {
+        match self {
+            Self::All => true,
+            Self::And(parts) => parts.iter().all(|part| part.holds(term)),
+            Self::Or(parts) => parts.iter().any(|part| part.holds(term)),
+            Self::Not(inner) => !inner.holds(term),
+            Self::Term(one) => term(one),
+        }
+    }
+
     /// The parts of an `or` (of an `and`, if `is_and`), or the filter as the only part of one.
     fn into_parts(self, is_and: bool) -> Vec<Self> {
         if let Self::And(parts) = self {

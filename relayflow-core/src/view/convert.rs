@@ -386,12 +386,10 @@ pub(super) async fn request_entries(
 
 /// Refuses a filter that entries of the timeline cannot answer.
 pub(super) fn check_tail_filter(filter: &Filter) -> Result<(), ViewError> {
-    match filter {
-        Filter::All => Ok(()),
-        Filter::And(all) | Filter::Or(all) => all.iter().try_for_each(check_tail_filter),
-        Filter::Not(inner) => check_tail_filter(inner),
-        Filter::Term(term) if field_of(&term.field, &empty()).is_some() => Ok(()),
-        Filter::Term(term) => {
+    let empty = empty();
+    match filter.terms().into_iter().find(|term| field_of(&term.field, &empty).is_none()) {
+        None => Ok(()),
+        Some(term) => {
             Err(QueryError::NotHere { field: term.field.name(), over: "the timeline" }.into())
         }
     }
@@ -413,13 +411,7 @@ fn empty() -> TimelineEntry {
 
 /// Whether an entry is one that the filter wants.
 pub(super) fn entry_matches(filter: &Filter, entry: &TimelineEntry) -> bool {
-    match filter {
-        Filter::All => true,
-        Filter::And(all) => all.iter().all(|f| entry_matches(f, entry)),
-        Filter::Or(all) => all.iter().any(|f| entry_matches(f, entry)),
-        Filter::Not(inner) => !entry_matches(inner, entry),
-        Filter::Term(term) => term_matches(term, entry),
-    }
+    filter.holds(&|term| term_matches(term, entry))
 }
 
 fn term_matches(term: &Term, entry: &TimelineEntry) -> bool {

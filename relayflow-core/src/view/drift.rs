@@ -35,10 +35,12 @@ pub async fn drift(
     page: &Page,
 ) -> Result<List<Drift>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
-    let wants_status = mentions_status(&filter);
+    check_filter(&filter)?;
+    let wants_status = filter.mentions(&Field::Status);
     let mut found = Vec::new();
     for row in store.drift().await? {
-        if (wants_status || !row.is_accepted) && holds(&filter, &row)? {
+        let is_wanted = wants_status || !row.is_accepted;
+        if is_wanted && filter.holds(&|term| term_holds(term, &row)) {
             found.push(row);
         }
     }
@@ -176,76 +178,59 @@ fn begins_with(text: &str, beginning: &str, separator: char) -> bool {
     text.strip_prefix(beginning).is_some_and(|rest| rest.is_empty() || rest.starts_with(separator))
 }
 
-fn mentions_status(filter: &Filter) -> bool {
-    match filter {
-        Filter::All => false,
-        Filter::And(all) | Filter::Or(all) => all.iter().any(mentions_status),
-        Filter::Not(inner) => mentions_status(inner),
-        Filter::Term(term) => term.field == Field::Status,
+/// Refuses a filter that findings cannot answer.
+fn check_filter(filter: &Filter) -> Result<(), QueryError> {
+    let can_answer = |term: &&Term| {
+        let is_word = matches!(
+            term.field,
+            Field::Id
+                | Field::Source
+                | Field::Provider
+                | Field::Type
+                | Field::Drift
+                | Field::Status
+        );
+        match term.test {
+            Test::OneOf(_) => is_word,
+            Test::Between { .. } => term.field == Field::Received,
+            Test::Matches(_) | Test::Holds(_) => false,
+        }
+    };
+    match filter.terms().into_iter().find(|term| !can_answer(term)) {
+        None => Ok(()),
+        Some(term) => Err(QueryError::NotHere { field: term.field.name(), over: "findings" }),
     }
 }
 
-/// Whether a finding is one that the filter asks for.
-fn holds(filter: &Filter, row: &DriftRow) -> Result<bool, QueryError> {
-    Ok(match filter {
-        Filter::All => true,
-        Filter::And(all) => {
-            all.iter().try_fold(true, |so_far, one| Ok(so_far & holds(one, row)?))?
+/// Whether a finding is one that a term asks for. `received` is when it was last seen.
+#[expect(clippy::wildcard_enum_match_arm, reason = "what findings cannot answer was refused")]
+fn term_holds(term: &Term, row: &DriftRow) -> bool {
+    let words = match &term.test {
+        Test::OneOf(words) => words,
+        Test::Between { low, high, .. } => {
+            return low.is_none_or(|low| low <= row.last_us)
+                && high.is_none_or(|high| row.last_us <= high);
         }
-        Filter::Or(all) => {
-            all.iter().try_fold(false, |so_far, one| Ok(so_far | holds(one, row)?))?
-        }
-        Filter::Not(inner) => !holds(inner, row)?,
-        Filter::Term(term) => term_holds(term, row)?,
-    })
-}
-
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "a field that comes later cannot be asked of findings until it is given a meaning here"
-)]
-fn term_holds(term: &Term, row: &DriftRow) -> Result<bool, QueryError> {
-    let not_here = || QueryError::NotHere { field: term.field.name(), over: "findings" };
-    if let (Field::Received, Test::Between { low, high, .. }) = (&term.field, &term.test) {
-        // When it was last seen.
-        let is_after = low.is_none_or(|low| low <= row.last_us);
-        return Ok(is_after && high.is_none_or(|high| row.last_us <= high));
-    }
-    let Test::OneOf(words) = &term.test else { return Err(not_here()) };
+        Test::Matches(_) | Test::Holds(_) => return false,
+    };
     let id = row.id.to_string();
     let text = match &term.field {
         Field::Id => {
-            return Ok(words.iter().any(|word| id.starts_with(&word.text)));
+            let begins = |word: &Word| {
+                id.get(..word.text.len()).is_some_and(|b| b.eq_ignore_ascii_case(&word.text))
+            };
+            return words.iter().any(begins);
         }
         Field::Source => row.source.as_str(),
         Field::Provider => row.provider.as_str(),
-        Field::Type => {
-            let is_it = |word: &Word| {
-                is_word(word, &row.event_type) || begins_with(&row.event_type, &word.text, '.')
-            };
-            return Ok(words.iter().any(is_it));
-        }
+        Field::Type => row.event_type.as_str(),
         Field::Drift => row.grade.as_str(),
-        // `open` is what it is of tasks, too: several statuses.
         Field::Status if row.is_accepted => "accepted",
+        // `open` is what it is of tasks, too: several statuses, of which this is one.
         Field::Status => "queued",
-        _ => return Err(not_here()),
+        _ => return false,
     };
-    Ok(words.iter().any(|word| is_word(word, text)))
-}
-
-fn is_word(word: &Word, text: &str) -> bool {
-    if !word.is_wild {
-        return word.text == text;
-    }
-    let parts: Vec<&str> = word.text.split('*').collect();
-    let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return false };
-    let Some(mut rest) = text.strip_prefix(first) else { return false };
-    for part in parts.get(1..parts.len() - 1).unwrap_or_default() {
-        let Some(at) = rest.find(part) else { return false };
-        rest = &rest[at + part.len()..];
-    }
-    rest.ends_with(last)
+    words.iter().any(|word| word.matches_in(&term.field, text))
 }
 
 /// Every contract: those in force for sources, and those that come with definitions.
