@@ -1,5 +1,6 @@
 //! From a query to a document: what the API answers and what `--db` prints, said once.
 
+pub mod contracts;
 mod convert;
 pub mod drift;
 mod replays;

@@ -40,7 +40,7 @@ impl Backend {
         match self {
             Self::Api(api) => api.get(&["contracts"]).await,
             Self::Store(store) => {
-                view::drift::contracts(store, &app.in_force()).await.map_err(|e| failure(&e))
+                view::contracts::contracts(store, &app.in_force()).await.map_err(|e| failure(&e))
             }
         }
     }
@@ -59,7 +59,7 @@ impl Backend {
                 api.get_with(&["contracts", of, event_type], version.as_slice()).await
             }
             Self::Store(store) => {
-                view::drift::contract(store, &app.in_force(), of, event_type, version)
+                view::contracts::contract(store, &app.in_force(), of, event_type, version)
                     .await
                     .map_err(|e| failure(&e))
             }
@@ -74,7 +74,7 @@ impl Backend {
         match self {
             Self::Api(api) => api.post(&["contracts", "check"], what).await,
             Self::Store(store) => {
-                view::drift::check(store, &app.in_force(), what).await.map_err(|e| failure(&e))
+                view::contracts::check(store, &app.in_force(), what).await.map_err(|e| failure(&e))
             }
         }
     }
@@ -89,7 +89,7 @@ impl Backend {
         }
         match self {
             Self::Api(api) => api.post(&["contracts", "learn"], what).await,
-            Self::Store(store) => view::drift::learn(store, &app.in_force(), what, NOBODY)
+            Self::Store(store) => view::contracts::learn(store, &app.in_force(), what, NOBODY)
                 .await
                 .map_err(|e| failure(&e)),
         }

@@ -257,7 +257,7 @@ pub(crate) fn sarif_of_drift(found: &[Drift]) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use relayflow_core::contract::Change;
-    use relayflow_core::view::drift::Tally;
+    use relayflow_core::view::contracts::Tally;
     use serde_json::{Value, json};
 
     use super::*;

@@ -7,7 +7,7 @@ use relayflow_core::api::codes::Code;
 use relayflow_core::api::{
     AcceptDrift, CheckContracts, Contract, ContractCheck, Drift, LearnContract, List,
 };
-use relayflow_core::view::drift as view;
+use relayflow_core::view;
 use serde::Deserialize;
 
 use super::Id;
@@ -21,12 +21,12 @@ pub(crate) async fn list(
     Paged(page): Paged,
 ) -> Result<Json<List<Drift>>, Problem> {
     let in_force = app.current.get();
-    Ok(Json::ok(view::drift(&app.store, &in_force, &page).await?))
+    Ok(Json::ok(view::drift::drift(&app.store, &in_force, &page).await?))
 }
 
 pub(crate) async fn show(State(app): State<App>, Id(id): Id) -> Result<Json<Drift>, Problem> {
     let in_force = app.current.get();
-    Ok(Json::ok(view::one_drift(&app.store, &in_force, &id).await?))
+    Ok(Json::ok(view::drift::one_drift(&app.store, &in_force, &id).await?))
 }
 
 pub(crate) async fn accept(
@@ -42,14 +42,14 @@ pub(crate) async fn accept(
     }
     let in_force = app.current.get();
     flush(&app).await;
-    let drift = view::accept_drift(&app.store, &in_force, &id, &who.0, &why.reason).await?;
+    let drift = view::drift::accept_drift(&app.store, &in_force, &id, &who.0, &why.reason).await?;
     forget(&app, &drift.source);
     Ok(Json::ok(drift))
 }
 
 pub(crate) async fn contracts(State(app): State<App>) -> Result<Json<List<Contract>>, Problem> {
     let in_force = app.current.get();
-    Ok(Json::ok(view::contracts(&app.store, &in_force).await?))
+    Ok(Json::ok(view::contracts::contracts(&app.store, &in_force).await?))
 }
 
 #[derive(Deserialize)]
@@ -65,7 +65,7 @@ pub(crate) async fn contract(
 ) -> Result<Json<Contract>, Problem> {
     let Version { version } = params(&parts)?;
     let in_force = app.current.get();
-    Ok(Json::ok(view::contract(&app.store, &in_force, &of, &event_type, version).await?))
+    Ok(Json::ok(view::contracts::contract(&app.store, &in_force, &of, &event_type, version).await?))
 }
 
 pub(crate) async fn check(
@@ -74,7 +74,7 @@ pub(crate) async fn check(
 ) -> Result<Json<ContractCheck>, Problem> {
     what.q = filter(what.q)?;
     let in_force = app.current.get();
-    Ok(Json::ok(view::check(&app.store, &in_force, &what).await?))
+    Ok(Json::ok(view::contracts::check(&app.store, &in_force, &what).await?))
 }
 
 pub(crate) async fn learn(
@@ -84,7 +84,7 @@ pub(crate) async fn learn(
 ) -> Result<Json<Contract>, Problem> {
     what.q = filter(what.q)?;
     let in_force = app.current.get();
-    let contract = view::learn(&app.store, &in_force, &what, &who.0).await?;
+    let contract = view::contracts::learn(&app.store, &in_force, &what, &who.0).await?;
     if what.write {
         forget(&app, &what.source);
     }

@@ -6,7 +6,7 @@ use relayflow_core::api::codes::Exit;
 use relayflow_core::api::{CheckContracts, ContractCheck, V};
 use relayflow_core::contract::Schema;
 use relayflow_core::provider::Contracts;
-use relayflow_core::view::drift::Tally;
+use relayflow_core::view::contracts::Tally;
 use serde_json::Value;
 
 use super::files::{self, Bodies};
