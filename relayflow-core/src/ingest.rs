@@ -212,8 +212,10 @@ impl Ingest {
         if let (VerifyError::Missing { .. }, Some(watcher)) = (&error, &self.watcher) {
             watcher.unsigned(source, request.id, request.received_at, &request.headers);
         }
+        let mut headers = provider::keep_headers(source, &request, &self.digest_key);
+        headers.extend(provider::keep_renamed(source, &request, &self.digest_key));
         self.store.reject(NewRejected {
-            headers: provider::keep_headers(source, &request, &self.digest_key),
+            headers,
             kept_target: provider::keep_target(source, &request, &self.digest_key),
             source: Arc::clone(&source.name),
             provider: Arc::clone(&source.provider.name),

@@ -6,12 +6,14 @@
 
 pub mod codes;
 mod drift;
+mod forensics;
 mod replay;
 
 pub use drift::{
     AcceptDrift, CheckContracts, Contract, ContractCheck, Drift, LearnContract, MissingContract,
     Violation,
 };
+pub use forensics::{Cause, Mend, Tried, Verification, VerifiedBy};
 pub use replay::{
     Difference, DifferenceCount, FieldChange, NewPlan, NewReplay, Plan, PlanCounts, PlanGroup,
     PlanLate, ProviderFile, Replay, ReplayControl, ReplayCounts, ReplayErrors, ReplayItem,

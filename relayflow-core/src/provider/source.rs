@@ -43,6 +43,8 @@ pub struct Source {
     /// For each way of the rules, the keys that fit it.
     pub(super) keys: Vec<Vec<Key>>,
     pub(super) kept: KeptHeaders,
+    /// As they are configured, to try them in other ways when a request is not verified.
+    pub(super) secrets: Vec<Secret>,
     fingerprints: Vec<String>,
 }
 
@@ -179,8 +181,30 @@ impl Source {
             kept: KeptHeaders::new(&rules, catalog),
             rules,
             keys,
+            secrets: config.secrets.clone(),
             fingerprints: config.secrets.iter().map(fingerprint).collect(),
         })
+    }
+
+    /// An endpoint of a provider with that one's example settings and no secret: to see whether a
+    /// request is that provider's. `None` where the definition does not compile so.
+    pub(super) fn stand_in(
+        name: &str,
+        public_url: Option<&str>,
+        provider: &Provider,
+        catalog: &Catalog,
+    ) -> Option<Self> {
+        let config = SourceConfig {
+            name: name.to_owned(),
+            provider: provider.name.to_string(),
+            secrets: Vec::new(),
+            tolerance: None,
+            public_url: public_url.map(str::to_owned),
+            settings: provider.examples.clone(),
+            accept_identical: false,
+            derived_window: SignedDuration::ZERO,
+        };
+        Self::for_reading(&config, catalog).ok()
     }
 
     /// The beginning of each secret's digest, to tell secrets apart without showing them:
