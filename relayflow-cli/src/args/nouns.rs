@@ -75,6 +75,8 @@ pub(crate) enum RequestsVerb {
     Show(Id),
     /// Its exact bytes.
     Raw(RawArgs),
+    /// Why its signature does not hold, and what mends that; of one that holds, which secret made it.
+    Explain(Id),
     /// Verify a rejected one again, as of its arrival, and take it in.
     Replay(ReadmitArgs),
 }

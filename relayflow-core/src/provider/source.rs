@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 
 use super::catalog::{Catalog, Provider};
 use super::definition::{self, Scheme};
+use super::forensics::{Spare, Standing};
 use super::keep::KeptHeaders;
 use super::key::{Key, sha256};
 use super::rules::Rules;
@@ -218,6 +219,16 @@ impl Source {
     #[must_use]
     pub fn reply_within_label(&self) -> String {
         self.provider.reply_within_label()
+    }
+
+    /// The source's secrets, for when they are not in force.
+    pub(crate) fn spares(&self, standing: Standing) -> Vec<Spare> {
+        let spare = |secret: &Secret| Spare {
+            source: Arc::clone(&self.name),
+            secret: secret.clone(),
+            standing,
+        };
+        self.secrets.iter().map(spare).collect()
     }
 
     /// Whether this is one of the source's secrets, as far as their fingerprints tell.
