@@ -76,6 +76,10 @@ pub(crate) enum RequestsVerb {
     /// Its exact bytes.
     Raw(RawArgs),
     /// Why its signature does not hold, and what mends that; of one that holds, which secret made it.
+    #[command(before_long_help = "\
+relayflow requests ls sig:invalid --since 1h
+relayflow requests explain req_01J9Z7
+relayflow --db sqlite:backup.db requests explain req_01J9Z7 -o json | jq '.causes[0]'")]
     Explain(Id),
     /// Verify a rejected one again, as of its arrival, and take it in.
     Replay(ReadmitArgs),

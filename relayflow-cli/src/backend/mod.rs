@@ -7,9 +7,10 @@ mod sse;
 use relayflow_core::api::{
     DeadLetter, DeadLetterGroup, Discard, Discarded, Event, Explain, Explanation, List, NewPlan,
     NewReplay, NewRevision, Plan, Provider, Queue, Readmitted, Replay, ReplayControl, ReplayItem,
-    Request, Revised, Source, Stats, Task, TimelineEntry, Trace, Workflow,
+    Request, Revised, Source, Stats, Task, TimelineEntry, Trace, Verification, Workflow,
 };
 use relayflow_core::store::Store;
+use relayflow_core::verification::{self, Known};
 use relayflow_core::view::{self, Page, ViewError};
 
 use crate::context::{Target, Way};
@@ -199,6 +200,17 @@ impl Backend {
             None => serde_json::json!({}),
         };
         self.api("a readmission")?.post(&["requests", id, "readmit"], &body).await
+    }
+
+    /// What verifies a request, or why nothing does. A store that is opened directly is asked with the
+    /// secrets of the config in reach, which `known` gives.
+    pub(crate) async fn verification(
+        &self,
+        id: &str,
+        known: impl FnOnce() -> Known,
+    ) -> Result<Verification, Failure> {
+        ask!(self, api => api.get(&["requests", id, "explain"]),
+             store => verification::explain(store, known(), id))
     }
 
     /// The daemon, for what a store alone cannot give.

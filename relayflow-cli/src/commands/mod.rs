@@ -27,6 +27,7 @@ pub(crate) mod tail;
 pub(crate) mod timeline;
 mod trace;
 mod up;
+pub(crate) mod verification;
 mod version;
 
 pub(crate) use list::{no_junit, no_sarif};

@@ -3,6 +3,7 @@
 
 pub(crate) mod document;
 pub(crate) mod junit;
+pub(crate) mod lines;
 pub(crate) mod progress;
 pub(crate) mod sarif;
 pub(crate) mod style;

@@ -13,6 +13,7 @@ use crate::provider::extract::is_too_deep;
 /// A larger body is not written anew: too much would have to be hashed.
 pub(super) const BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Orders, escapes, shapes and ends of a text, all with all.
+#[cfg(test)]
 pub(super) const FORMS_MAX: usize = 2 * ESCAPES.len() * (SHAPES.len() + 1) * 2;
 
 /// A value, its scalars as they are written.
