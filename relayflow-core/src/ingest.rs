@@ -334,6 +334,20 @@ impl Ingest {
         self.read_again(id, Reread { who: who.to_owned(), reason, replay_id: None }).await
     }
 
+    /// What is said of a request that was taken in: doing it again changes nothing.
+    async fn known(&self, id: RequestId) -> Result<Readmitted, ReadmitError> {
+        let events = self.store.events_of(id).await.map_err(ReadmitError::Store)?;
+        let event = |id: String| IngestedEvent { id, duplicate: true };
+        Ok(Readmitted {
+            v: V,
+            object: "readmitted".to_owned(),
+            request: id.to_string(),
+            status: "duplicate".to_owned(),
+            reason: None,
+            events: events.iter().map(|row| event(row.event.id.to_string())).collect(),
+        })
+    }
+
     /// The same, for a replay too.
     pub(crate) async fn read_again(
         &self,
@@ -342,6 +356,9 @@ impl Ingest {
     ) -> Result<Readmitted, ReadmitError> {
         let row = self.store.request(id).await.map_err(ReadmitError::Store)?;
         let row = row.ok_or(ReadmitError::NotFound { id })?;
+        if matches!(row.status.as_str(), "accepted" | "duplicate") && reread.replay_id.is_none() {
+            return self.known(id).await;
+        }
         if !matches!(row.status.as_str(), "rejected" | "dead" | "discarded") {
             return Err(ReadmitError::NotKept { id, status: row.status });
         }

@@ -84,7 +84,7 @@ async fn readmit(app: &App, id: &str, reason: Option<&str>) -> Done {
         "rejected" => {
             Err(Failure::new("refused.not_verified", format!("{id} is still not verified"))
                 .why(readmitted.reason.unwrap_or_else(|| "its signature does not hold".to_owned()))
-                .hint("relayflow sources ls"))
+                .hint(format!("relayflow requests explain {}", readmitted.request)))
         }
         "dead" => Ok(Exit::Partial),
         _ => Ok(Exit::Ok),

@@ -91,13 +91,13 @@ fn of_cause(number: usize, cause: &Cause, add: &mut impl FnMut(String, usize, To
     add(format!("{number}  {:8} {}", cause.confidence, cause.cause), LABEL, tone);
     add(format!("{:LABEL$}{}", "", cause.says), LABEL, Tone::Plain);
     for evidence in &cause.evidence {
-        add(format!("{:LABEL$}{evidence}", "   shown by"), LABEL + 2, Tone::Dim);
+        add(format!("{:LABEL$}{evidence}", "  shown by"), LABEL + 2, Tone::Dim);
     }
     for mend in &cause.mend {
         let label = match mend.at.as_str() {
-            "command" => "   run",
-            "config" => "   config",
-            _ => "   do",
+            "command" => "  run",
+            "config" => "  config",
+            _ => "  do",
         };
         add(format!("{label:LABEL$}{}", mend.text), LABEL + 2, Tone::Plain);
     }

@@ -4,7 +4,6 @@ use axum::Extension;
 use axum::extract::State;
 use relayflow_core::api::codes::Code;
 use relayflow_core::api::{List, Readmitted, Request, Verification};
-use relayflow_core::id::RequestId;
 use relayflow_core::verification::{self, Known};
 use relayflow_core::view;
 use serde::{Deserialize, Serialize};
@@ -61,7 +60,7 @@ pub(crate) async fn readmit(
     Extension(who): Extension<Who>,
     MaybeSent(why): MaybeSent<Why>,
 ) -> Result<Json<Readmitted>, Problem> {
-    let id: RequestId = id.parse().map_err(|error| Problem::from_error(Code::BadId, &error))?;
+    let id = view::request_id(&app.store, &id).await?;
     let readmitted = app.ingest.readmit(id, &who.0, why.reason).await;
     readmitted.map(Json::ok).map_err(|error| Problem::from_error(error.code(), &error))
 }

@@ -210,7 +210,7 @@ impl Search<'_> {
             "it is signed with a secret that is not configured here",
         )
         .shown_by(format!(
-            "none of {} secrets and spellings of {} sources made it, over {} forms of the body ({way})",
+            "none of {} secrets of {} sources made it, over {} forms of the body ({way})",
             tried.secrets,
             tried.sources,
             tried.bodies + 1

@@ -78,7 +78,7 @@ impl<'c> Search<'c> {
             }
         };
         let entries = self.entries(source);
-        self.bench.tried.secrets = entries.iter().filter(|e| e.of != Of::Vendor).count() as u64;
+        self.bench.tried.secrets = entries.iter().filter(|e| e.is_secret()).count() as u64;
         self.bench.tried.sources = case.sources.len() as u64;
         self.bench.tried.schemes = source.rules.ways.len() as u64;
         if case.source.is_some() {
@@ -625,6 +625,11 @@ impl<'c> Search<'c> {
 }
 
 impl Entry {
+    /// Whether it is one of its own, and no other spelling of another.
+    fn is_secret(&self) -> bool {
+        matches!(self.of, Of::Own | Of::Other(_) | Of::Spare(_))
+    }
+
     fn keys_of<'e>(&'e self, source: &'e Source, way: &'e Way) -> impl Iterator<Item = &'e Key> {
         self.keys
             .iter()
