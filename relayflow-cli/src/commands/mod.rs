@@ -30,6 +30,7 @@ mod up;
 pub(crate) mod verification;
 mod version;
 
+pub(crate) use explain::replay_failure;
 pub(crate) use list::{no_junit, no_sarif};
 
 use crate::app::App;

@@ -189,7 +189,7 @@ impl Source {
 
     /// An endpoint of a provider with that one's example settings and no secret: to see whether a
     /// request is that provider's. `None` where the definition does not compile so.
-    pub(super) fn stand_in(
+    pub(crate) fn stand_in(
         name: &str,
         public_url: Option<&str>,
         provider: &Provider,
