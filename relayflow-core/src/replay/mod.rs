@@ -4,9 +4,9 @@
 mod candidate;
 mod edit;
 mod explain;
-mod made;
 mod judge;
 mod late;
+mod made;
 mod reroute;
 mod run;
 mod select;
