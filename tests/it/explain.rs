@@ -145,7 +145,7 @@ fn what_nobody_sent_is_explained_with_and_without_a_daemon() {
         "{}[workflows.crm]\non = [\"payment.failed\"]\n[[workflows.crm.steps]]\nname = \"upsert\"\n\
          [workflows.crm.steps.http]\nmethod = \"POST\"\nurl = \"{}/contacts/{{{{ event.subject }}}}\"\n\
          headers = {{ authorization = \"Bearer canary-0123456789abcdef\", x-type = \"{{{{ event.type }}}}\" }}\n\
-         body = \"{{ amount: event.attributes.amount_minor }}\"\n\
+         body = \"{{ 'amount': event.attributes.amount_minor }}\"\n\
          [workflows.audit]\non = [\"*\"]\n\
          when = \"event.provider == 'stripe' and event.source in ['hubspot']\"\n\
          [[workflows.audit.steps]]\nname = \"note\"\nhttp = {{ method = \"POST\", url = \"{}\" }}\n",

@@ -298,7 +298,7 @@ impl<'c> Search<'c> {
             Of::Other(other) => {
                 let url = |of: &str| {
                     let of = case.sources.iter().find(|s| *s.name == *of);
-                    of.and_then(|s| s.public_url.clone()).unwrap_or_else(|| "…".to_owned())
+                    of.and_then(|s| s.public_url.clone()).unwrap_or_else(|| "...".to_owned())
                 };
                 cause(
                     Blame::WrongSecret,
@@ -307,9 +307,9 @@ impl<'c> Search<'c> {
                 )
                 .elsewhere(format!(
                     "if it belongs to `{other}`: let the vendor call {}",
-                    url(other).replace('…', &format!("/in/{other}"))
+                    url(other).replace("...", &format!("/in/{other}"))
                 ))
-                .config(format!("[sources.{name}] secrets = [ … ]   # if it belongs here: that secret"))
+                .config(format!("[sources.{name}] secrets = [ ... ]   # if it belongs here: that secret"))
                 .run("relayflow config check")
                 .run(readmit(request))
             }
@@ -318,7 +318,7 @@ impl<'c> Search<'c> {
                 Sure::Certain,
                 "it is signed with a secret that was in force before: the vendor still uses it",
             )
-            .config(format!("[sources.{name}] secrets = [ …, the former one ]   # until the vendor has changed over"))
+            .config(format!("[sources.{name}] secrets = [ ..., the former one ]   # until the vendor has changed over"))
             .run("relayflow config check")
             .run(readmit(request)),
             Of::Spare(Standing::Learned) => cause(
@@ -326,7 +326,7 @@ impl<'c> Search<'c> {
                 Sure::Certain,
                 "it is signed with the secret that the vendor brought in a handshake, and that is not in force",
             )
-            .elsewhere(format!("compare the file `learned/{name}…` beside the store with what the vendor shows, and move it to where the source's `secrets` name it"))
+            .elsewhere(format!("compare the file `learned/{name}...` beside the store with what the vendor shows, and move it to where the source's `secrets` name it"))
             .run("relayflow config check")
             .run(readmit(request)),
             Of::Spelled(how) => cause(
@@ -334,7 +334,7 @@ impl<'c> Search<'c> {
                 Sure::Certain,
                 format!("the secret is right and written in another way: {how}"),
             )
-            .config(format!("[sources.{name}] secrets = [ … ]   # as the vendor shows it"))
+            .config(format!("[sources.{name}] secrets = [ ... ]   # as the vendor shows it"))
             .run("relayflow config check")
             .run(readmit(request)),
             Of::Own | Of::Vendor => cause(Blame::WrongSecret, Sure::Likely, "another secret signed it"),
