@@ -21,6 +21,7 @@ use crate::backoff::Backoff;
 use crate::secret::Secret;
 use crate::workflow::Workflows;
 
+pub(crate) use secrets::is_secret_name;
 pub use load::{CONFIG_VARIABLE, Overrides};
 pub use reader::{Explained, ExplainedFrom, env_name};
 
