@@ -158,6 +158,12 @@ impl Lanes {
         states
     }
 
+    /// Calls at once to one destination, at most.
+    #[must_use]
+    pub fn concurrency(&self) -> usize {
+        self.limits.concurrency
+    }
+
     /// The lane of `destination`, made if it is new. `None` if there are too many.
     pub(super) fn cell(&self, destination: &str) -> Option<Arc<Cell>> {
         let known = self.by_name.read().unwrap_or_else(PoisonError::into_inner);
