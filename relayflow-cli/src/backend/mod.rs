@@ -6,8 +6,8 @@ mod sse;
 
 use relayflow_core::api::{
     DeadLetter, DeadLetterGroup, Discard, Discarded, Event, Explain, Explanation, List, NewPlan,
-    NewReplay, NewRevision, Plan, PlanItem, Provider, Queue, Readmitted, Replay, ReplayControl, ReplayItem,
-    Request, Revised, Source, Stats, Task, TimelineEntry, Trace, Workflow,
+    NewReplay, NewRevision, Plan, PlanItem, Provider, Queue, Readmitted, Replay, ReplayControl,
+    ReplayItem, Request, Revised, Source, Stats, Task, TimelineEntry, Trace, Workflow,
 };
 use relayflow_core::store::Store;
 use relayflow_core::view::{self, Page, ViewError};

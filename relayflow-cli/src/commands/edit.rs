@@ -56,7 +56,10 @@ async fn many(app: &App, args: &EditArgs, selection: Selection, command: String)
         map: args
             .map
             .iter()
-            .map(|(path, expression)| EditMap { path: path.clone(), expression: expression.clone() })
+            .map(|(path, expression)| EditMap {
+                path: path.clone(),
+                expression: expression.clone(),
+            })
             .collect(),
         set: args
             .set

@@ -10,6 +10,10 @@ use crate::args::Job;
 use crate::context::Target;
 use crate::output::style::Tone;
 use crate::output::{Out, time};
+use crate::tui::draw::wrap;
+
+/// Where what is said of a plan begins, behind its label.
+const LABEL: usize = 10;
 
 /// The whole of it, as `job` would run it.
 pub(crate) fn describe(out: &Out, target: &Target, plan: &Plan, job: &Job) -> String {
@@ -30,7 +34,12 @@ pub(crate) fn describe(out: &Out, target: &Target, plan: &Plan, job: &Job) -> St
         shown.push('\n');
     }
     for (label, fact) in facts {
-        let _ = writeln!(shown, "{label:<9} {}", line(&fact));
+        let fact = line(&fact);
+        let room = out.width.map_or(usize::MAX, |width| width.saturating_sub(LABEL).max(LABEL));
+        for (place, part) in wrap(&fact, room).iter().enumerate() {
+            let label = if place == 0 { label } else { "" };
+            let _ = writeln!(shown, "{label:<LABEL$}{part}");
+        }
     }
     if let Some(edit) = &plan.edit {
         shown.push_str(&examples(edit));
@@ -116,7 +125,8 @@ fn order(plan: &Plan) -> Option<String> {
 /// How long it may take: as the slowest destination goes, and not faster than it is told to.
 fn duration(plan: &Plan, job: &Job) -> Option<String> {
     let slowest = plan.time.as_ref()?;
-    let at_once = job.concurrency.map_or(slowest.concurrency, |n| slowest.concurrency.min(n.into()));
+    let at_once =
+        job.concurrency.map_or(slowest.concurrency, |n| slowest.concurrency.min(n.into()));
     let calls = slowest.call_ms.map(|ms| {
         let rounds = slowest.items.div_ceil(at_once.max(1));
         ms / 1e3 * u32::try_from(rounds).map_or(f64::MAX, f64::from)
@@ -291,7 +301,8 @@ mod tests {
             "v": 1, "object": "plan", "id": "pln_7QF2", "hash": "h", "action": "replay",
             "mode": "resume", "q": "status:dead source:stripe", "created_at": "2026-11-23T14:05:00Z",
             "expires_at": "2026-11-23T15:05:00Z", "status": "planned",
-            "items": {"total": 1412, "run": 1398, "run_at_risk": 11, "skip": 3, "blocked": 0},
+            "items": {"total": 1412, "run": 1398, "run_at_risk": 11, "skip": 3, "blocked": 0,
+                "moves": 1409},
             "groups": [
                 {"would": "run", "destination": "api.hubspot.com", "effect": "POST upsert contact",
                  "why": "idempotent: key sent", "count": 1398},
@@ -323,7 +334,7 @@ mod tests {
             max_bulk: None,
             way: Way::Store { url: String::new() },
         };
-        insta::assert_snapshot!(describe(&Out::test(Format::Table, None), &target, &plan(), &Job::default()), @r"
+        insta::assert_snapshot!(describe(&Out::test(Format::Table, None), &target, &plan(), &Job::default()), @r#"
         plan pln_7QF2  context prod (PROD)  expires 15:05:00
         filter  status:dead source:stripe
         tasks   1,412  from 409 events  received 11:02:00–13:58:00  oldest 3h 3m
@@ -332,6 +343,15 @@ mod tests {
         run           1,398  api.hubspot.com   POST upsert contact  idempotent: key sent
         run, at risk     11  mail.example.com  send e-mail          no dedupe␛[2J at destination
         skip              3  api.hubspot.com                        already ok since they died
-        ");
+
+        routing   1,400 same workflow revision (crm@r18), 9 came in before today's revision (crm@r18)
+        contract  0 violations today, 1,409 when they came in
+        order     none  61 tasks of 57 subjects with a later event already done: --late=skip drops them, apply runs them
+        time      ~15.0 s at 16 calls at once (limit of api.hubspot.com), 160 ms each  live traffic goes first
+        edit      7 payloads edited, 2 as before, 1 not valid
+          evt_01J9ZC4K
+            /data/plan_id  – → "basic␛[2J"
+          and 6 events more: -o ndjson has each
+        "#);
     }
 }

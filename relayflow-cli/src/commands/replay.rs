@@ -147,13 +147,7 @@ pub(crate) fn nothing() -> Failure {
     Failure::new("empty.selection", "nothing matches").why("nothing was changed")
 }
 
-async fn dry_run(
-    app: &App,
-    target: &Target,
-    backend: &Backend,
-    planned: &Plan,
-    job: &Job,
-) -> Done {
+async fn dry_run(app: &App, target: &Target, backend: &Backend, planned: &Plan, job: &Job) -> Done {
     if streams(&app.out) {
         app.out.ndjson(planned)?;
         return each_item(app, backend, &planned.id).await;
@@ -201,7 +195,9 @@ async fn run_plan(app: &App, id: &str, act: &Act, job: &Job, late: Option<String
         let said = if planned.status == "used" { "has been used" } else { "has expired" };
         let message = format!("{} {said}", planned.id);
         let code = format!("refused.plan_{}", planned.status);
-        return Err(Failure::new(code, message).why("nothing was changed").hint(plan_again(&planned)));
+        return Err(Failure::new(code, message)
+            .why("nothing was changed")
+            .hint(plan_again(&planned)));
     }
     if act.dry_run {
         return dry_run(app, &target, &backend, &planned, job).await;
@@ -213,7 +209,8 @@ async fn run_plan(app: &App, id: &str, act: &Act, job: &Job, late: Option<String
 /// What makes the same plan of what there is now.
 fn plan_again(planned: &Plan) -> String {
     let q = planned.q.as_deref().map(|q| format!(" '{}'", text::line(q))).unwrap_or_default();
-    let mode = if planned.mode == "resume" { String::new() } else { format!(" --mode {}", planned.mode) };
+    let mode =
+        if planned.mode == "resume" { String::new() } else { format!(" --mode {}", planned.mode) };
     format!("relayflow replay create{q}{mode} --dry-run")
 }
 
@@ -258,7 +255,11 @@ impl Run<'_> {
         };
         let replay = backend.create_replay(&new).await.map_err(|failure| {
             let is_old = failure.code.starts_with("refused.plan_");
-            if is_old && failure.hint.is_none() { failure.hint(plan_again(planned)) } else { failure }
+            if is_old && failure.hint.is_none() {
+                failure.hint(plan_again(planned))
+            } else {
+                failure
+            }
         })?;
         match self.job.wait {
             None => {

@@ -109,7 +109,7 @@ pub(super) fn now() -> Instant {
 }
 
 impl Lanes {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits) -> Self {
         Self {
             limits,
             by_name: RwLock::default(),

@@ -49,8 +49,7 @@ pub async fn edit(
     let kept = kept.ok_or_else(|| view::ViewError::NotFound(id.to_owned()))?;
     let config = ingest.current.get();
     let mut expected = Expected::load(store).await?;
-    let event =
-        inspect(&kept, payload, &config, &mut expected).map_err(ReplayError::Invalid)?;
+    let event = inspect(&kept, payload, &config, &mut expected).map_err(ReplayError::Invalid)?;
     let (number, tasks) = store
         .edit(Edit {
             event: event_id,

@@ -86,12 +86,8 @@ impl Bench<'_> {
         if item.event_id.is_some_and(|id| self.unchanged.contains(&id)) {
             return skip("the edit changes nothing in it");
         }
-        let blocked = |effect: String, why: String| Judged {
-            would: "blocked",
-            moves: false,
-            effect,
-            why,
-        };
+        let blocked =
+            |effect: String, why: String| Judged { would: "blocked", moves: false, effect, why };
         let (Some(workflow), Some(step)) = (&item.workflow, &item.step) else {
             if let Some(fault) = &picked.fault {
                 return blocked(String::new(), fault.clone());

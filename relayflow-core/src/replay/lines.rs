@@ -45,8 +45,8 @@ pub(super) async fn routing(
             since: revision.map(|r| micros(from_micros(r.since_us))),
             ..PlanRouting::default()
         });
-        let is_same = revision
-            .is_some_and(|r| one.item.status == NEW || r.since_us <= one.received_us);
+        let is_same =
+            revision.is_some_and(|r| one.item.status == NEW || r.since_us <= one.received_us);
         if is_same {
             of.same += 1;
         } else {

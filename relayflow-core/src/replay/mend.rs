@@ -164,6 +164,7 @@ async fn as_it_reads(store: &Store, kept: &KeptEvent) -> Result<IntegrationEvent
     if kept.tasks.iter().all(|task| task.item.revision == 0) {
         return Ok(kept.event.clone());
     }
-    let last = store.revisions(kept.event.id).await?.into_iter().rev().find(|r| r.payload.is_some());
+    let last =
+        store.revisions(kept.event.id).await?.into_iter().rev().find(|r| r.payload.is_some());
     Ok(last.map_or_else(|| kept.event.clone(), |revision| revision.of(&kept.event)))
 }

@@ -12,6 +12,9 @@ mod reroute;
 mod run;
 mod select;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -34,8 +37,8 @@ use candidate::candidate;
 pub use edit::edit;
 pub use explain::explain;
 use judge::Bench;
-use mend::{Mended, mend};
 pub(crate) use judge::Summary;
+use mend::{Mended, mend};
 pub use run::run;
 use select::{by_id, select};
 
@@ -164,7 +167,8 @@ pub async fn create_plan(ingest: &Ingest, new: &NewPlan, who: &str) -> Result<Pl
     if asked.action == "replay" {
         summary.routing = lines::routing(store, &found.picked, &config).await?;
         summary.contract =
-            lines::contract(store, &found.picked, &rerouted.readings, &config, &mut expected).await?;
+            lines::contract(store, &found.picked, &rerouted.readings, &config, &mut expected)
+                .await?;
         summary.time = lines::time(store, &found.picked, &ingest.lanes).await?;
     }
     for (place, one) in (1..).zip(found.picked.iter_mut()) {

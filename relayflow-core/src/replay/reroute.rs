@@ -249,11 +249,15 @@ impl Tally {
                     gains = true;
                     self.added.add(format!("{}/{}", task.workflow, task.step), kept.event.id);
                     let mut new = picked(kept, task);
-                    if let Some(had) = lost.iter().find(|had| may_be(had, task)) {
+                    let mut others = lost.iter().filter(|had| may_be(had, task));
+                    // Of several former names the one under which it was done decides.
+                    let first = others.clone().next();
+                    if let Some(had) = others.find(|had| is_done(had)).or(first) {
                         // Whoever names the step, with a reason, means it.
                         new.may_have_effect = true;
                         let is_meant = is_named || !is_done(had);
-                        new.fault = new.fault.or_else(|| (!is_meant).then(|| other_name(had, task)));
+                        new.fault =
+                            new.fault.or_else(|| (!is_meant).then(|| other_name(had, task)));
                     }
                     self.picked.push(new);
                 }

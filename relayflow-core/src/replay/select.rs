@@ -101,7 +101,8 @@ async fn by_filter(
     };
     // Unreadable requests are dead letters too, unless the filter asks for what only tasks have.
     if !found.names_steps
-        && let Ok(requests) = Selection::new(&filter, Over::Requests) {
+        && let Ok(requests) = Selection::new(&filter, Over::Requests)
+    {
         let dead = store.dead_requests(&requests, None, limit).await?;
         found.picked.extend(dead.into_iter().filter(|r| r.status == "dead").map(picked_request));
     }

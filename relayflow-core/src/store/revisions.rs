@@ -84,11 +84,7 @@ fn read(row: &SqliteRow) -> Result<RevisionRow, StoreError> {
 
 /// What of an event has not succeeded and does not run is read as of this revision from now on.
 /// Answers those tasks.
-pub(super) fn read_as(
-    tx: &Tx<'_>,
-    event: EventId,
-    number: i64,
-) -> Result<Vec<TaskId>, StoreError> {
+pub(super) fn read_as(tx: &Tx<'_>, event: EventId, number: i64) -> Result<Vec<TaskId>, StoreError> {
     let tasks = tx.rows(
         "update task set revision = $1 where event_id = $2
             and status in ('dead', 'discarded', 'skipped', 'queued', 'retrying')

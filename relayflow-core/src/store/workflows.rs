@@ -78,9 +78,8 @@ impl Store {
 
 fn note_workflow(tx: &Tx<'_>, name: &str, digest: &str) -> Result<(), StoreError> {
     let key = format!("{PREFIX}{name}");
-    let was = tx.row("select value from meta where name = $1", params![key], |r| {
-        r.get::<_, String>(0)
-    })?;
+    let was =
+        tx.row("select value from meta where name = $1", params![key], |r| r.get::<_, String>(0))?;
     let was = was.and_then(|text| serde_json::from_str::<WorkflowRevision>(&text).ok());
     if was.as_ref().is_some_and(|was| was.digest == digest) {
         return Ok(());

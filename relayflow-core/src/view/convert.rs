@@ -17,8 +17,8 @@ use crate::id::{EventId, RequestId, TaskId};
 use crate::patch::Change;
 use crate::request::CorrelationId;
 use crate::store::{
-    AttemptRow, ErrorCount, EventRow, ItemRow, ItemVerdict, QueryError, ReplayRow, RequestRow, RevisionRow,
-    Store, TaskRow,
+    AttemptRow, ErrorCount, EventRow, ItemRow, ItemVerdict, QueryError, ReplayRow, RequestRow,
+    RevisionRow, Store, TaskRow,
 };
 use crate::task::TaskStatus;
 use crate::timeline::Entry;
