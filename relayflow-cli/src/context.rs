@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use relayflow_core::ingest::InForce;
 use relayflow_core::config::{Config, Overrides};
 use relayflow_core::diagnostic::Diagnostic;
+use relayflow_core::ingest::InForce;
 use relayflow_core::secret::Secret;
 use serde::Deserialize;
 

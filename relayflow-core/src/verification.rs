@@ -135,9 +135,8 @@ fn events_in(source: &Source, request: &Request) -> Vec<(String, String)> {
     let as_if = provider::once_verified(request);
     let Ok(raw) = provider::split(source, &as_if) else { return Vec::new() };
     let events = raw.into_iter().take(EVENTS_MAX);
-    let events = events.filter_map(|one| {
-        provider::normalize(source, &as_if, one, EventId::next()).ok()
-    });
+    let events =
+        events.filter_map(|one| provider::normalize(source, &as_if, one, EventId::next()).ok());
     let named = events.filter(|event| !event.id_is_derived);
     named.map(|event| (event.event_type, event.external_id)).collect()
 }

@@ -44,9 +44,8 @@ fn the_cause_is_named_and_no_secret_is_shown() {
         signed.body = change(&signed.body);
         signed
     };
-    let compact = |body: &[u8]| {
-        serde_json::to_vec(&serde_json::from_slice::<Value>(body).unwrap()).unwrap()
-    };
+    let compact =
+        |body: &[u8]| serde_json::to_vec(&serde_json::from_slice::<Value>(body).unwrap()).unwrap();
     let renamed = |signed: &Signed| {
         let mut signed = signed.clone();
         for (name, _) in &mut signed.headers {
@@ -96,9 +95,8 @@ fn a_request_is_readmitted_once_and_not_before_it_verifies() {
     let listed = daemon.relayflow(&home, &["requests", "ls", "sig:invalid", "-o", "name"]).ended(0);
     assert_eq!(listed.out.trim(), id);
 
-    let replay = |more: &[&str]| {
-        daemon.relayflow(&home, &[&["requests", "replay", &id][..], more].concat())
-    };
+    let replay =
+        |more: &[&str]| daemon.relayflow(&home, &[&["requests", "replay", &id][..], more].concat());
     let refused = replay(&[]).ended(6);
     assert!(refused.err.contains(&format!("relayflow requests explain {id}")), "{}", refused.err);
 
@@ -115,7 +113,10 @@ fn a_request_is_readmitted_once_and_not_before_it_verifies() {
     let event = text(&first["events"][0]["id"]).to_owned();
     daemon.event_becomes(&event, "ok");
     let again = replay(&["-o", "json"]).ended(0).json();
-    assert_eq!((&again["status"], &again["events"][0]["id"]), (&"duplicate".into(), &first["events"][0]["id"]));
+    assert_eq!(
+        (&again["status"], &again["events"][0]["id"]),
+        (&"duplicate".into(), &first["events"][0]["id"])
+    );
     assert_eq!(receiver.wait_for(1).len(), 1);
     let timeline = daemon.relayflow(&home, &["timeline", &event, "-o", "json"]).ended(0).out;
     assert!(timeline.contains("the secret was mended"), "{timeline}");

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Daemon, Home, Ran, text, until};
 use crate::receiver::{Receiver, Reply};
-use crate::vendor::{self, Signed, STRIPE_SECRET, sign_stripe};
+use crate::vendor::{self, STRIPE_SECRET, Signed, sign_stripe};
 
 /// What acts on terminals, misleads readers, breaks lines or starts formulas, without what JSON and ids
 /// do not take.
@@ -319,7 +319,8 @@ fn nothing_hostile_acts_on_a_terminal_or_a_spreadsheet() {
 
     // One row a line, whatever is in it.
     for noun in ["events", "requests", "dlq"] {
-        let count = daemon.relayflow(&home, &[noun, "ls", "-o", "name"]).ended(0).out.lines().count();
+        let count =
+            daemon.relayflow(&home, &[noun, "ls", "-o", "name"]).ended(0).out.lines().count();
         for format in ["table", "wide"] {
             let shown = daemon.relayflow(&home, &[noun, "ls", "-o", format]).ended(0).out;
             assert_eq!(shown.lines().count(), count + 1, "{noun} as {format}:\n{shown}");

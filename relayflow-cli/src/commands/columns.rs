@@ -2,8 +2,8 @@
 //! first where there is no room (0: never).
 
 use relayflow_core::api::{
-    Cause, Contract, DeadLetter, DeadLetterGroup, Drift, Event, Mend, Provider, Queue, Replay, Request, Source,
-    Violation, Workflow,
+    Cause, Contract, DeadLetter, DeadLetterGroup, Drift, Event, Mend, Provider, Queue, Replay,
+    Request, Source, Violation, Workflow,
 };
 
 use super::list::Listed;

@@ -113,7 +113,8 @@ fn shown(told: &Explanation, out_of: &Out) -> String {
 fn caret(workflow: &ExplainedWorkflow) -> Option<String> {
     let (from, to) = workflow.caret?;
     let part = |from: usize, to: usize| {
-        let part: String = workflow.because.chars().skip(from).take(to.checked_sub(from)?).collect();
+        let part: String =
+            workflow.because.chars().skip(from).take(to.checked_sub(from)?).collect();
         Some(text::line(&part).width())
     };
     Some(format!("{}{}", " ".repeat(part(0, from)?), "^".repeat(part(from, to)?)))

@@ -69,7 +69,11 @@ pub(crate) fn report(told: &Verification) -> Vec<Line> {
                 let side = if skew < 0 { "-" } else { "" };
                 let skew = time::amount(SignedDuration::from_millis(skew).abs());
                 let tolerance = &by.tolerance;
-                add(format!("skew       {side}{skew}  ({tolerance} is tolerated)"), LABEL, Tone::Plain);
+                add(
+                    format!("skew       {side}{skew}  ({tolerance} is tolerated)"),
+                    LABEL,
+                    Tone::Plain,
+                );
             }
         }
         None => add("now        it does not verify".to_owned(), LABEL, Tone::Bad),

@@ -21,9 +21,9 @@ use crate::backoff::Backoff;
 use crate::secret::Secret;
 use crate::workflow::Workflows;
 
-pub(crate) use secrets::is_secret_name;
 pub use load::{CONFIG_VARIABLE, Overrides};
 pub use reader::{Explained, ExplainedFrom, env_name};
+pub(crate) use secrets::is_secret_name;
 
 /// Every setting with its default and a comment: the defaults themselves, the reference page, and
 /// what `relayflow init` starts from.

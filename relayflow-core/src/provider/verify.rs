@@ -249,7 +249,6 @@ impl<'r> Check<'_, 'r> {
         (chosen.0, chosen.1)
     }
 
-
     /// A batch whose elements are signed one by one. All must hold, and there must be one.
     fn each(&self, way: &Way, keys: &[Key]) -> Result<Verified<'r>, VerifyError> {
         let rules: &Rules = &self.source.rules;

@@ -95,8 +95,12 @@ async fn explain_stored(
 fn told(kept: &KeptEvent, event: &IntegrationEvent, config: &InForce) -> Explanation {
     let steps = Map::new();
     let scope = Scope { event, headers: &kept.request.row.headers, steps: &steps };
-    let workflows: Vec<ExplainedWorkflow> =
-        config.workflows.list.iter().map(|workflow| one(workflow, &kept.tasks, event, &scope)).collect();
+    let workflows: Vec<ExplainedWorkflow> = config
+        .workflows
+        .list
+        .iter()
+        .map(|workflow| one(workflow, &kept.tasks, event, &scope))
+        .collect();
     let is_wanted = |workflow: &str, step: &str| {
         workflows.iter().any(|w| {
             w.workflow == workflow && w.result != "no" && w.steps.iter().any(|s| s.step == step)

@@ -22,9 +22,10 @@ pub(super) struct Made {
 pub(super) fn event(config: &InForce, asked: &Explain) -> Result<Made, String> {
     let source = source(config, asked)?;
     let provider = &source.provider;
-    let sample = asked.event_type.as_ref().and_then(|of| {
-        provider.samples().iter().find(|sample| sample.event_type == *of)
-    });
+    let sample = asked
+        .event_type
+        .as_ref()
+        .and_then(|of| provider.samples().iter().find(|sample| sample.event_type == *of));
     let event_type = asked.event_type.clone().unwrap_or_default();
     let body = match (&asked.data, sample) {
         (Some(data), _) => data.clone().into_bytes(),

@@ -36,7 +36,9 @@ impl Search<'_> {
             Some(VerifyError::WrongClaim { claim }) => self.setting(source, &claim),
             Some(error @ (VerifyError::WrongAlgorithm | VerifyError::NotCovered { .. })) => {
                 let told = cause(Blame::WrongScheme, Sure::Likely, error.to_string())
-                    .elsewhere("have the vendor sign as its definition says: relayflow providers show")
+                    .elsewhere(
+                        "have the vendor sign as its definition says: relayflow providers show",
+                    )
                     .run(format!("relayflow providers show {}", source.provider.name));
                 self.causes.push(told);
             }
@@ -57,10 +59,15 @@ impl Search<'_> {
                     Sure::Likely,
                     format!("the signature is in the body, which cannot be read: {error}"),
                 );
-                self.causes.push(clues(request).into_iter().fold(told, |told, clue| told.shown_by(clue)));
+                self.causes
+                    .push(clues(request).into_iter().fold(told, |told, clue| told.shown_by(clue)));
                 self.causes.extend(self.of_shape(source));
             }
-            Some(VerifyError::Stale { .. } | VerifyError::Wrong { .. } | VerifyError::WrongCredential { .. })
+            Some(
+                VerifyError::Stale { .. }
+                | VerifyError::Wrong { .. }
+                | VerifyError::WrongCredential { .. },
+            )
             | None => self.wrong(source),
         }
     }
@@ -95,8 +102,12 @@ impl Search<'_> {
         let shape = self.of_shape(source);
         let is_other = !shape.is_empty();
         self.causes.extend(shape);
-        if let Some(repair) =
-            source.rules.ways.iter().find_map(|way| headers::renamed(way, request)).filter(|_| !is_other)
+        if let Some(repair) = source
+            .rules
+            .ways
+            .iter()
+            .find_map(|way| headers::renamed(way, request))
+            .filter(|_| !is_other)
         {
             let told = cause(
                 Blame::HeaderRenamed,
@@ -129,7 +140,8 @@ impl Search<'_> {
     }
 
     fn digest(&mut self, source: &Source, place: &str) {
-        let is_of_url = source.rules.ways.iter().any(|way| way.claims.query.as_deref() == Some(place));
+        let is_of_url =
+            source.rules.ways.iter().any(|way| way.claims.query.as_deref() == Some(place));
         let request = self.bench.case.request;
         let told = if is_of_url {
             cause(
@@ -143,7 +155,9 @@ impl Search<'_> {
             cause(
                 Blame::BodyAltered,
                 Sure::Certain,
-                format!("the signature is right, and the body is not the one whose digest `{place}` has"),
+                format!(
+                    "the signature is right, and the body is not the one whose digest `{place}` has"
+                ),
             )
             .shown_by(format!("{} bytes came", request.body.len()))
             .elsewhere("have what stands before RelayFlow pass bodies byte for byte")
@@ -156,9 +170,14 @@ impl Search<'_> {
         let told = cause(
             Blame::WrongSetting,
             Sure::Certain,
-            format!("the signature is right, and `{claim}` is not what the source's settings ask for"),
+            format!(
+                "the signature is right, and `{claim}` is not what the source's settings ask for"
+            ),
         )
-        .config(format!("[sources.{}.settings]   # relayflow providers show {}", source.name, source.provider.name))
+        .config(format!(
+            "[sources.{}.settings]   # relayflow providers show {}",
+            source.name, source.provider.name
+        ))
         .run("relayflow config check")
         .run(readmit(self.bench.case.request));
         self.causes.push(told);
@@ -169,12 +188,14 @@ impl Search<'_> {
         let case = self.bench.case;
         let request = case.request;
         let clues = clues(request);
-        let is_proven = case.beside.verified_before.is_some() || case.beside.verified_after.is_some();
+        let is_proven =
+            case.beside.verified_before.is_some() || case.beside.verified_after.is_some();
         let of_pair = source.rules.ways.iter().all(is_of_pair);
         let is_shared = source.rules.ways.iter().all(|way: &Way| way.scheme.is_shared());
         let has_clues = !clues.is_empty();
         let altered = || {
-            let sure = if has_clues || (is_proven && of_pair) { Sure::Likely } else { Sure::Possible };
+            let sure =
+                if has_clues || (is_proven && of_pair) { Sure::Likely } else { Sure::Possible };
             let told = cause(
                 Blame::BodyAltered,
                 sure,
@@ -219,7 +240,9 @@ impl Search<'_> {
             (Some((id, at)), _) | (None, Some((id, at))) => told.shown_by(format!(
                 "the source's own secret is right for others: {id} was verified at {at}"
             )),
-            (None, None) => told.shown_by("no request of this source is known to have been verified"),
+            (None, None) => {
+                told.shown_by("no request of this source is known to have been verified")
+            }
         };
         let told = if is_proven {
             told.elsewhere("if it is the vendor's: another endpoint's secret signs it; look which webhook there calls this URL")

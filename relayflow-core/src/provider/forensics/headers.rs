@@ -4,12 +4,12 @@ use http::{HeaderName, HeaderValue};
 
 use super::bench::{is_mac, message, right_signature};
 use crate::api::codes::Blame;
+use crate::provider::body;
 use crate::provider::definition::{Encoding, Scheme};
 use crate::provider::extract::Scalar;
 use crate::provider::key::{self, Key};
 use crate::provider::source::Source;
 use crate::provider::way::{SignaturePlace, Way};
-use crate::provider::body;
 use crate::request::Request;
 
 /// Shorter pieces of a signature prove nothing, and are not compared with the right one.
@@ -43,7 +43,8 @@ pub(super) fn renamed(way: &Way, request: &Request) -> Option<Repair> {
         if request.headers.contains_key(wanted) {
             continue;
         }
-        let like = request.headers.iter().find(|(name, _)| is_renamed(name.as_str(), wanted.as_str()));
+        let like =
+            request.headers.iter().find(|(name, _)| is_renamed(name.as_str(), wanted.as_str()));
         if let Some((name, value)) = like {
             repaired.headers.insert(wanted, value.clone());
             told.push(format!("`{wanted}` came as `{name}`"));
@@ -103,7 +104,10 @@ fn values(way: &Way, request: &Request, name: &HeaderName) -> Vec<Repair> {
             texts.extend(change(value).map(|text| ((*what).to_owned(), text)));
         }
         for prefix in way.shape.prefixes.iter().filter(|prefix| !value.contains(prefix.as_str())) {
-            texts.push((format!("the `{prefix}` before it was cut off"), format!("{prefix}{value}")));
+            texts.push((
+                format!("the `{prefix}` before it was cut off"),
+                format!("{prefix}{value}"),
+            ));
         }
     }
     let repair = |(what, text): (String, String)| {
@@ -169,7 +173,10 @@ fn told_apart(token: &str, right: &str) -> Option<String> {
         return Some(format!("the signature is cut: {} of {whole} characters came", bare.len()));
     }
     if right_bare.ends_with(bare) {
-        return Some(format!("the signature's first {} characters are cut off", whole - bare.len()));
+        return Some(format!(
+            "the signature's first {} characters are cut off",
+            whole - bare.len()
+        ));
     }
     if bare.starts_with(right_bare) {
         return Some(format!("{} characters stand behind the signature", bare.len() - whole));

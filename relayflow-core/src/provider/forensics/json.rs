@@ -99,17 +99,19 @@ pub(super) fn forms(
         for (escape, how) in ESCAPES {
             if !is_sorted && escape != Escape::AsWritten {
                 let bytes = rewritten(text, escape).into_bytes();
-                with_ends(format!("JSON was escaped in another way; signed was {how}"), bytes, fresh)?;
+                with_ends(
+                    format!("JSON was escaped in another way; signed was {how}"),
+                    bytes,
+                    fresh,
+                )?;
             }
             for shape in SHAPES {
                 let mut out = String::with_capacity(text.len() + text.len() / 2);
                 node.write(&mut out, shape, escape, 0);
                 let order = if is_sorted { ", its members in another order" } else { "" };
                 let how = if how.is_empty() { String::new() } else { format!(", {how}") };
-                let altered = format!(
-                    "JSON was written anew{order}; signed was JSON {}{how}",
-                    shape.name
-                );
+                let altered =
+                    format!("JSON was written anew{order}; signed was JSON {}{how}", shape.name);
                 with_ends(altered, out.into_bytes(), fresh)?;
             }
         }
@@ -134,9 +136,10 @@ impl<'j> Node<'j> {
         Some(match json.as_bytes().first()? {
             b'{' => {
                 let members: Members<'j> = serde_json::from_str(json).ok()?;
-                let members = members.0.into_iter().map(|(name, value)| {
-                    Some((Text::read(name.get())?, Self::read(value.get())?))
-                });
+                let members = members
+                    .0
+                    .into_iter()
+                    .map(|(name, value)| Some((Text::read(name.get())?, Self::read(value.get())?)));
                 Self::Object(members.collect::<Option<_>>()?)
             }
             b'[' => {
@@ -346,7 +349,10 @@ mod tests {
         };
         assert_eq!(written(&node, 0, Escape::AsWritten), text);
         assert_eq!(written(&node, 0, Escape::Least), r#"{"b":1.10,"a":[1e400,{}],"c":"é/"}"#);
-        assert_eq!(written(&node, 2, Escape::Capital), r#"{"b": 1.10, "a": [1e400, {}], "c": "\u00E9/"}"#);
+        assert_eq!(
+            written(&node, 2, Escape::Capital),
+            r#"{"b": 1.10, "a": [1e400, {}], "c": "\u00E9/"}"#
+        );
         node.sort();
         assert_eq!(
             written(&node, 1, Escape::AsciiAndSlash),

@@ -10,6 +10,7 @@ use super::words::{Sure, Told as _, cause, minutes, scheme, shown};
 use super::{Standing, bodies, edits, headers, urls};
 use crate::api::codes::Blame;
 use crate::api::{Cause, VerifiedBy};
+use crate::provider::body;
 use crate::provider::definition::{KeyEncoding, Scheme};
 use crate::provider::extract::Scalar;
 use crate::provider::key::Key;
@@ -17,7 +18,6 @@ use crate::provider::refusal::VerifyError;
 use crate::provider::source::{Source, fingerprint};
 use crate::provider::verify::{Check, bears};
 use crate::provider::way::{SignaturePlace, Way};
-use crate::provider::body;
 use crate::request::Request;
 use crate::secret::Secret;
 
@@ -208,7 +208,9 @@ impl<'c> Search<'c> {
     /// The request as it is, with the source's own secrets: what is left is its time, or the way.
     fn as_it_came(&mut self, source: &Source, entries: &[Entry]) -> bool {
         let request = self.bench.case.request;
-        let Some(hit) = self.hit(source, entries, is_known, |_| true, request) else { return false };
+        let Some(hit) = self.hit(source, entries, is_known, |_| true, request) else {
+            return false;
+        };
         let entry = &entries[hit.entry];
         let way = &source.rules.ways[hit.way];
         if hit.held.is_stale {
@@ -253,7 +255,10 @@ impl<'c> Search<'c> {
                 Sure::Likely,
                 format!("it is an old request, sent again {by} after it was signed"),
             )
-            .shown_by(format!("its event was taken in before, as {} at {}", same.request, same.received_at))
+            .shown_by(format!(
+                "its event was taken in before, as {} at {}",
+                same.request, same.received_at
+            ))
             .shown_by(format!("{} holds, {}", entry.label, scheme(way)))
             .elsewhere("nothing is lost: the event is there. Who sends old requests again?")
         };
@@ -283,13 +288,10 @@ impl<'c> Search<'c> {
     fn no_source(&mut self) {
         let case = self.bench.case;
         let name = case.source_name;
-        let told = cause(
-            Blame::NoSource,
-            Sure::Certain,
-            format!("there is no source `{name}` any more"),
-        )
-        .shown_by(format!("it was one of `{}`", case.provider))
-        .config(format!("[sources.{name}] provider = \"{}\"", case.provider));
+        let told =
+            cause(Blame::NoSource, Sure::Certain, format!("there is no source `{name}` any more"))
+                .shown_by(format!("it was one of `{}`", case.provider))
+                .config(format!("[sources.{name}] provider = \"{}\"", case.provider));
         self.causes.push(told);
     }
 
@@ -578,7 +580,8 @@ impl<'c> Search<'c> {
         let is_configured = self.bench.case.sources.iter().any(|s| s.name == other.name);
         if is_configured && other.name != own.name {
             let url = other.public_url.clone().unwrap_or_else(|| format!("/in/{}", other.name));
-            return told.elsewhere(format!("let the vendor call the source `{}`: {url}", other.name));
+            return told
+                .elsewhere(format!("let the vendor call the source `{}`: {url}", other.name));
         }
         told.config(format!("[sources.{}] provider = \"{provider}\"", own.name))
             .run("relayflow config check")

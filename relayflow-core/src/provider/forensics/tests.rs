@@ -156,8 +156,7 @@ fn the_secret_that_signed_is_named() {
     let provider = setting.catalog.get("stripe").unwrap();
     let former = key_pair(provider, [6; 32]).verifying;
     for standing in [Standing::Retired, Standing::Learned] {
-        setting.spare =
-            vec![Spare { source: "own".into(), secret: former.clone(), standing }];
+        setting.spare = vec![Spare { source: "own".into(), secret: former.clone(), standing }];
         setting.is_first(Blame::RotatedSecret, &["certain", "of `own` (sha256:"]);
     }
 }
@@ -258,13 +257,33 @@ fn a_changed_header_is_named() {
         setting.request.headers.insert(name, HeaderValue::from_str(&value).unwrap());
     };
     for (change, blame, part) in [
-        (&(|v: &str| format!("\"{v}\"")) as &dyn Fn(&str) -> String, Blame::SignatureAltered, "quotes"),
-        (&|v: &str| v[..v.len() - 20].to_owned(), Blame::SignatureAltered, "44 of 64 characters came"),
-        (&|v: &str| v[..v.len() - 1].to_owned(), Blame::SignatureAltered, "63 of 64 characters came"),
+        (
+            &(|v: &str| format!("\"{v}\"")) as &dyn Fn(&str) -> String,
+            Blame::SignatureAltered,
+            "quotes",
+        ),
+        (
+            &|v: &str| v[..v.len() - 20].to_owned(),
+            Blame::SignatureAltered,
+            "44 of 64 characters came",
+        ),
+        (
+            &|v: &str| v[..v.len() - 1].to_owned(),
+            Blame::SignatureAltered,
+            "63 of 64 characters came",
+        ),
         (&|v: &str| v.to_uppercase(), Blame::SignatureAltered, "capitals"),
-        (&|v: &str| v.replace("sha256=", ""), Blame::SignatureAltered, "`sha256=` before it was cut"),
+        (
+            &|v: &str| v.replace("sha256=", ""),
+            Blame::SignatureAltered,
+            "`sha256=` before it was cut",
+        ),
         (&|v: &str| format!("{v}, {v}"), Blame::SignatureAltered, "doubled"),
-        (&|_: &str| "sha256=zz".to_owned(), Blame::SignatureAltered, "no signature that can be read"),
+        (
+            &|_: &str| "sha256=zz".to_owned(),
+            Blame::SignatureAltered,
+            "no signature that can be read",
+        ),
     ] {
         let mut setting = Setting::new("github");
         value(&mut setting, "x-hub-signature-256", change);

@@ -44,9 +44,10 @@ pub(super) fn called(known: &Known<'_>) -> Vec<Called> {
     }
     let target_path = request.target.split('?').next().unwrap_or_default();
     let mut paths: Vec<String> = Vec::new();
-    for path in [own.map(|(_, _, path)| path.split('?').next().unwrap_or_default()), Some(target_path)]
-        .into_iter()
-        .flatten()
+    for path in
+        [own.map(|(_, _, path)| path.split('?').next().unwrap_or_default()), Some(target_path)]
+            .into_iter()
+            .flatten()
     {
         paths.push(path.to_owned());
         paths.push(slash_changed(path));
@@ -201,13 +202,28 @@ mod tests {
         assert!(all.len() <= URLS_MAX);
         for (signed, difference) in [
             ("http://hooks.example.com/hooks/in/sms?b=2&a=1", "http in place of https"),
-            ("https://hooks.example.com:443/hooks/in/sms?b=2&a=1", "the port: `hooks.example.com:443` in place of `hooks.example.com`"),
+            (
+                "https://hooks.example.com:443/hooks/in/sms?b=2&a=1",
+                "the port: `hooks.example.com:443` in place of `hooks.example.com`",
+            ),
             ("https://hooks.example.com/hooks/in/sms/?b=2&a=1", "the slash at the end of the path"),
-            ("https://hooks.example.com/in/sms?b=2&a=1", "path `/in/sms` in place of `/hooks/in/sms`"),
-            ("https://hooks.example.com/hooks/in/calls?b=2&a=1", "path `/hooks/in/calls` in place of `/hooks/in/sms`"),
+            (
+                "https://hooks.example.com/in/sms?b=2&a=1",
+                "path `/in/sms` in place of `/hooks/in/sms`",
+            ),
+            (
+                "https://hooks.example.com/hooks/in/calls?b=2&a=1",
+                "path `/hooks/in/calls` in place of `/hooks/in/sms`",
+            ),
             ("https://hooks.example.com/hooks/in/sms", "the query is not signed"),
-            ("https://hooks.example.com/hooks/in/sms?a=1&b=2", "the order or the escapes of the query"),
-            ("http://10.0.0.7:8787/in/sms?b=2&a=1", "http in place of https, host `10.0.0.7:8787` in place of `hooks.example.com`, path `/in/sms` in place of `/hooks/in/sms`"),
+            (
+                "https://hooks.example.com/hooks/in/sms?a=1&b=2",
+                "the order or the escapes of the query",
+            ),
+            (
+                "http://10.0.0.7:8787/in/sms?b=2&a=1",
+                "http in place of https, host `10.0.0.7:8787` in place of `hooks.example.com`, path `/in/sms` in place of `/hooks/in/sms`",
+            ),
         ] {
             assert!(all.iter().any(|c| c.url == signed), "{signed} is not tried");
             assert_eq!(differs(&request.url, signed), difference);

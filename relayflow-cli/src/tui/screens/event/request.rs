@@ -47,9 +47,8 @@ fn report(screen: &EventScreen) -> Vec<(String, Role)> {
     let mut lines = vec![(String::new(), Role::Text)];
     match &screen.verification.value {
         // Its first line says what stands here already.
-        Some(told) => lines.extend(
-            verification::report(told).into_iter().skip(1).map(|l| (l.text, role(l.tone))),
-        ),
+        Some(told) => lines
+            .extend(verification::report(told).into_iter().skip(1).map(|l| (l.text, role(l.tone)))),
         None if screen.request.value.as_ref().is_some_and(|r| r.status == "rejected") => {
             let why = screen.verification.error.as_ref().map(|failure| failure.message.clone());
             let why = why.unwrap_or_else(|| "looking for the cause …".to_owned());
