@@ -111,10 +111,12 @@ relayflow dlq replay error:e_41c9 --since 3h --dry-run
 relayflow dlq replay --since 1h --yes --reason \"deploy 81\" --wait=15m
 relayflow dlq ls error:timeout -o name | relayflow dlq replay - --dry-run")]
     Replay(Box<DlqReplay>),
-    /// Mend the payload of one, and run it: the original stays, the edit is a revision of it.
+    /// Mend payloads, and run them: what came in stays, each edit is a revision of it.
     #[command(before_long_help = "\
 relayflow dlq edit tsk_01J9ZC4N --reason \"the CRM wants a plan_id\"
-relayflow dlq edit tsk_01J9ZC4N --set data.object.plan_id=basic --reason x --wait")]
+relayflow dlq edit tsk_01J9ZC4N --set data.object.plan_id=basic --reason x --wait
+relayflow dlq edit error:e_41c9 --since 3h --dry-run \\
+    --map data.object.plan_id=event.payload.data.object.plan --unset data.object.plan")]
     Edit(Box<EditArgs>),
     /// Take them out of the queue; they stay in the store.
     #[command(alias = "rm")]
@@ -123,15 +125,23 @@ relayflow dlq edit tsk_01J9ZC4N --set data.object.plan_id=basic --reason x --wai
 
 #[derive(Debug, Args)]
 pub(crate) struct EditArgs {
-    /// `tsk_…`, or the beginning of one.
-    #[arg(value_name = "TASK")]
-    pub(crate) task: String,
-    /// Change a member: `data.object.plan_id=basic`. Without this and `--data`: in the editor.
+    /// Set a member: `data.object.plan_id=basic`, or `/data/object/plan.id=basic`.
     #[arg(long, value_name = "PATH=VALUE", value_parser = values::assignment)]
     pub(crate) set: Vec<(String, String)>,
-    /// This payload, whole.
+    /// Set a member to what an expression over the event gives.
+    #[arg(long, value_name = "PATH=EXPR", value_parser = values::assignment)]
+    pub(crate) map: Vec<(String, String)>,
+    /// Take a member out.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) unset: Vec<String>,
+    /// This payload, whole; of one task.
     #[arg(long, value_name = "@FILE|-|JSON")]
     pub(crate) data: Option<String>,
+    /// Items with a later event already done.
+    #[arg(long, value_name = "WHAT", value_parser = ["ask", "apply", "skip"])]
+    pub(crate) late: Option<String>,
+    #[command(flatten)]
+    pub(crate) select: Select,
     #[command(flatten)]
     pub(crate) act: Act,
     #[command(flatten)]

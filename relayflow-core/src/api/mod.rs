@@ -15,9 +15,10 @@ pub use drift::{
 };
 pub use forensics::{Cause, Mend, Tried, Verification, VerifiedBy};
 pub use replay::{
-    Difference, DifferenceCount, FieldChange, NewPlan, NewReplay, Plan, PlanCounts, PlanGroup,
-    PlanLate, ProviderFile, Replay, ReplayControl, ReplayCounts, ReplayErrors, ReplayItem,
-    ReplayTotals,
+    Difference, DifferenceCount, EditMap, EditSet, FieldChange, NewPlan, NewReplay, Plan,
+    PlanContract, PlanCounts, PlanEdit, PlanEdited, PlanExample, PlanGroup, PlanItem, PlanLate,
+    PlanRouting, PlanTime, ProviderFile, Replay, ReplayControl, ReplayCounts, ReplayErrors,
+    ReplayItem, ReplayTotals,
 };
 
 use serde::{Deserialize, Serialize};

@@ -23,6 +23,7 @@ mod settle;
 mod stats;
 mod tasks;
 mod timeline;
+mod workflows;
 mod writer;
 
 pub use db::sqlite_path;

@@ -234,6 +234,9 @@ fn bulk() -> Vec<Route> {
             .takes::<api::NewPlan>()
             .gives::<api::Plan>(),
         Route::get("/api/v1/plans/{id}", "One plan", get(plans::show)).gives::<api::Plan>(),
+        Route::get("/api/v1/plans/{id}/items", "What it would do with each", get(plans::items))
+            .params(PAGE)
+            .lists::<api::PlanItem>(),
         Route::post("/api/v1/replays", "Carry out a plan", post(replays::create))
             .creates()
             .takes::<api::NewReplay>()
