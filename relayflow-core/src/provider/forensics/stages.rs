@@ -241,9 +241,10 @@ impl<'c> Search<'c> {
                 let Some(hit) = self.hit(source, entries, is_known, is_it, &repair.request) else {
                     continue;
                 };
-                let told = match repair.blame {
-                    Blame::HeaderRenamed => "a header came under another name",
-                    _ => "the signature was changed on its way",
+                let told = if repair.blame == Blame::HeaderRenamed {
+                    "a header came under another name"
+                } else {
+                    "the signature was changed on its way"
                 };
                 let told =
                     cause(repair.blame, Sure::Certain, format!("{told}: {}", repair.altered))

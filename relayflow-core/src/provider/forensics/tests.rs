@@ -466,7 +466,6 @@ proptest! {
         let json = serde_json::json!({ "type": "x", "fields": fields, "n": number, "z": [1, {}] });
         let signed = serde_json::to_string_pretty(&json).unwrap();
         let mut setting = Setting::signed(provider, [7; 32], now(), |body| {
-            signed.clone_into(&mut String::new());
             *body = signed.clone().into_bytes();
         });
         let arrived = match done {
