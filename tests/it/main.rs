@@ -20,6 +20,7 @@ mod delivery;
 mod demo;
 mod drift;
 mod lifecycle;
+mod manners;
 mod providers;
 mod quarantine;
 mod replay;
