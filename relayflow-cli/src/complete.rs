@@ -31,22 +31,16 @@ pub(crate) fn answer_if_asked() -> bool {
 
 /// The tree of commands, each argument with what completes it.
 fn command() -> Command {
-    with_completers(Cli::command())
-}
-
-fn with_completers(command: Command) -> Command {
-    let noun = command.get_name().to_owned();
-    let command = command.mut_args(|arg| with_completer(arg, &noun));
-    command.mut_subcommands(|below| {
-        // A verb completes for its noun.
-        let noun = if noun == "relayflow" { below.get_name().to_owned() } else { noun.clone() };
-        with_completers_of(below, &noun)
+    let root = Cli::command().mut_args(|arg| with_completer(arg, ""));
+    root.mut_subcommands(|noun| {
+        let name = noun.get_name().to_owned();
+        with_completers(noun, &name)
     })
 }
 
-fn with_completers_of(command: Command, noun: &str) -> Command {
+fn with_completers(command: Command, noun: &str) -> Command {
     let command = command.mut_args(|arg| with_completer(arg, noun));
-    command.mut_subcommands(|below| with_completers_of(below, noun))
+    command.mut_subcommands(|verb| with_completers(verb, noun))
 }
 
 /// By what a value is called in help: whoever adds a command need not think of this.

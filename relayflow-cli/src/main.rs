@@ -58,10 +58,7 @@ fn main() -> ExitCode {
 }
 
 fn parse(args: Vec<OsString>, around: &Surroundings) -> Result<Cli, clap::Error> {
-    let mut command = Cli::command();
-    if let Some(width) = around.stdout_width {
-        command = command.term_width(width.min(100));
-    }
+    let command = Cli::command().term_width(args::help_width(around.stdout_width));
     Cli::from_arg_matches(&command.try_get_matches_from(args)?)
 }
 

@@ -241,6 +241,10 @@ fn the_cli_page_is_the_help() {
         text.push_str(&format!("## `{name}`\n\n```text\n{}\n```\n\n", help.join("\n").trim_end()));
     }
     generated("docs/reference/cli.md", "help", &text);
+    for topic in ["filters", "time", "contexts", "output", "environment"] {
+        let told = home.relayflow(&["help", topic]).ended(0).out;
+        generated("docs/reference/cli.md", topic, &format!("```text\n{told}```\n"));
+    }
 }
 
 #[test]

@@ -245,12 +245,10 @@ fn what_is_in_force_is_told_with_its_place() {
     let shown = explain(&["retry.attempts", "retry.first", "ingest.listen"], &env).ended(0).out;
     let lines: Vec<&str> = shown.lines().collect();
     assert!(lines[0].starts_with("KEY"), "{shown}");
-    assert!(
-        lines[1].ends_with("7      env RELAYFLOW_RETRY__ATTEMPTS")
-            || lines[1].contains("env RELAYFLOW_RETRY__ATTEMPTS"),
-        "{shown}"
-    );
-    assert!(lines[2].ends_with("default   (env RELAYFLOW_RETRY__FIRST not set)"), "{shown}");
+    let is_seven =
+        lines[1].contains("  7  ") && lines[1].ends_with("env RELAYFLOW_RETRY__ATTEMPTS");
+    assert!(is_seven, "{shown}");
+    assert!(lines[2].ends_with("(env RELAYFLOW_RETRY__FIRST not set)"), "{shown}");
     assert!(lines[3].ends_with("relayflow.toml:4"), "{shown}");
 
     let all = explain(&["-o", "json"], &[]).ended(0);
@@ -290,7 +288,7 @@ fn what_is_in_force_is_told_with_its_place() {
     assert_eq!(row("cli.user_config")["from"], "env RELAYFLOW_CONFIG");
 
     let unset = explain(&["ingest.public_url"], &[]).ended(0).out;
-    assert!(unset.contains("nothing   (env RELAYFLOW_INGEST__PUBLIC_URL not set)"), "{unset}");
+    assert!(unset.contains("(env RELAYFLOW_INGEST__PUBLIC_URL not set)"), "{unset}");
     let wrong = explain(&["retry.atempts"], &[]).ended(3);
     assert!(wrong.err.contains("config explain retry.attempts"), "{}", wrong.err);
     home.write("broken.toml", "[retry]\natempts = 1\n");

@@ -35,6 +35,11 @@ pub(crate) use send::{SendArgs, Tamper};
 pub(crate) use tail::TailArgs;
 pub(crate) use tui::TuiArgs;
 
+/// How wide help is: as the terminal, within reason; elsewhere as a terminal usually is.
+pub(crate) fn help_width(terminal: Option<usize>) -> usize {
+    terminal.map_or(80, |width| width.min(100))
+}
+
 /// Durable webhook work: what arrived, what it caused, and what to do about what died.
 #[derive(Debug, Parser)]
 #[command(

@@ -281,7 +281,7 @@ theme = "mono"
             editor.add("b", &stage()).unwrap();
         });
         insta::assert_snapshot!(text, @r#"
-        contexts = { a = { endpoint = "http://a" }, b = { endpoint = "https://stage.example.com", token_cmd = ["op", "read"], protected = true, max_bulk = 50 } }
+        contexts = { a = { endpoint = "http://a" } , b = { endpoint = "https://stage.example.com", token_cmd = ["op", "read"], protected = true, max_bulk = 50 } }
         "#);
     }
 

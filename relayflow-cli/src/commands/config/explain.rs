@@ -87,29 +87,37 @@ impl Setting {
         }
     }
 
-    /// Where it is from, what would set it, and what it won over.
-    fn whence(&self) -> String {
+    /// What would set it, and what it won over.
+    fn note(&self) -> String {
         let is_set = self.from.starts_with("env ") || self.file.is_some();
         let env = self.env.as_ref().filter(|_| !is_set && !self.from.starts_with('-'));
-        let env = env.map(|name| format!("   (env {name} not set)"));
+        let env = env.map(|name| format!("(env {name} not set)"));
         let over = match self.over.as_slice() {
             [] => String::new(),
-            over => format!("   (over {})", over.join(", ")),
+            over => format!("(over {})", over.join(", ")),
         };
-        format!("{}{}{over}", self.from, env.unwrap_or_default())
+        let notes: Vec<_> = env.into_iter().chain([over]).filter(|note| !note.is_empty()).collect();
+        notes.join(" ")
     }
 }
 
-/// The variable that overrides a setting; a name without a section is the CLI's own.
+/// The variable that overrides a setting; a name without a section is the CLI's own. An element of a
+/// list is set with the whole list.
 fn variable(key: &str) -> Option<String> {
-    key.contains('.').then(|| env_name(key))
+    let is_number = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    let list = key.rsplit_once('.').filter(|(_, last)| is_number(last));
+    let key = list.map_or(key, |(list, _)| list);
+    let is_one = key.contains('.') && !key.split('.').any(is_number);
+    is_one.then(|| env_name(key))
 }
 
 impl Listed for Setting {
     const COLUMNS: &'static [Column<Self>] = &[
-        column("key", "KEY", |s| Datum::Id(s.key.clone())),
-        column("value", "VALUE", |s| Datum::text(&s.value)),
-        column("from", "FROM", |s| Datum::Text(s.whence())),
+        column("key", "KEY", 0, |s| Datum::Id(s.key.clone())),
+        column("value", "VALUE", 0, |s| Datum::text(&s.value)),
+        column("from", "FROM", 0, |s| Datum::Text(s.from.clone())),
+        // The first to go where there is no room: it is advice.
+        column("note", "", 1, |s| Datum::Id(s.note())),
     ];
 
     fn name(&self) -> &str {
@@ -120,9 +128,10 @@ impl Listed for Setting {
 const fn column(
     field: &'static str,
     name: &'static str,
+    rank: u8,
     get: fn(&Setting) -> Datum,
 ) -> Column<Setting> {
-    Column { field, name, rank: 0, wide: false, get }
+    Column { field, name, rank, wide: false, get }
 }
 
 pub(super) async fn explain(app: &App, args: &ExplainConfigArgs) -> Done {
@@ -230,12 +239,25 @@ mod tests {
 
     #[test]
     fn a_default_names_the_variable_that_would_set_it() {
-        let whence = |from: &str| setting("retry.attempts", from).whence();
-        assert_eq!(whence("default"), "default   (env RELAYFLOW_RETRY__ATTEMPTS not set)");
-        assert_eq!(whence("env RELAYFLOW_RETRY__ATTEMPTS"), "env RELAYFLOW_RETRY__ATTEMPTS");
-        assert_eq!(whence("--listen"), "--listen");
+        let note = |from: &str| setting("retry.attempts", from).note();
+        assert_eq!(note("default"), "(env RELAYFLOW_RETRY__ATTEMPTS not set)");
+        assert_eq!(note("env RELAYFLOW_RETRY__ATTEMPTS"), "");
+        assert_eq!(note("--listen"), "");
         let in_file = Setting { file: Some("x".into()), ..setting("retry.first", "x:1") };
-        assert_eq!(in_file.whence(), "x:1");
-        assert_eq!(Setting::unset("context").whence(), "nothing");
+        assert_eq!(in_file.note(), "");
+        assert_eq!(Setting::unset("context").note(), "", "the CLI's own has none");
+        let over =
+            Setting { over: vec!["x".into(), "y".into()], ..setting("context", "--context") };
+        assert_eq!(over.note(), "(over x, y)");
+    }
+
+    #[test]
+    fn a_list_is_set_as_a_whole() {
+        assert_eq!(
+            variable("sources.a.secrets.0").as_deref(),
+            Some("RELAYFLOW_SOURCES__A__SECRETS")
+        );
+        assert_eq!(variable("workflows.w.steps.0.name"), None);
+        assert_eq!(variable("context"), None);
     }
 }

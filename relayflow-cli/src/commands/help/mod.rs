@@ -11,12 +11,12 @@ use serde::Serialize;
 
 use super::list::show_document;
 use crate::app::App;
-use crate::args::{Cli, HelpArgs};
+use crate::args::{Cli, HelpArgs, help_width};
 use crate::failure::{Done, Failure};
 
 pub(crate) use topics::Topic;
 
-/// As wide as help is, wherever it goes.
+/// As wide as a topic is, wherever it goes.
 const WIDTH: usize = 80;
 
 #[derive(Debug, Serialize)]
@@ -28,13 +28,14 @@ struct Page {
 }
 
 pub(crate) fn help(app: &App, args: &HelpArgs) -> Done {
+    let width = help_width(app.out.width);
     let text = match args.words.as_slice() {
-        [] => of_command(&[])?,
+        [] => of_command(&[], width)?,
         [one] => match Topic::find(one) {
             Some(topic) => topic.text(),
-            None => of_command(&args.words)?,
+            None => of_command(&args.words, width)?,
         },
-        words => of_command(words)?,
+        words => of_command(words, width)?,
     };
     let page = Page { v: V, object: "help", topic: args.words.join(" "), text };
     if !show_document(&app.out, &page, &page.topic)? {
@@ -44,8 +45,8 @@ pub(crate) fn help(app: &App, args: &HelpArgs) -> Done {
 }
 
 /// The long help of a command, by its names or by their aliases.
-fn of_command(words: &[String]) -> Result<String, Failure> {
-    let mut root = Cli::command().term_width(WIDTH);
+fn of_command(words: &[String], width: usize) -> Result<String, Failure> {
+    let mut root = Cli::command().term_width(width);
     root.build();
     let mut command = &mut root;
     for (place, word) in words.iter().enumerate() {
@@ -79,23 +80,27 @@ fn no_help(words: &[String], place: usize, known: &[String]) -> Failure {
 mod tests {
     use super::*;
 
+    fn of_command_80(words: &[String]) -> Result<String, Failure> {
+        of_command(words, WIDTH)
+    }
+
     fn words(line: &str) -> Vec<String> {
         line.split_whitespace().map(str::to_owned).collect()
     }
 
     #[test]
     fn a_commands_help_is_what_it_says_itself() {
-        let asked = of_command(&words("dlq replay")).unwrap();
+        let asked = of_command_80(&words("dlq replay")).unwrap();
         assert!(asked.contains("Usage: relayflow dlq replay"), "{asked}");
         assert!(asked.starts_with("relayflow dlq replay "), "examples come first: {asked}");
         // An alias is as good.
         assert_eq!(
-            of_command(&words("requests get")).unwrap(),
-            of_command(&words("requests show")).unwrap()
+            of_command_80(&words("requests get")).unwrap(),
+            of_command_80(&words("requests show")).unwrap()
         );
-        let wrong = of_command(&words("dlq reply")).unwrap_err();
+        let wrong = of_command_80(&words("dlq reply")).unwrap_err();
         assert_eq!(wrong.hint.as_deref(), Some("relayflow help dlq replay"));
-        let wrong = of_command(&words("filter")).unwrap_err();
+        let wrong = of_command_80(&words("filter")).unwrap_err();
         assert_eq!(
             (wrong.exit().code(), wrong.hint.as_deref()),
             (2, Some("relayflow help filters"))

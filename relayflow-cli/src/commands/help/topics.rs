@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use clap::{CommandFactory as _, ValueEnum as _};
 use relayflow_core::api::codes::Exit;
 use relayflow_core::filter::{FieldGroup, TIME_FORMS, field_reference};
-use serde_json::Value;
 
 use super::WIDTH;
 use crate::args::{Cli, Format};
@@ -276,7 +275,7 @@ fn paragraph(text: &mut String, words: &str) {
 /// The members of a wire type, for tests of what is told here.
 #[cfg(test)]
 fn members(kind: &str) -> Vec<String> {
-    let document: Value = relayflow_daemon::openapi();
+    let document = relayflow_daemon::openapi();
     let types = document["components"]["schemas"].as_object().cloned().unwrap_or_default();
     let found = types.iter().find(|(name, _)| snake(name) == kind);
     let properties = found.and_then(|(_, schema)| schema["properties"].as_object());
