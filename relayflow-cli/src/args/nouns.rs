@@ -88,6 +88,12 @@ relayflow requests show req_01J9Z7")]
     #[command(before_long_help = "\
 relayflow requests raw req_01J9Z7 --headers")]
     Raw(RawArgs),
+    /// Why its signature does not hold, and what mends that; of one that holds, which secret made it.
+    #[command(before_long_help = "\
+relayflow requests ls sig:invalid --since 1h
+relayflow requests explain req_01J9Z7
+relayflow --db sqlite:backup.db requests explain req_01J9Z7 -o json | jq '.causes[0]'")]
+    Explain(Id),
     /// Verify a rejected one again, as of its arrival, and take it in.
     #[command(before_long_help = "\
 relayflow requests replay req_01J9Z7 --reason \"the secret was rotated\"")]
@@ -127,10 +133,12 @@ relayflow dlq replay error:e_41c9 --since 3h --dry-run
 relayflow dlq replay --since 1h --yes --reason \"deploy 81\" --wait=15m
 relayflow dlq ls error:timeout -o name | relayflow dlq replay - --dry-run")]
     Replay(Box<DlqReplay>),
-    /// Mend the payload of one, and run it: the original stays, the edit is a revision of it.
+    /// Mend payloads, and run them: what came in stays, each edit is a revision of it.
     #[command(before_long_help = "\
 relayflow dlq edit tsk_01J9ZC4N --reason \"the CRM wants a plan_id\"
-relayflow dlq edit tsk_01J9ZC4N --set data.object.plan_id=basic --reason x --wait")]
+relayflow dlq edit tsk_01J9ZC4N --set data.object.plan_id=basic --reason x --wait
+relayflow dlq edit error:e_41c9 --since 3h --dry-run \\
+    --map data.object.plan_id=event.payload.data.object.plan --unset data.object.plan")]
     Edit(Box<EditArgs>),
     /// Take them out of the queue; they stay in the store.
     #[command(
@@ -144,15 +152,23 @@ relayflow dlq discard source:sandbox --since 1d --reason \"not ours\" --dry-run"
 
 #[derive(Debug, Args)]
 pub(crate) struct EditArgs {
-    /// `tsk_…`, or the beginning of one.
-    #[arg(value_name = "TASK")]
-    pub(crate) task: String,
-    /// Change a member: `data.object.plan_id=basic`. Without this and `--data`: in the editor.
+    /// Set a member: `data.object.plan_id=basic`, or `/data/object/plan.id=basic`.
     #[arg(long, value_name = "PATH=VALUE", value_parser = values::assignment)]
     pub(crate) set: Vec<(String, String)>,
-    /// This payload, whole.
+    /// Set a member to what an expression over the event gives.
+    #[arg(long, value_name = "PATH=EXPR", value_parser = values::assignment)]
+    pub(crate) map: Vec<(String, String)>,
+    /// Take a member out.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) unset: Vec<String>,
+    /// This payload, whole; of one task.
     #[arg(long, value_name = "@FILE|-|JSON")]
     pub(crate) data: Option<String>,
+    /// Items with a later event already done.
+    #[arg(long, value_name = "WHAT", value_parser = ["ask", "apply", "skip"])]
+    pub(crate) late: Option<String>,
+    #[command(flatten)]
+    pub(crate) select: Select,
     #[command(flatten)]
     pub(crate) act: Act,
     #[command(flatten)]
@@ -334,15 +350,29 @@ relayflow workflows show dunning")]
     /// Which would match an event, and what decides that the others do not.
     #[command(before_long_help = "\
 relayflow workflows explain evt_01J9ZC51
-relayflow workflows explain evt_01J9ZC51 --config next.toml")]
+relayflow workflows explain evt_01J9ZC51 --config next.toml
+relayflow workflows explain --provider stripe --type charge.failed --data @body.json")]
     Explain(ExplainArgs),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
-    /// `evt_…`, or the beginning of one.
-    #[arg(value_name = "EVENT")]
-    pub(crate) event: String,
+    /// `evt_…`, or the beginning of one; or an event that nobody sent, by the flags below.
+    #[arg(value_name = "EVENT", required_unless_present_any = ["provider", "source"],
+          conflicts_with_all = ["provider", "source", "event_type", "data"])]
+    pub(crate) event: Option<String>,
+    /// What a request of this provider would do.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) provider: Option<String>,
+    /// The same of this source, with its settings.
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) source: Option<String>,
+    /// The provider's type.
+    #[arg(short = 't', long = "type", value_name = "TYPE")]
+    pub(crate) event_type: Option<String>,
+    /// The body as the vendor would send it; without this, the project's own of the type.
+    #[arg(long, value_name = "@FILE|-|TEXT")]
+    pub(crate) data: Option<String>,
     /// Explain with this candidate config in place of the one in force.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<std::path::PathBuf>,

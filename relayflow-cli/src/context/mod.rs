@@ -15,7 +15,7 @@ use relayflow_core::text::nearest;
 use crate::args::Global;
 use crate::failure::Failure;
 
-pub(crate) use daemon::{load_config, reachable};
+pub(crate) use daemon::{in_force, load_config, reachable};
 pub(crate) use edit::Editor;
 pub(crate) use explain::{Said, explain};
 pub(crate) use layer::{Chosen, Layer, choose};

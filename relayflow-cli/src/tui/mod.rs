@@ -11,7 +11,7 @@
 
 mod app;
 mod ctx;
-mod draw;
+pub(crate) mod draw;
 mod frame;
 pub(crate) mod keys;
 mod list;

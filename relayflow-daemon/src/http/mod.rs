@@ -199,6 +199,8 @@ fn what_came_in() -> Vec<Route> {
             .sends(BYTES),
         Route::get("/api/v1/requests/{id}/timeline", "What happened", get(requests::timeline))
             .lists::<api::TimelineEntry>(),
+        Route::get("/api/v1/requests/{id}/explain", "Why it fails", get(requests::explain))
+            .gives::<api::Verification>(),
         Route::post("/api/v1/requests/{id}/readmit", "Verify it again", post(requests::readmit))
             .takes::<requests::Why>()
             .gives::<api::Readmitted>(),
@@ -235,6 +237,9 @@ fn bulk() -> Vec<Route> {
             .takes::<api::NewPlan>()
             .gives::<api::Plan>(),
         Route::get("/api/v1/plans/{id}", "One plan", get(plans::show)).gives::<api::Plan>(),
+        Route::get("/api/v1/plans/{id}/items", "What it would do with each", get(plans::items))
+            .params(PAGE)
+            .lists::<api::PlanItem>(),
         Route::post("/api/v1/replays", "Carry out a plan", post(replays::create))
             .creates()
             .takes::<api::NewReplay>()
