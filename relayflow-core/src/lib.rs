@@ -42,5 +42,6 @@ pub mod egress;
 pub mod execute;
 pub mod ingest;
 pub mod keys;
+pub mod reconcile;
 pub mod replay;
 pub mod view;

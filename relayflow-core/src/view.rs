@@ -3,6 +3,7 @@
 pub mod contracts;
 mod convert;
 pub mod drift;
+mod reconciles;
 mod replays;
 mod trace;
 
@@ -15,13 +16,14 @@ use crate::api::{
 };
 use crate::event::micros;
 use crate::filter::{Filter, FilterError, Now};
-use crate::id::{EventId, PlanId, ReplayId, RequestId, TaskId};
+use crate::id::{EventId, PlanId, ReconcileId, ReplayId, RequestId, TaskId};
 use crate::store::{
     EventRow, IdTable, Of, Over, QueryError, Selection, Store, StoreError, TaskRow,
 };
 use crate::task::TaskStatus;
 use crate::timeline::What;
 use convert::{counts, dead_request, dead_task};
+pub use reconciles::{reconcile, reconcile_items};
 pub(crate) use replays::replay_counts;
 pub use replays::{plan, replay, replay_items, replays};
 pub use trace::trace;
@@ -71,7 +73,7 @@ pub enum ViewError {
 
 /// What is wrong with a text that no id of the wanted kind is, or begins.
 fn no_id(text: &str) -> &'static str {
-    let known = ["evt_", "tsk_", "req_", "rpl_", "pln_", "drf_"];
+    let known = ["evt_", "tsk_", "req_", "rpl_", "pln_", "drf_", "rcn_"];
     let Some(digits) = known.iter().find_map(|prefix| text.strip_prefix(prefix)) else {
         return ": they begin with evt_, tsk_, req_, rpl_, pln_ or drf_";
     };
@@ -201,6 +203,9 @@ resolver!(
     /// The replay that an id or a unique prefix of one names.
     replay_id, ReplayId, IdTable::Replay);
 resolver!(
+    /// The comparison that an id or a unique prefix of one names.
+    reconcile_id, ReconcileId, IdTable::Reconcile);
+resolver!(
     /// The plan that an id or a unique prefix of one names.
     plan_id, PlanId, IdTable::Plan);
 
@@ -319,7 +324,7 @@ pub async fn timeline(store: &Store, id: &str) -> Result<List<TimelineEntry>, Vi
     if let (Of::Event(_), Some(request)) = (of, entries.first().and_then(|e| e.request_id)) {
         // How its request was turned away and taken back is a part of an event's story.
         let mut of_request = store.timeline_of(Of::Request(request), TIMELINE_MAX).await?;
-        let is_part = |what| matches!(what, What::Rejected | What::Readmitted | What::Replayed);
+        let is_part = |what| matches!(what, What::Rejected | What::Readmitted | What::Replayed | What::Reconciled);
         of_request.retain(|e| is_part(e.what));
         entries.extend(of_request);
         entries.sort_by_key(|e| e.seq);

@@ -6,11 +6,15 @@
 
 pub mod codes;
 mod drift;
+mod reconcile;
 mod replay;
 
 pub use drift::{
     AcceptDrift, CheckContracts, Contract, ContractCheck, Drift, LearnContract, MissingContract,
     Violation,
+};
+pub use reconcile::{
+    NewReconcile, Reconcile, ReconcileCounts, ReconcileError, ReconcileItem, RunReconcile,
 };
 pub use replay::{
     Difference, DifferenceCount, FieldChange, NewPlan, NewReplay, Plan, PlanCounts, PlanGroup,

@@ -248,6 +248,7 @@ impl Reader<'_> {
         let is_public = definition.is_some_and(|known| known.takes_public_keys(&settings));
         let known = if is_public { Known::Public } else { Known::Secret };
         let secrets = self.secrets(secrets_at.as_ref(), dirs, known);
+        let reconcile = self.reconcile(section, dirs, definition.map(|known| &**known));
 
         let provider = provider?;
         let Some(definition) = definition else {
@@ -289,6 +290,7 @@ impl Reader<'_> {
             settings,
             accept_identical: accept_identical.unwrap_or(false),
             derived_window: derived_window.unwrap_or(DERIVED_WINDOW),
+            reconcile,
         })
     }
 

@@ -149,6 +149,7 @@ fn request(event: IntegrationEvent, task: NewTask) -> NewRequest {
         events: vec![NewEvent { event, tasks: vec![task], derived_window }],
         unreadable: None,
         reread: None,
+        fetched: None,
     }
 }
 

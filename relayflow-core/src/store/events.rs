@@ -451,6 +451,9 @@ impl Store {
             IdTable::Replay => {
                 "select id from replay where id between $1 and $2 order by id limit 2"
             }
+            IdTable::Reconcile => {
+                "select id from reconcile where id between $1 and $2 order by id limit 2"
+            }
             IdTable::Plan => "select id from plan where id between $1 and $2 order by id limit 2",
         };
         on_db!(self.db(), pool => sqlx::query_scalar(sql)
@@ -545,4 +548,5 @@ pub enum IdTable {
     Request,
     Replay,
     Plan,
+    Reconcile,
 }

@@ -40,11 +40,16 @@ pub(crate) struct RequestWithBody {
     pub(crate) body: Bytes,
 }
 
+/// A statement that gives what [`read`] takes.
+pub(super) fn select(condition: &str) -> String {
+    format!("select {COLUMNS} from request r where {condition}")
+}
+
 const COLUMNS: &str = "
     r.id, r.source, r.provider, r.method, r.target, r.headers, r.body_bytes, r.correlation_id,
     r.received_us, r.status, r.events, r.first_event_id, r.reason, r.detail, r.ended_us";
 
-fn read(row: &SqliteRow) -> Result<RequestRow, StoreError> {
+pub(super) fn read(row: &SqliteRow) -> Result<RequestRow, StoreError> {
     let get = |i| row.try_get::<Option<String>, _>(i).map_err(StoreError::Read);
     let text = |i| get(i).map(Option::unwrap_or_default);
     let number = |i| row.try_get::<Option<i64>, _>(i).map_err(StoreError::Read);

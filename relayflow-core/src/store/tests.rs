@@ -299,6 +299,7 @@ fn request(clock: &Clock, mut events: Vec<NewEvent>) -> NewRequest {
         events,
         unreadable: None,
         reread: None,
+        fetched: None,
     }
 }
 

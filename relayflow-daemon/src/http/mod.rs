@@ -16,6 +16,7 @@ mod metrics;
 mod openapi;
 mod plans;
 mod queues;
+mod reconcile;
 mod replays;
 mod requests;
 mod schema;
@@ -41,6 +42,7 @@ use hyper::body::Incoming;
 use relayflow_core::api;
 use relayflow_core::api::codes::Code;
 use relayflow_core::config::Role;
+use relayflow_core::reconcile::ReconcileError;
 use relayflow_core::replay::ReplayError;
 use relayflow_core::view::ViewError;
 use serde_json::Value;
@@ -135,6 +137,7 @@ pub(crate) fn routes() -> Vec<Route> {
     routes.extend(what_came_in());
     routes.extend(what_waits());
     routes.extend(bulk());
+    routes.extend(missed());
     routes.extend(contracts());
     routes
 }
@@ -252,6 +255,23 @@ fn bulk() -> Vec<Route> {
         Route::post("/api/v1/replays/{id}/cancel", "Stop it for good", post(replays::cancel))
             .takes::<api::ReplayControl>()
             .gives::<api::Replay>(),
+    ]
+}
+
+fn missed() -> Vec<Route> {
+    vec![
+        Route::post("/api/v1/reconciles", "List what a vendor sent", post(reconcile::create))
+            .creates()
+            .takes::<api::NewReconcile>()
+            .gives::<api::Reconcile>(),
+        Route::get("/api/v1/reconciles/{id}", "How far it is", get(reconcile::show))
+            .gives::<api::Reconcile>(),
+        Route::get("/api/v1/reconciles/{id}/items", "What is missing", get(reconcile::items))
+            .params(PAGE)
+            .lists::<api::ReconcileItem>(),
+        Route::post("/api/v1/reconciles/{id}/run", "Take that in", post(reconcile::run))
+            .takes::<api::RunReconcile>()
+            .gives::<api::Reconcile>(),
     ]
 }
 
@@ -383,6 +403,12 @@ impl From<ViewError> for Problem {
 
 impl From<ReplayError> for Problem {
     fn from(error: ReplayError) -> Self {
+        Self::from_error(error.code(), &error)
+    }
+}
+
+impl From<ReconcileError> for Problem {
+    fn from(error: ReconcileError) -> Self {
         Self::from_error(error.code(), &error)
     }
 }

@@ -180,6 +180,7 @@ pub(crate) fn vendor_of(
         settings: provider.examples.clone(),
         accept_identical: false,
         derived_window: SignedDuration::from_hours(24),
+        reconcile: None,
     };
     let source = Source::new(&config, Some(PUBLIC_URL), catalog)
         .map_err(|e| Failure::error(format!("{}: {}", provider.name, chain(&e))))?;
