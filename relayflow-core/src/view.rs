@@ -324,7 +324,9 @@ pub async fn timeline(store: &Store, id: &str) -> Result<List<TimelineEntry>, Vi
     if let (Of::Event(_), Some(request)) = (of, entries.first().and_then(|e| e.request_id)) {
         // How its request was turned away and taken back is a part of an event's story.
         let mut of_request = store.timeline_of(Of::Request(request), TIMELINE_MAX).await?;
-        let is_part = |what| matches!(what, What::Rejected | What::Readmitted | What::Replayed | What::Reconciled);
+        let is_part = |what| {
+            matches!(what, What::Rejected | What::Readmitted | What::Replayed | What::Reconciled)
+        };
         of_request.retain(|e| is_part(e.what));
         entries.extend(of_request);
         entries.sort_by_key(|e| e.seq);

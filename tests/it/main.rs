@@ -22,6 +22,7 @@ mod drift;
 mod lifecycle;
 mod providers;
 mod quarantine;
+mod reconcile;
 mod replay;
 mod replay_control;
 mod replay_edit;

@@ -2,8 +2,8 @@
 //! first where there is no room (0: never).
 
 use relayflow_core::api::{
-    Contract, DeadLetter, DeadLetterGroup, Drift, Event, Provider, Queue, Replay, Request, Source,
-    Violation, Workflow,
+    Contract, DeadLetter, DeadLetterGroup, Drift, Event, Provider, Queue, ReconcileItem, Replay,
+    Request, Source, Violation, Workflow,
 };
 
 use super::list::Listed;
@@ -59,6 +59,25 @@ impl Listed for Event {
 
     fn name(&self) -> &str {
         &self.id
+    }
+}
+
+impl Listed for ReconcileItem {
+    const COLUMNS: &'static [Column<Self>] = &[
+        col("external_id", "ID", 0, |i| id(&i.external_id)),
+        col("type", "TYPE", 0, |i| text(&i.event_type)),
+        col("occurred_at", "WHEN", 1, |i| Datum::Moment(i.occurred_at.clone())),
+        col("delivery", "VENDOR SAYS", 2, |i| Datum::text(&i.delivery)),
+        col("state", "STATE", 0, |i| text(&i.state)),
+        col("verdict", "VERDICT", 0, |i| Datum::text(&i.verdict)),
+        col("request_id", "REQUEST", 3, |i| Datum::id(&i.request_id)),
+        wide("event_id", "EVENT", |i| Datum::id(&i.event_id)),
+        wide("place", "PLACE", |i| Datum::Count(i.place)),
+        col("why", "WHY", 1, |i| Datum::text(&i.why)),
+    ];
+
+    fn name(&self) -> &str {
+        &self.external_id
     }
 }
 

@@ -18,6 +18,7 @@ mod list;
 mod nouns;
 pub(crate) mod plan;
 mod providers;
+mod reconcile;
 pub(crate) mod replay;
 mod report;
 mod requests;
@@ -46,6 +47,7 @@ pub(crate) async fn run(app: &App, command: Command) -> Done {
         Command::Bench(args) => bench::bench(app, &args).await,
         Command::Config(config) => config::config(app, &config.verb),
         Command::Send(args) => send::send(app, &args).await,
+        Command::Reconcile(args) => reconcile::reconcile(app, &args).await,
         Command::Tail(args) => tail::tail(app, &args).await,
         Command::Events(events) => events::events(app, events).await,
         Command::Requests(requests) => requests::requests(app, requests).await,

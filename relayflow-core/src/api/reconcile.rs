@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct NewReconcile {
     pub source: String,
-    /// RFC 3339: from when on.
-    pub since: String,
+    /// RFC 3339: from when on; unless said, as far back as the vendor's list goes.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub since: Option<String>,
     /// RFC 3339: before when; now, unless said.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub until: Option<String>,

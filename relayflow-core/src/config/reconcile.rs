@@ -66,9 +66,9 @@ impl Reader<'_> {
         }
         if errors == self.errors.len() {
             for (name, param) in listing.params().filter(|(name, _)| !params.contains_key(*name)) {
-                let message =
-                    format!("{} has no `params.{name}`: {}", of.title(), param.about);
-                let fix = param.forms.first().map(|form| format!("params = {{ {name} = \"{form}\" }}"));
+                let message = format!("{} has no `params.{name}`: {}", of.title(), param.about);
+                let fix =
+                    param.forms.first().map(|form| format!("params = {{ {name} = \"{form}\" }}"));
                 self.error(&of.from.clone(), message, fix);
             }
         }

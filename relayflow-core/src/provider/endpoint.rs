@@ -52,9 +52,10 @@ impl Endpoint {
             params: config.params.clone(),
             types: config.types.clone(),
         };
-        endpoint.headers().map(|_| endpoint).ok_or_else(|| {
-            wrong("`token` has bytes that no header can carry".to_owned())
-        })
+        endpoint
+            .headers()
+            .map(|_| endpoint)
+            .ok_or_else(|| wrong("`token` has bytes that no header can carry".to_owned()))
     }
 
     /// Where the calls go, without the path.
@@ -118,14 +119,14 @@ impl Endpoint {
 }
 
 /// What is said where a definition has no `[reconcile]`.
-pub(crate) const NO_LIST: &str =
-    "this provider's definition has no `[reconcile]`: it does not say where the vendor lists what it sent";
+pub(crate) const NO_LIST: &str = "this provider's definition has no `[reconcile]`: it does not say where the vendor lists what it sent";
 
 /// Whether one of `types` is the event's type, or what it is a part of; a `*` at the end says so too.
 pub(crate) fn wants(types: &[String], event_type: &str) -> bool {
     types.is_empty()
         || types.iter().any(|wanted| {
-            let wanted = wanted.strip_suffix('*').map_or(wanted.as_str(), |w| w.trim_end_matches('.'));
+            let wanted =
+                wanted.strip_suffix('*').map_or(wanted.as_str(), |w| w.trim_end_matches('.'));
             let rest = event_type.strip_prefix(wanted);
             wanted.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         })

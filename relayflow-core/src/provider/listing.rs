@@ -242,21 +242,25 @@ impl Listing {
         let event_type = places(&file.event_type, flaws);
         let at = places(&file.at.pointer, flaws);
         let delivery = file.delivery.as_ref().map(|texts| places(texts, flaws)).unwrap_or_default();
-        for (readings, texts, what) in
-            [(&id, &file.id, "id"), (&event_type, &file.event_type, "type"), (&at, &file.at.pointer, "at")]
-        {
+        for (readings, texts, what) in [
+            (&id, &file.id, "id"),
+            (&event_type, &file.event_type, "type"),
+            (&at, &file.at.pointer, "at"),
+        ] {
             if readings.is_empty() {
                 flaws.add(texts.span(), format!("`{what}` names no place"));
             }
         }
         let mut page = Trie::default();
         let pointer = |text: &str| Pointer::parse(text);
-        let items = flaws.note(file.items.span(), pointer(file.items.get_ref()).map(|p| page.want(&p)));
+        let items =
+            flaws.note(file.items.span(), pointer(file.items.get_ref()).map(|p| page.want(&p)));
         let span = file.next.span();
         let next = file.next.get_ref();
-        let more = next.more.as_ref().and_then(|text| {
-            flaws.note(span.clone(), pointer(text).map(|p| page.want(&p)))
-        });
+        let more = next
+            .more
+            .as_ref()
+            .and_then(|text| flaws.note(span.clone(), pointer(text).map(|p| page.want(&p))));
         let wanted = |what: &str| format!("`by = \"{what}\"` wants `query` and `from`");
         let next = match (next.by, &next.query, &next.from) {
             (By::Link, None, None) => Some(NextBy::Link),
@@ -289,22 +293,26 @@ impl Listing {
                 .note(detail.body.span(), pointer(detail.body.get_ref()).map(|p| reads.want(&p)))?;
             let headers = match &detail.headers {
                 None => None,
-                Some(at) => Some(
-                    flaws.note(at.span(), pointer(at.get_ref()).map(|p| reads.want(&p)))?,
-                ),
+                Some(at) => {
+                    Some(flaws.note(at.span(), pointer(at.get_ref()).map(|p| reads.want(&p)))?)
+                }
             };
             Some(DetailRules { path, item, reads, body, headers })
         });
         let path = path(&file.path, &file.params, None, flaws);
-        let named: HashSet<&str> = names(&path).chain(detail.iter().flat_map(|d| names(&d.path))).collect();
+        let named: HashSet<&str> =
+            names(&path).chain(detail.iter().flat_map(|d| names(&d.path))).collect();
         if let Some(unused) = file.params.keys().find(|name| !named.contains(name.as_str())) {
             flaws.add(file.path.span(), format!("no path names the parameter `{unused}`"));
         }
         let query = file.query.iter().filter_map(|(name, text)| {
-            let pieces = flaws.note(text.span(), template::pieces(text.get_ref(), |n| match n {
-                "since" | "until" => Ok(n.to_owned()),
-                other => Err(format!("`{{{other}}}` is no moment: wanted since or until")),
-            }))?;
+            let pieces = flaws.note(
+                text.span(),
+                template::pieces(text.get_ref(), |n| match n {
+                    "since" | "until" => Ok(n.to_owned()),
+                    other => Err(format!("`{{{other}}}` is no moment: wanted since or until")),
+                }),
+            )?;
             Some((name.clone(), pieces))
         });
         let query: Vec<_> = query.collect();
@@ -315,9 +323,10 @@ impl Listing {
             flaws.note(text.span(), template::header(text.get_ref()))
         };
         let auth = name(&file.auth.header, flaws);
-        let rate = file.rate.as_ref().and_then(|rate| {
-            Some((name(&rate.remaining, flaws)?, name(&rate.reset, flaws)?))
-        });
+        let rate = file
+            .rate
+            .as_ref()
+            .and_then(|rate| Some((name(&rate.remaining, flaws)?, name(&rate.reset, flaws)?)));
         let headers = file.headers.iter().filter_map(|(at, text)| {
             let name = name(at, flaws)?;
             let value = text.get_ref().parse().map_err(|_| "this is no header's value".to_owned());
@@ -414,7 +423,11 @@ impl Listing {
     }
 
     /// The path of one item's detail; `None` where the list itself has what was sent.
-    pub(super) fn detail_target(&self, given: &BTreeMap<String, String>, item: &str) -> Option<String> {
+    pub(super) fn detail_target(
+        &self,
+        given: &BTreeMap<String, String>,
+        item: &str,
+    ) -> Option<String> {
         let detail = self.detail.as_ref()?;
         let escaped: String = form_urlencoded::byte_serialize(item.as_bytes()).collect();
         Some(fill(&detail.path, &|name| match name {
@@ -440,7 +453,8 @@ impl Listing {
         let mut last = None;
         for (number, raw) in raw.iter().enumerate() {
             let fail = |why: String| format!("item {} of the list {why}", number + 1);
-            let found = self.item.read(raw.get()).map_err(|e| fail(format!("cannot be read: {e}")))?;
+            let found =
+                self.item.read(raw.get()).map_err(|e| fail(format!("cannot be read: {e}")))?;
             items.push(self.listed(&found, raw.get()).map_err(fail)?);
             if let NextBy::LastItem { from, .. } = &self.next {
                 last = first(from, &found);
@@ -637,7 +651,8 @@ fn next_query(header: &str) -> Option<String> {
 ///
 /// What was wanted, as a fragment.
 pub(crate) fn base_url(text: &str) -> Result<(), String> {
-    let wanted = || format!("`{text}` is no address of an API: wanted such as https://api.example.com");
+    let wanted =
+        || format!("`{text}` is no address of an API: wanted such as https://api.example.com");
     let uri: http::Uri = text.parse().map_err(|_| wanted())?;
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return Err(wanted());

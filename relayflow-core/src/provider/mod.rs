@@ -67,7 +67,8 @@ pub use split::{RawEvent, SplitError, split};
 pub use unsigned::{Reader, claimed_ids};
 pub(crate) use verify::once_verified_as;
 pub use verify::{
-    Verified, VerifyError, once_verified, verify, verify_kept, verify_kept_with, verify_with, vouched,
+    Verified, VerifyError, once_verified, verify, verify_kept, verify_kept_with, verify_with,
+    vouched,
 };
 pub use visit::visit;
 

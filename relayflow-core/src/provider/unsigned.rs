@@ -48,7 +48,8 @@ pub struct Unreadable {
 pub fn claimed_ids(source: &Source, request: &Request) -> Vec<(String, String)> {
     let verified = unproven(request);
     let raw = split(source, &verified).unwrap_or_default();
-    let read = raw.into_iter().filter_map(|one| normalize(source, &verified, one, EventId::next()).ok());
+    let read =
+        raw.into_iter().filter_map(|one| normalize(source, &verified, one, EventId::next()).ok());
     read.map(|event| (event.event_type, event.external_id)).collect()
 }
 

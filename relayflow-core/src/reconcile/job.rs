@@ -339,7 +339,8 @@ async fn take(
 fn request(source: &Source, sent: Sent, now: Timestamp) -> Request {
     let mut headers = HeaderMap::new();
     for (name, value) in sent.headers.into_iter().take(HEADERS_MAX) {
-        let (name, value) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(&value));
+        let (name, value) =
+            (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(&value));
         if let (Ok(name), Ok(value)) = (name, value) {
             headers.append(name, value);
         }

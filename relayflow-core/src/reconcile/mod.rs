@@ -134,7 +134,11 @@ impl Reconciler {
         };
         let store = &self.0.ingest.store;
         let now = from_micros(store.clock().now_us());
-        let since = moment("since", &new.since)?;
+        let (earliest, back) = (now - endpoint.goes_back(), endpoint.goes_back());
+        let since = match &new.since {
+            None => earliest,
+            Some(text) => moment("since", text)?,
+        };
         let until = match &new.until {
             None => now,
             Some(text) => moment("until", text)?.min(now),
@@ -142,7 +146,6 @@ impl Reconciler {
         if until <= since {
             return Err(bad("the window is empty: `until` is not after `since`".to_owned()));
         }
-        let (earliest, back) = (now - endpoint.goes_back(), endpoint.goes_back());
         if since < earliest - SignedDuration::from_mins(1) {
             let days = back.as_hours() / 24;
             let message = format!(

@@ -8,11 +8,11 @@ use jiff::SignedDuration;
 use rusqlite::params;
 use tokio::sync::oneshot;
 
+use super::reconciles::Fetched;
 use super::reject::leave_ring;
 use super::timeline::{self, Row};
 use super::writer::{After, Job, Tx};
 use super::{EventContext, LeasedTask, NewEvent, NewRequest, NewTask, Receipt, Reread, StoreError};
-use super::reconciles::Fetched;
 use crate::event::{IntegrationEvent, Payload};
 use crate::id::{EventId, RequestId};
 use crate::request::{CorrelationId, Request};

@@ -102,13 +102,7 @@ impl Fetched {
         let done = tx.run(
             "update reconcile_item set verdict = $1, event_id = $2, request_id = $3, why = null
              where reconcile_id = $4 and place = $5 and verdict is null",
-            params![
-                verdict,
-                event.bytes(),
-                request.bytes(),
-                self.reconcile_id.bytes(),
-                self.place
-            ],
+            params![verdict, event.bytes(), request.bytes(), self.reconcile_id.bytes(), self.place],
         )?;
         if done == 0 {
             return Err(StoreError::Changed {
@@ -249,7 +243,8 @@ impl Store {
         behind: i64,
         limit: usize,
     ) -> Result<Vec<GapRow>, StoreError> {
-        let sql = "select i.place, i.external_id, i.type, i.at_us, i.delivery, i.state, i.request_id,
+        let sql =
+            "select i.place, i.external_id, i.type, i.at_us, i.delivery, i.state, i.request_id,
                 i.event_id, i.verdict, i.why, i.fetch, b.body
              from reconcile_item i
              left join reconcile_body b on b.reconcile_id = i.reconcile_id and b.place = i.place
@@ -470,7 +465,10 @@ impl Store {
             let (source, status, kept, expires_us) = found;
             let refused = |why: String, code| Err(StoreError::Refused { why, code });
             if kept.as_deref() != Some(hash.as_str()) {
-                return refused(format!("`{id}` is not the set that was shown"), Refusal::PlanChanged);
+                return refused(
+                    format!("`{id}` is not the set that was shown"),
+                    Refusal::PlanChanged,
+                );
             }
             if status != "planned" && status != "failed" {
                 return refused(format!("`{id}` is {status} already"), Refusal::PlanUsed);

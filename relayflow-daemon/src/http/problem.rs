@@ -153,9 +153,7 @@ fn status(code: Code) -> StatusCode {
         | Code::NoSuchSource
         | Code::NoSuchObject
         | Code::Ambiguous
-        | Code::VendorNotFound => {
-            StatusCode::NOT_FOUND
-        }
+        | Code::VendorNotFound => StatusCode::NOT_FOUND,
         Code::Signature | Code::NoToken => StatusCode::UNAUTHORIZED,
         Code::RoleTooLow | Code::Host | Code::VendorRefused => StatusCode::FORBIDDEN,
         Code::TooManyFailures => StatusCode::TOO_MANY_REQUESTS,

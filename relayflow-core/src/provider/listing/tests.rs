@@ -116,10 +116,12 @@ fn a_parameter_can_be_no_other_path() {
 
 #[test]
 fn a_token_goes_nowhere_in_the_clear() {
-    for good in ["https://api.example.com", "https://x/y", "http://127.0.0.1:99", "http://[::1]:9"] {
+    for good in ["https://api.example.com", "https://x/y", "http://127.0.0.1:99", "http://[::1]:9"]
+    {
         assert_eq!(base_url(good), Ok(()), "{good}");
     }
-    for bad in ["http://api.example.com", "https://u:p@x", "https://x?y", "ftp://x", "x", "/x", ""] {
+    for bad in ["http://api.example.com", "https://u:p@x", "https://x?y", "ftp://x", "x", "/x", ""]
+    {
         assert!(base_url(bad).is_err(), "{bad}");
     }
 }
