@@ -5,6 +5,7 @@ mod convert;
 pub mod drift;
 mod reconciles;
 mod replays;
+mod sorted;
 mod trace;
 
 use bytes::Bytes;
@@ -26,6 +27,7 @@ use convert::{counts, dead_request, dead_task};
 pub use reconciles::{reconcile, reconcile_items};
 pub(crate) use replays::replay_counts;
 pub use replays::{plan, replay, replay_items, replays};
+pub use sorted::sort_whole;
 pub use trace::trace;
 
 /// What a list counts to before it says "at least so many".
@@ -46,6 +48,8 @@ pub struct Page {
     pub limit: usize,
     /// `next_cursor` of the page before.
     pub cursor: Option<String>,
+    /// A field, or `-` and a field: another order than the list's own.
+    pub sort: Option<String>,
 }
 
 /// Why there is no answer.
@@ -67,6 +71,8 @@ pub enum ViewError {
         "`{0}` is nothing to group by: wanted error, source, type, dest, workflow, step or reason"
     )]
     By(String),
+    #[error("`{field}` is nothing that this list can be sorted by: wanted {known}")]
+    Sort { field: String, known: String },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -95,7 +101,7 @@ impl ViewError {
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
-            Self::Filter(_) | Self::Query(_) | Self::By(_) => Code::BadFilter,
+            Self::Filter(_) | Self::Query(_) | Self::By(_) | Self::Sort { .. } => Code::BadFilter,
             Self::Cursor(_) => Code::BadCursor,
             Self::Id(_) => Code::BadId,
             Self::NotFound(_) => Code::NoSuchObject,
@@ -218,9 +224,15 @@ fn total(value: u64) -> Total {
 pub async fn events(store: &Store, page: &Page) -> Result<List<Event>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
     let selection = Selection::new(&filter, Over::Events)?;
-    let mut rows = store.events(&selection, cursor(page)?, page.limit + 1).await?;
-    let more = cut(&mut rows, page.limit);
-    let next = rows.last().filter(|_| more).map(|row| row.event.id.to_string());
+    let (rows, next) = match &page.sort {
+        Some(sort) => sorted::events(store, &selection, page, sort).await?,
+        None => {
+            let mut rows = store.events(&selection, cursor(page)?, page.limit + 1).await?;
+            let more = cut(&mut rows, page.limit);
+            let next = rows.last().filter(|_| more).map(|row| row.event.id.to_string());
+            (rows, next)
+        }
+    };
     let count = if filter == Filter::All {
         let events = u64::try_from(store.counters().await?.total("events")).unwrap_or(0);
         Some(Total { value: events, exact: true })
@@ -342,6 +354,9 @@ pub async fn timeline(store: &Store, id: &str) -> Result<List<TimelineEntry>, Vi
 pub async fn requests(store: &Store, page: &Page) -> Result<List<Request>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
     let selection = Selection::new(&filter, Over::Requests)?;
+    if let Some(sort) = &page.sort {
+        return sorted::requests(store, &selection, page, sort).await;
+    }
     let mut rows = store.requests(&selection, cursor(page)?, page.limit + 1).await?;
     let more = cut(&mut rows, page.limit);
     let next = rows.last().filter(|_| more).map(|row| row.id.to_string());
@@ -362,6 +377,10 @@ pub async fn request(store: &Store, id: &str) -> Result<Request, ViewError> {
 /// A page of tasks, newest first.
 pub async fn tasks(store: &Store, page: &Page) -> Result<List<Task>, ViewError> {
     let selection = Selection::new(&filter_of(store, page.q.as_deref())?, Over::Tasks)?;
+    if let Some(sort) = &page.sort {
+        let (rows, next) = sorted::tasks(store, &selection, page, sort).await?;
+        return Ok(list("task_list", rows.iter().map(convert::task).collect(), next, None));
+    }
     let mut rows = store.tasks(&selection, cursor(page)?, page.limit + 1).await?;
     let more = cut(&mut rows, page.limit);
     let next = rows.last().filter(|_| more).map(|row| row.id.to_string());
@@ -379,6 +398,9 @@ pub async fn task(store: &Store, id: &str) -> Result<Task, ViewError> {
 /// A page of dead letters, the latest first: tasks, and requests that could not be read.
 pub async fn dead_letters(store: &Store, page: &Page) -> Result<List<DeadLetter>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
+    if let Some(sort) = &page.sort {
+        return sorted::dead_letters(store, &filter, page, sort).await;
+    }
     let mut items = dead_page(store, &filter, page).await?;
     let more = cut(&mut items, page.limit);
     let next =
@@ -451,7 +473,7 @@ pub async fn dead_letter_groups(
     let filter = filter_of(store, page.q.as_deref())?;
     let mut groups: Vec<DeadLetterGroup> = Vec::new();
     let mut places: std::collections::HashMap<String, usize> = std::collections::HashMap::new();
-    let mut at = Page { q: page.q.clone(), limit: PAGE, cursor: None };
+    let mut at = Page { q: page.q.clone(), limit: PAGE, cursor: None, sort: None };
     let mut read = 0;
     loop {
         let mut letters = dead_page(store, &filter, &at).await?;

@@ -130,6 +130,7 @@ impl Listed for DeadLetter {
 }
 
 impl Listed for DeadLetterGroup {
+    const IS_WHOLE: bool = true;
     const COLUMNS: &'static [Column<Self>] = &[
         col("value", "VALUE", 0, |g| id(&g.value)),
         col("count", "COUNT", 0, |g| Datum::Count(i64::try_from(g.count).unwrap_or(i64::MAX))),
@@ -175,6 +176,7 @@ fn count(number: u64) -> Datum {
 }
 
 impl Listed for Queue {
+    const IS_WHOLE: bool = true;
     const COLUMNS: &'static [Column<Self>] = &[
         col("name", "QUEUE", 0, |q| id(&q.name)),
         col("depth", "DEPTH", 0, |q| Datum::Count(q.depth)),
@@ -194,6 +196,7 @@ impl Listed for Queue {
 }
 
 impl Listed for Source {
+    const IS_WHOLE: bool = true;
     const COLUMNS: &'static [Column<Self>] = &[
         col("name", "SOURCE", 0, |s| id(&s.name)),
         col("provider", "PROVIDER", 1, |s| text(&s.provider)),
@@ -210,6 +213,7 @@ impl Listed for Source {
 }
 
 impl Listed for Workflow {
+    const IS_WHOLE: bool = true;
     const COLUMNS: &'static [Column<Self>] = &[
         col("name", "WORKFLOW", 0, |w| id(&w.name)),
         col("on", "ON", 0, |w| text(&w.on.join(" "))),
@@ -227,6 +231,7 @@ impl Listed for Workflow {
 }
 
 impl Listed for Provider {
+    const IS_WHOLE: bool = true;
     const COLUMNS: &'static [Column<Self>] = &[
         col("name", "PROVIDER", 0, |p| id(&p.name)),
         col("title", "TITLE", 2, |p| text(&p.title)),
@@ -276,6 +281,7 @@ impl Listed for Drift {
 }
 
 impl Listed for Contract {
+    const IS_WHOLE: bool = true;
     const COLUMNS: &'static [Column<Self>] = &[
         col("source", "SOURCE", 0, |c| Datum::text(&c.source)),
         col("provider", "PROVIDER", 1, |c| text(&c.provider)),

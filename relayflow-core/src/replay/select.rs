@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use super::reroute::{Rerouted, reroute};
 use super::{Asked, Mode, ReplayError};
 use crate::api::NewPlan;
-use crate::filter::{Field, Filter, Now};
-use crate::id::{EventId, RequestId, TaskId};
+use crate::filter::{Field, Filter, Now, Test};
+use crate::id::{EventId, ReplayId, RequestId, TaskId};
 use crate::ingest::InForce;
 use crate::store::{Item, ItemRow, Over, Picked, RequestRow, Selection, Store};
 use crate::task::TaskStatus;
@@ -71,6 +71,7 @@ async fn by_filter(
                 .to_owned(),
         ));
     }
+    named_exist(store, &filter).await?;
     let limit = asked.limit;
     let mut found = match asked.mode {
         Mode::Resume => {
@@ -104,6 +105,26 @@ async fn by_filter(
     }
     found.q = Some(filter.to_string());
     Ok(found)
+}
+
+/// What is named must be there, and be one thing: a misspelt id is no empty selection.
+async fn named_exist(store: &Store, filter: &Filter) -> Result<(), ReplayError> {
+    for term in filter.terms().into_iter().filter(|term| term.field == Field::Id) {
+        let Test::OneOf(words) = &term.test else { continue };
+        for word in words {
+            let text = word.text.as_str();
+            if text.starts_with(TaskId::PREFIX) {
+                view::task_id(store, text).await?;
+            } else if text.starts_with(RequestId::PREFIX) {
+                view::request_id(store, text).await?;
+            } else if text.starts_with(EventId::PREFIX) {
+                view::event_id(store, text).await?;
+            } else if text.starts_with(ReplayId::PREFIX) {
+                view::replay_id(store, text).await?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn events_of(picked: &[Picked]) -> Vec<EventId> {

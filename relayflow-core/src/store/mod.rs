@@ -33,7 +33,7 @@ pub(crate) use events::KeptEvent;
 pub use events::{AttemptRow, EventRow, IdTable, TaskRow};
 pub use plans::{Change, Item, ItemRow, PlanRow, Reading};
 pub(crate) use plans::{NEW, PLAN_LIFE_US, Picked, PlanReading};
-pub use query::{Over, QueryError, Selection};
+pub use query::{After, Over, QueryError, Selection, Sort};
 pub use reconciles::{Fetched, GapCounts, GapRow, ReconcileRow};
 pub use replays::{Control, ErrorCount, How, ItemVerdict, ReplayRow};
 pub use requests::RequestRow;

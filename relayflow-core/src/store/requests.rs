@@ -8,7 +8,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::events::correlation;
-use super::query::Selection;
+use super::query::{After, Selection, Sort};
 use super::{Store, StoreError, on_db};
 use crate::id::{EventId, RequestId};
 use crate::request::CorrelationId;
@@ -105,6 +105,21 @@ impl Store {
         }
         let rows = query.fetch(self.db(), " order by r.ended_us desc, r.id desc", limit).await?;
         rows.iter().map(read).collect()
+    }
+
+    /// A page of requests in another order, each with its place in it; with `are_dead` those that are
+    /// dead letters.
+    pub async fn requests_sorted(
+        &self,
+        selection: &Selection,
+        sort: Sort,
+        after: Option<After>,
+        (limit, are_dead): (usize, bool),
+    ) -> Result<Vec<(RequestRow, After)>, StoreError> {
+        let only = are_dead.then(|| selection.and(" and r.status in ('dead', 'discarded')"));
+        let selection = only.as_ref().unwrap_or(selection);
+        let rows = self.sorted_rows(selection, (COLUMNS, "r.id"), sort, after, limit).await?;
+        rows.into_iter().map(|(row, place)| Ok((read(&row)?, place))).collect()
     }
 
     /// One request.

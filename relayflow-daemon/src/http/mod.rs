@@ -124,7 +124,7 @@ impl Route {
     }
 }
 
-const PAGE: &[&str] = &["q", "limit", "cursor"];
+const PAGE: &[&str] = &["q", "limit", "cursor", "sort"];
 const JSON: &str = "application/json";
 const BYTES: &str = "application/octet-stream";
 const EVENT_STREAM: &str = "text/event-stream";
@@ -221,7 +221,7 @@ fn what_waits() -> Vec<Route> {
         Route::get("/api/v1/queues", "What waits, by destination", get(queues::list))
             .lists::<api::Queue>(),
         Route::get("/api/v1/dead-letters", "Dead letters, or groups", get(dead_letters::list))
-            .params(&["q", "limit", "cursor", "by"])
+            .params(&["q", "limit", "cursor", "by", "sort"])
             .lists::<api::DeadLetter>(),
         Route::post("/api/v1/dead-letters/discard", "Give up", post(dead_letters::discard))
             .takes::<api::Discard>(),
