@@ -288,7 +288,9 @@ impl Ingest {
         workflows: &Workflows,
     ) -> Vec<NewTask> {
         let mut tasks = route::tasks_for(event, headers, workflows);
-        for task in tasks.iter_mut().filter(|t| t.needs.is_empty() && t.dead.is_none()) {
+        for task in
+            tasks.iter_mut().filter(|t| t.needs.is_empty() && t.dead.is_none() && t.line.is_none())
+        {
             task.slot = self.lanes.reserve(&task.destination);
         }
         tasks

@@ -367,7 +367,8 @@ fn lists_are_sorted_by_the_daemon_and_their_cursors_stay_right() {
             }
             let page = daemon.relayflow(&home, &args).ended(0).json();
             for item in page["items"].as_array().unwrap() {
-                let value = item[field].as_str().map_or_else(|| item[field].to_string(), str::to_owned);
+                let value =
+                    item[field].as_str().map_or_else(|| item[field].to_string(), str::to_owned);
                 all.push((value, text(&item["id"]).to_owned()));
             }
             match page["next_cursor"].as_str() {
@@ -407,21 +408,27 @@ fn lists_are_sorted_by_the_daemon_and_their_cursors_stay_right() {
 
     let wrong = daemon.relayflow(&home, &["events", "ls", "--sort", "-payload"]).ended(2);
     assert!(wrong.err.contains("wanted received, occurred, source"), "{}", wrong.err);
-    let queue = daemon.relayflow(&home, &["queue", "ls", "--sort", "-depth", "-o", "name"]).ended(0);
+    let queue =
+        daemon.relayflow(&home, &["queue", "ls", "--sort", "-depth", "-o", "name"]).ended(0);
     assert_eq!(queue.out.trim(), receiver.name());
     let other = daemon.relayflow(&home, &["queue", "ls", "--sort", "dept"]).ended(2);
     assert!(other.err.contains("depth"), "{}", other.err);
-    let page = daemon.relayflow(&home, &["events", "ls", "--sort", "type", "-n", "1", "-o", "json"]).json();
+    let page = daemon
+        .relayflow(&home, &["events", "ls", "--sort", "type", "-n", "1", "-o", "json"])
+        .json();
     let cursor = text(&page["next_cursor"]).to_owned();
     daemon.relayflow(&home, &["events", "ls", "--sort", "-type", "--after", &cursor]).ended(2);
     // A store that is read without its daemon sorts as well.
     let db = format!("sqlite:{}", home.path("relayflow.db").display());
-    let direct = home.relayflow(&["--db", &db, "events", "ls", "--sort", "-type", "-o", "json"]).ended(0);
+    let direct =
+        home.relayflow(&["--db", &db, "events", "ls", "--sort", "-type", "-o", "json"]).ended(0);
     assert_eq!(direct.json()["items"][0]["type"], "c.x");
 
     // An id that nothing begins with is not found, and is no empty selection; one of many is no one.
     daemon.relayflow(&home, &["dlq", "replay", "tsk_7ZZ", "--dry-run"]).ended(3);
     daemon.relayflow(&home, &["dlq", "replay", "tsk_0", "--dry-run"]).ended(3);
     daemon.relayflow(&home, &["dlq", "discard", "tsk_7ZZ", "--reason", "x", "--yes"]).ended(3);
-    daemon.relayflow(&home, &["dlq", "replay", "source:github", "--since", "1h", "--dry-run"]).ended(9);
+    daemon
+        .relayflow(&home, &["dlq", "replay", "source:github", "--since", "1h", "--dry-run"])
+        .ended(9);
 }

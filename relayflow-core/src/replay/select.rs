@@ -270,6 +270,7 @@ fn picked_request(row: RequestRow) -> Picked {
             workflow: None,
             step: None,
             need_names: None,
+            line: None,
             revision: 0,
         },
         received_us: row.received_us,

@@ -13,6 +13,7 @@ use super::reject::leave_ring;
 use super::timeline::{self, Row};
 use super::writer::{After, Job, Tx};
 use super::{EventContext, LeasedTask, NewEvent, NewRequest, NewTask, Receipt, Reread, StoreError};
+use super::{line, settle};
 use crate::event::{IntegrationEvent, Payload};
 use crate::id::{EventId, RequestId};
 use crate::request::{CorrelationId, Request};
@@ -514,8 +515,15 @@ fn insert_tasks(tx: &mut Tx<'_>, candidate: &Candidate) -> Result<(), StoreError
                 error.map(|e| super::tasks::error_id(&task.step, None, e)),
             ],
         )?;
+        if let Some(line) = &task.line {
+            line::enter(tx, task.id, (&task.workflow, &task.step), line, status)?;
+        }
         tx.count(super::stats::task_counter(status), &task.destination, 1);
         tx.has_due |= status == TaskStatus::Queued;
+    }
+    for task in candidate.tasks.iter().filter(|t| t.dead.is_some()) {
+        let event = candidate.context.event.id;
+        settle::let_pass(tx, event, &task.workflow, &task.step)?;
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ mod discards;
 mod drift;
 mod error;
 mod events;
+mod line;
 mod moves;
 mod plans;
 mod query;

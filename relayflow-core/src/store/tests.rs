@@ -3,6 +3,7 @@
 mod commits;
 mod files;
 mod leases;
+mod lines;
 mod replays;
 
 use std::collections::BTreeMap;
@@ -236,6 +237,15 @@ impl House {
             none,
             "attempts have no gap"
         );
+        for (what, having) in [
+            ("two of a line may run", "sum(is_held = 0) > 1"),
+            ("a line stands still", "sum(is_held = 0) = 0"),
+        ] {
+            let lines = format!(
+                "select key from task_line where is_open = 1 group by workflow, step, key having {having}"
+            );
+            assert_eq!(scan(&lines), none, "{what}");
+        }
         let orphans = "select hex(id) from task where event_id not in (select id from event)";
         assert_eq!(scan(orphans), none);
         self.timeline_agrees(&store).await;
@@ -347,6 +357,7 @@ fn step(name: &str, needs: &[&str]) -> NewTask {
         step: name.into(),
         destination: DESTINATION.into(),
         needs: needs.iter().map(|need| (*need).into()).collect(),
+        line: None,
         dead: None,
         slot: None,
     }

@@ -171,7 +171,8 @@ impl Sort {
             Some(Value::Number(number)) => number.to_string(),
             Some(Value::Text(text)) => form_urlencoded::byte_serialize(text.as_bytes()).collect(),
         };
-        format!("{sign}{}~{value}~{id}", self.field)
+        // The sign stands last: what begins with one would be taken for a flag.
+        format!("{}{sign}~{value}~{id}", self.field)
     }
 
     /// Reads such a place: the value as of `bytes`, and the id as text. `None` if it is none of this
@@ -181,7 +182,7 @@ impl Sort {
         let mut parts = cursor.splitn(3, '~');
         let (order, value, id) = (parts.next()?, parts.next()?, parts.next()?);
         let sign = if self.descends { "-" } else { "" };
-        if order != format!("{sign}{}", self.field) {
+        if order != format!("{}{sign}", self.field) {
             return None;
         }
         let value = match (self.key, self.is_number) {
@@ -341,7 +342,7 @@ mod tests {
             assert_eq!(sort.place(&cursor), Some((after, "evt_1")), "{cursor}");
             assert!(Sort::parse("type", Over::Events).unwrap().place(&cursor).is_none());
         }
-        for bad in ["", "evt_1", "-type~x", "type~x~evt_1"] {
+        for bad in ["", "evt_1", "type-~x", "type~x~evt_1"] {
             assert!(sort.place(bad).is_none(), "{bad}");
         }
         let number = Sort::parse("attempts", Over::Events).unwrap();

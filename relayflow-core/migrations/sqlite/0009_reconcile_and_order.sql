@@ -62,3 +62,24 @@ create table reconcile_body (
     body         text not null,
     primary key (reconcile_id, place)
 ) strict;
+
+-- Tasks whose step is ordered: those of one key stand in a line, in the order of their places.
+create table task_line (
+    place      integer primary key autoincrement,
+    task_id    blob not null unique,
+    workflow   text not null,
+    step       text not null,
+    key        text not null,
+    -- 1: a dead task holds those behind it
+    holds_dead integer not null,
+    -- 1: it has not ended, or is dead and holds the line
+    is_open    integer not null,
+    -- 1: another of the line goes first, so the task needs one thing more
+    is_held    integer not null
+) strict;
+
+create index task_line_key on task_line (workflow, step, key, place);
+create index task_line_open on task_line (workflow, step, key, place) where is_open = 1;
+
+alter table plan_item add column line_key text;
+alter table plan_item add column line_holds integer not null default 0;
