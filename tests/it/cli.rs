@@ -427,7 +427,9 @@ fn lists_are_sorted_by_the_daemon_and_their_cursors_stay_right() {
     // An id that nothing begins with is not found, and is no empty selection; one of many is no one.
     daemon.relayflow(&home, &["dlq", "replay", "tsk_7ZZ", "--dry-run"]).ended(3);
     daemon.relayflow(&home, &["dlq", "replay", "tsk_0", "--dry-run"]).ended(3);
-    daemon.relayflow(&home, &["dlq", "discard", "tsk_7ZZ", "--reason", "x", "--yes"]).ended(3);
+    daemon
+        .relayflow(&home, &["dlq", "discard", "tsk_7ZZ", "--since", "1h", "--reason", "x", "--yes"])
+        .ended(3);
     daemon
         .relayflow(&home, &["dlq", "replay", "source:github", "--since", "1h", "--dry-run"])
         .ended(9);
