@@ -22,6 +22,7 @@ mod drift;
 mod explain;
 mod hostile;
 mod lifecycle;
+mod manners;
 mod providers;
 mod quarantine;
 mod replay;

@@ -585,6 +585,19 @@ pub struct IngestedEvent {
     pub duplicate: bool,
 }
 
+/// Whose token a request bore.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Identity {
+    pub v: u32,
+    /// `identity`.
+    pub object: String,
+    pub name: String,
+    /// `viewer`, `operator` or `admin`.
+    pub role: String,
+    /// The daemon's.
+    pub version: String,
+}
+
 /// What the daemon says of itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Health {

@@ -26,7 +26,7 @@ mod timeline;
 mod workflows;
 mod writer;
 
-pub use db::sqlite_path;
+pub use db::{schema_version, sqlite_path};
 pub use drift::{ContractRow, DriftRow, NewContract, WatchedRow};
 pub(crate) use drift::{DriftNotes, NewDrift};
 pub use error::{Refusal, StoreError};

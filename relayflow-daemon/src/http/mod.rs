@@ -13,7 +13,7 @@ mod drift;
 mod events;
 mod health;
 mod metrics;
-mod openapi;
+pub(crate) mod openapi;
 mod plans;
 mod queues;
 mod replays;
@@ -23,6 +23,7 @@ mod setup;
 mod stats;
 mod tail;
 mod tasks;
+mod whoami;
 
 #[cfg(test)]
 mod tests;
@@ -166,6 +167,8 @@ fn about_itself() -> Vec<Route> {
         Route::get("/api/v1/config", "The configuration in force", get(setup::config))
             .needs(Some(Role::Admin))
             .gives::<Value>(),
+        Route::get("/api/v1/whoami", "Whose token it is", get(whoami::whoami))
+            .gives::<api::Identity>(),
         Route::get("/api/v1/stats", "The numbers", get(stats::stats)).gives::<api::Stats>(),
         Route::get("/api/v1/workers", "Who executes", get(queues::workers)).lists::<api::Worker>(),
     ]
