@@ -26,7 +26,7 @@ use crate::timeline::What;
 use convert::{counts, dead_request, dead_task};
 pub use reconciles::{reconcile, reconcile_items};
 pub(crate) use replays::replay_counts;
-pub use replays::{plan, replay, replay_items, replays};
+pub use replays::{plan, plan_items, replay, replay_items, replays};
 pub use sorted::sort_whole;
 pub use trace::trace;
 

@@ -4,6 +4,7 @@
 //! what arrives together. What is written down here is what `guarantees.md` promises: a request, its
 //! events, their tasks and their timeline in one transaction, before anybody is answered.
 
+mod beside;
 mod commit;
 mod db;
 mod discards;
@@ -24,9 +25,10 @@ mod settle;
 mod stats;
 mod tasks;
 mod timeline;
+mod workflows;
 mod writer;
 
-pub use db::sqlite_path;
+pub use db::{schema_version, sqlite_path};
 pub use drift::{ContractRow, DriftRow, NewContract, WatchedRow};
 pub(crate) use drift::{DriftNotes, NewDrift};
 pub use error::{Refusal, StoreError};
