@@ -14,6 +14,8 @@ use crate::tui::draw::wrap;
 
 /// Where what is said of a plan begins, behind its label.
 const LABEL: usize = 10;
+/// Less room than this is none.
+const WHY_MIN: usize = 16;
 
 /// The whole of it, as `job` would run it.
 pub(crate) fn describe(out: &Out, target: &Target, plan: &Plan, job: &Job) -> String {
@@ -274,7 +276,7 @@ fn groups(out: &Out, groups: &[PlanGroup]) -> String {
         let tone = if place == 0 { Tone::Dim } else { Tone::of_status(&row[0]) };
         let pad = |column: usize| " ".repeat(widths[column].saturating_sub(row[column].width()));
         let line = format!(
-            "{}{}  {}{}  {}{}  {}{}  {}",
+            "{}{}  {}{}  {}{}  {}{}  ",
             out.style.paint(&row[0], tone),
             pad(0),
             pad(1),
@@ -283,9 +285,17 @@ fn groups(out: &Out, groups: &[PlanGroup]) -> String {
             pad(2),
             row[3],
             pad(3),
-            row[4]
         );
-        let _ = writeln!(shown, "{}", line.trim_end());
+        // On a terminal what has no room stands below itself.
+        let before = widths[..4].iter().sum::<usize>() + 8;
+        let room = out.width.map_or(usize::MAX, |width| width.saturating_sub(before));
+        let why = if room < WHY_MIN { vec![row[4].clone()] } else { wrap(&row[4], room) };
+        let mut why = why.into_iter();
+        let first = format!("{line}{}", why.next().unwrap_or_default());
+        let _ = writeln!(shown, "{}", first.trim_end());
+        for more in why {
+            let _ = writeln!(shown, "{:before$}{more}", "");
+        }
     }
     shown
 }

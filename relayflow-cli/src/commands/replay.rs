@@ -192,9 +192,11 @@ async fn run_plan(app: &App, id: &str, act: &Act, job: &Job, late: Option<String
     let planned = backend.plan(id).await?;
     // Said before anybody is asked; what has changed since is said by the daemon.
     if matches!(planned.status.as_str(), "used" | "expired") {
-        let said = if planned.status == "used" { "has been used" } else { "has expired" };
+        let (code, said) = match planned.status.as_str() {
+            "used" => ("refused.plan_used", "has been used"),
+            _ => ("refused.plan_expired", "has expired"),
+        };
         let message = format!("{} {said}", planned.id);
-        let code = format!("refused.plan_{}", planned.status);
         return Err(Failure::new(code, message)
             .why("nothing was changed")
             .hint(plan_again(&planned)));
