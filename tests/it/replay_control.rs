@@ -12,7 +12,7 @@ use crate::replay_modes::{becomes, begin, config, plan, workflow};
 use crate::vendor::{self, Signed, stripe, stripe_body};
 
 /// A charge of this subject.
-fn charge(id: &str, subject: &str) -> Signed {
+pub(crate) fn charge(id: &str, subject: &str) -> Signed {
     let body = stripe_body(id, "charge.failed").replace(&format!("ch_{id}"), subject);
     vendor::sign_stripe(vendor::STRIPE_SECRET, body.as_bytes(), vendor::now())
 }

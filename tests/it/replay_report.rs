@@ -47,7 +47,7 @@ fn replay_of(daemon: &Daemon) -> String {
 
 #[test]
 fn whoever_watches_is_told_as_they_can_read() {
-    let House { home, daemon, goes, .. } = house(6);
+    let House { receiver: _receiver, home, daemon, goes } = house(6);
     let replay = replay_of(&daemon);
     // A log: a line at the start, and one at the end.
     let mut watch = daemon
@@ -87,7 +87,7 @@ fn whoever_watches_is_told_as_they_can_read() {
     let documents: Vec<Value> =
         lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
     let last = documents.last().unwrap();
-    assert_eq!((&last["kind"], &last["items"]["ok"]), (&json!("replay"), &json!(5)), "{last}");
+    assert_eq!((&last["object"], &last["items"]["ok"]), (&json!("replay"), &json!(5)), "{last}");
     bar.shows("6 done: 5 ok, 1 dead");
 
     // Afterwards: the report, as JSON and as JUnit, the same by both ways.
@@ -135,7 +135,7 @@ fn who_leaves_does_not_stop_it_and_learns_how_to_return() {
 
 #[test]
 fn dead_letters_are_grouped_by_any_field() {
-    let House { home, daemon, .. } = house(6);
+    let House { receiver: _receiver, home, daemon, .. } = house(6);
     let groups = |by: &str| daemon.relayflow(&home, &["dlq", "ls", "--by", by, "-o", "json"]);
     for (by, count) in [
         ("error", 1),

@@ -40,7 +40,7 @@ pub(crate) fn describe(out: &Out, target: &Target, plan: &Plan, job: &Job) -> St
         let room = out.width.map_or(usize::MAX, |width| width.saturating_sub(LABEL).max(LABEL));
         for (place, part) in wrap(&fact, room).iter().enumerate() {
             let label = if place == 0 { label } else { "" };
-            let _ = writeln!(shown, "{label:<LABEL$}{part}");
+            let _ = writeln!(shown, "{label:<LABEL$}{}", part.trim_end());
         }
     }
     if let Some(edit) = &plan.edit {
@@ -92,6 +92,9 @@ fn contract(plan: &Plan) -> Option<String> {
     let told = &plan.contract;
     if plan.items.moves == 0 || told.looked_at + told.unknown == 0 {
         return None;
+    }
+    if told.looked_at == 0 && told.then == 0 {
+        return Some("unknown: nothing says what these events should look like".to_owned());
     }
     let today = if told.looked_at == 0 {
         "unknown today".to_owned()
@@ -294,7 +297,7 @@ fn groups(out: &Out, groups: &[PlanGroup]) -> String {
         let first = format!("{line}{}", why.next().unwrap_or_default());
         let _ = writeln!(shown, "{}", first.trim_end());
         for more in why {
-            let _ = writeln!(shown, "{:before$}{more}", "");
+            let _ = writeln!(shown, "{:before$}{}", "", more.trim_end());
         }
     }
     shown

@@ -6,6 +6,7 @@ use relayflow_core::api::codes::Exit;
 use relayflow_core::api::{NewPlan, NewReplay, Plan, PlanEdit, Replay, ReplayControl};
 use relayflow_core::text;
 use relayflow_core::view::Page;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
 use super::candidate::{self, Candidate};
@@ -324,6 +325,9 @@ async fn watch(
 ) -> Done {
     let limit = limit.and_then(|limit| Duration::try_from(limit).ok());
     let until = limit.map(|limit| Instant::now() + limit);
+    // Heard from before anything is said: whoever leaves then leaves the job to itself, too.
+    let mut interrupts = signal(SignalKind::interrupt())
+        .map_err(|e| Failure::error(format!("Ctrl-C cannot be heard: {e}")))?;
     let mut replay = backend.replay(id).await?;
     let id = replay.id.clone();
     let back = format!("relayflow replay watch {id}");
@@ -347,7 +351,7 @@ async fn watch(
         }
         tokio::select! {
             () = sleep(LOOK_AGAIN) => {}
-            _ = tokio::signal::ctrl_c() => {
+            _ = interrupts.recv() => {
                 progress.finish();
                 return Err(Failure::interrupted(format!("still running: {back}")));
             }
