@@ -20,6 +20,8 @@ mod delivery;
 mod demo;
 mod drift;
 mod exit_codes;
+mod explain;
+mod hostile;
 mod incident;
 mod lifecycle;
 mod providers;
