@@ -3,6 +3,7 @@
 pub mod contracts;
 mod convert;
 pub mod drift;
+mod groups;
 mod reconciles;
 mod replays;
 mod sorted;
@@ -68,7 +69,8 @@ pub enum ViewError {
     #[error("`{0}` begins more than one id; type more of it")]
     Ambiguous(String),
     #[error(
-        "`{0}` is nothing to group by: wanted error, source, type, dest, workflow, step or reason"
+        "`{0}` is nothing to group by: wanted a field such as error, type, dest, workflow, http, \
+         subject, attr.NAME or payload.PATH"
     )]
     By(String),
     #[error("`{field}` is nothing that this list can be sorted by: wanted {known}")]
@@ -471,7 +473,7 @@ pub async fn dead_letter_groups(
     by: &str,
 ) -> Result<List<DeadLetterGroup>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
-    let mut groups: Vec<DeadLetterGroup> = Vec::new();
+    let mut found: Vec<DeadLetterGroup> = Vec::new();
     let mut places: std::collections::HashMap<String, usize> = std::collections::HashMap::new();
     let mut at = Page { q: page.q.clone(), limit: PAGE, cursor: None, sort: None };
     let mut read = 0;
@@ -479,18 +481,19 @@ pub async fn dead_letter_groups(
         let mut letters = dead_page(store, &filter, &at).await?;
         let more = cut(&mut letters, PAGE);
         read += letters.len();
-        for (ended, letter) in &letters {
-            let value = value_of(letter, by)?;
+        let all: Vec<&DeadLetter> = letters.iter().map(|(_, letter)| letter).collect();
+        let values = groups::values(store, &all, by).await?;
+        for ((ended, letter), value) in letters.iter().zip(values) {
             let died = micros(crate::clock::from_micros(*ended));
             match places.get(&value) {
                 Some(place) => {
                     // The latest come first.
-                    groups[*place].count += 1;
-                    groups[*place].first_at = died;
+                    found[*place].count += 1;
+                    found[*place].first_at = died;
                 }
                 None => {
-                    places.insert(value.clone(), groups.len());
-                    groups.push(convert::group(by, value, died, letter));
+                    places.insert(value.clone(), found.len());
+                    found.push(convert::group(by, value, died, letter));
                 }
             }
         }
@@ -499,29 +502,15 @@ pub async fn dead_letter_groups(
             break;
         }
     }
-    groups.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| b.last_at.cmp(&a.last_at)));
-    let count = u64::try_from(groups.len()).unwrap_or(0);
-    groups.truncate(page.limit);
+    found.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| b.last_at.cmp(&a.last_at)));
+    let count = u64::try_from(found.len()).unwrap_or(0);
+    found.truncate(page.limit);
     Ok(list(
         "dead_letter_group_list",
-        groups,
+        found,
         None,
         Some(Total { value: count, exact: read < GROUPED_MAX }),
     ))
-}
-
-fn value_of(letter: &DeadLetter, by: &str) -> Result<String, ViewError> {
-    let value = match by {
-        "error" => letter.error_id.clone(),
-        "source" => Some(letter.source.clone()),
-        "type" => letter.event_type.clone(),
-        "dest" => letter.destination.clone(),
-        "workflow" => letter.workflow.clone(),
-        "step" => letter.step.clone(),
-        "reason" => Some(letter.reason.clone()),
-        other => return Err(ViewError::By(other.to_owned())),
-    };
-    Ok(value.unwrap_or_else(|| "–".to_owned()))
 }
 
 /// The queue of each destination, as the store has it; `state` and `concurrency` are the daemon's to

@@ -259,7 +259,7 @@ pub struct DeadLetterGroup {
     pub v: u32,
     /// `dead_letter_group`.
     pub object: String,
-    /// The field: `error`, `source`, `type`, `dest`, `workflow`, `step`, `reason`.
+    /// The field: `error`, `source`, `subject`, `payload.data.plan` …
     pub by: String,
     pub value: String,
     /// What `value` stands for: an error's message.
