@@ -7,6 +7,7 @@ mod groups;
 mod manners;
 mod nouns;
 mod providers;
+mod reconcile;
 mod send;
 mod tail;
 mod tui;
@@ -31,6 +32,7 @@ pub(crate) use nouns::{
     WorkflowsVerb,
 };
 pub(crate) use providers::{ProvidersCmd, ProvidersVerb};
+pub(crate) use reconcile::ReconcileArgs;
 pub(crate) use send::{SendArgs, Tamper};
 pub(crate) use tail::TailArgs;
 pub(crate) use tui::TuiArgs;
@@ -103,6 +105,12 @@ relayflow send stripe charge.failed --print
 relayflow send --from evt_01J9ZC4K --set data.object.amount=1
 relayflow send --list stripe")]
     Send(Box<SendArgs>),
+    /// What a vendor says it sent, against what arrived; take in the rest.
+    #[command(before_long_help = "\
+relayflow reconcile stripe --since 6h --dry-run
+relayflow reconcile stripe --since 6h --type charge,invoice --reason \"the outage of 14:00\"
+relayflow reconcile github --since 1d --yes -o json")]
+    Reconcile(Box<ReconcileArgs>),
     /// Follow the timeline live.
     #[command(before_long_help = "\
 relayflow tail source:stripe status:failed
@@ -257,6 +265,7 @@ impl Command {
             | Self::Init(_)
             | Self::Config(_)
             | Self::Send(_)
+            | Self::Reconcile(_)
             | Self::Tail(_)
             | Self::Queue(_)
             | Self::Stats(_)

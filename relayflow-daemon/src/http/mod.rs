@@ -16,6 +16,7 @@ mod metrics;
 pub(crate) mod openapi;
 mod plans;
 mod queues;
+mod reconcile;
 mod replays;
 mod requests;
 mod schema;
@@ -42,6 +43,7 @@ use hyper::body::Incoming;
 use relayflow_core::api;
 use relayflow_core::api::codes::Code;
 use relayflow_core::config::Role;
+use relayflow_core::reconcile::ReconcileError;
 use relayflow_core::replay::ReplayError;
 use relayflow_core::view::ViewError;
 use serde_json::Value;
@@ -123,7 +125,7 @@ impl Route {
     }
 }
 
-const PAGE: &[&str] = &["q", "limit", "cursor"];
+const PAGE: &[&str] = &["q", "limit", "cursor", "sort"];
 const JSON: &str = "application/json";
 const BYTES: &str = "application/octet-stream";
 const EVENT_STREAM: &str = "text/event-stream";
@@ -136,6 +138,7 @@ pub(crate) fn routes() -> Vec<Route> {
     routes.extend(what_came_in());
     routes.extend(what_waits());
     routes.extend(bulk());
+    routes.extend(missed());
     routes.extend(contracts());
     routes
 }
@@ -223,7 +226,7 @@ fn what_waits() -> Vec<Route> {
         Route::get("/api/v1/queues", "What waits, by destination", get(queues::list))
             .lists::<api::Queue>(),
         Route::get("/api/v1/dead-letters", "Dead letters, or groups", get(dead_letters::list))
-            .params(&["q", "limit", "cursor", "by"])
+            .params(&["q", "limit", "cursor", "by", "sort"])
             .lists::<api::DeadLetter>(),
         Route::post("/api/v1/dead-letters/discard", "Give up", post(dead_letters::discard))
             .takes::<api::Discard>(),
@@ -260,6 +263,23 @@ fn bulk() -> Vec<Route> {
         Route::post("/api/v1/replays/{id}/cancel", "Stop it for good", post(replays::cancel))
             .takes::<api::ReplayControl>()
             .gives::<api::Replay>(),
+    ]
+}
+
+fn missed() -> Vec<Route> {
+    vec![
+        Route::post("/api/v1/reconciles", "List what a vendor sent", post(reconcile::create))
+            .creates()
+            .takes::<api::NewReconcile>()
+            .gives::<api::Reconcile>(),
+        Route::get("/api/v1/reconciles/{id}", "How far it is", get(reconcile::show))
+            .gives::<api::Reconcile>(),
+        Route::get("/api/v1/reconciles/{id}/items", "What is missing", get(reconcile::items))
+            .params(PAGE)
+            .lists::<api::ReconcileItem>(),
+        Route::post("/api/v1/reconciles/{id}/run", "Take that in", post(reconcile::run))
+            .takes::<api::RunReconcile>()
+            .gives::<api::Reconcile>(),
     ]
 }
 
@@ -391,6 +411,12 @@ impl From<ViewError> for Problem {
 
 impl From<ReplayError> for Problem {
     fn from(error: ReplayError) -> Self {
+        Self::from_error(error.code(), &error)
+    }
+}
+
+impl From<ReconcileError> for Problem {
+    fn from(error: ReconcileError) -> Self {
         Self::from_error(error.code(), &error)
     }
 }
