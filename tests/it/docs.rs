@@ -183,6 +183,7 @@ fn the_cli_page_is_the_help() {
         "demo",
         "bench",
         "send",
+        "reconcile",
         "tail",
         "events",
         "events ls",
