@@ -75,7 +75,8 @@ impl<'c> Search<'c> {
             || self.with_other_secrets(source, &entries)
             || self.with_other_bodies(source, &entries, true)
             || self.with_other_urls(source, &entries)
-            || self.as_of_others(source)
+            // Where our own secret made the signature, nobody else sent it.
+            || (self.beyond.is_none() && self.as_of_others(source))
             || self.with_other_bodies(source, &entries, false)
             || self.with_another_character(source, &entries);
         if !found {
