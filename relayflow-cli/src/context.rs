@@ -35,15 +35,31 @@ pub(crate) enum Way {
     Store { url: String },
 }
 
+impl Way {
+    /// Whether both lead to one RelayFlow, whatever token they bear.
+    pub(crate) fn is_same_place(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Api { endpoint, .. }, Self::Api { endpoint: other, .. }) => endpoint == other,
+            (Self::Store { url }, Self::Store { url: other }) => url == other,
+            (Self::Api { .. }, Self::Store { .. }) | (Self::Store { .. }, Self::Api { .. }) => {
+                false
+            }
+        }
+    }
+}
+
 /// `[tui]` of the CLI's own config file.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TuiSettings {
-    /// `auto` or `mono`.
+    /// `auto`, `light` or `mono`.
     pub(crate) theme: Option<String>,
     /// Wheel and click; off, since it takes the terminal's own selection away.
     #[serde(default)]
     pub(crate) mouse: bool,
+    /// No spinner.
+    #[serde(default)]
+    pub(crate) prefers_reduced_motion: bool,
     /// An action's key, by the action's name.
     #[serde(default)]
     pub(crate) keys: BTreeMap<String, String>,

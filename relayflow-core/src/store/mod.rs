@@ -4,6 +4,7 @@
 //! what arrives together. What is written down here is what `guarantees.md` promises: a request, its
 //! events, their tasks and their timeline in one transaction, before anybody is answered.
 
+mod charts;
 mod commit;
 mod db;
 mod discards;
@@ -24,6 +25,7 @@ mod tasks;
 mod timeline;
 mod writer;
 
+pub use charts::{MinuteRow, Sample, Sampled};
 pub use db::sqlite_path;
 pub use drift::{ContractRow, DriftRow, NewContract, WatchedRow};
 pub(crate) use drift::{DriftNotes, NewDrift};
@@ -32,7 +34,7 @@ pub(crate) use events::KeptEvent;
 pub use events::{AttemptRow, EventRow, IdTable, TaskRow};
 pub use plans::{Change, Item, ItemRow, PlanRow, Reading};
 pub(crate) use plans::{NEW, PLAN_LIFE_US, Picked, PlanReading};
-pub use query::{Over, QueryError, Selection};
+pub use query::{Over, QueryError, Selection, Way};
 pub use replays::{Control, ErrorCount, How, ItemVerdict, ReplayRow};
 pub use requests::RequestRow;
 pub(crate) use requests::RequestWithBody;

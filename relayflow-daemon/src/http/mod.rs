@@ -8,6 +8,7 @@ pub(crate) mod json;
 pub(crate) mod problem;
 pub(crate) mod server;
 
+mod charts;
 mod dead_letters;
 mod drift;
 mod events;
@@ -167,6 +168,13 @@ fn about_itself() -> Vec<Route> {
             .needs(Some(Role::Admin))
             .gives::<Value>(),
         Route::get("/api/v1/stats", "The numbers", get(stats::stats)).gives::<api::Stats>(),
+        Route::get("/api/v1/stats/minutes", "The last hour", get(charts::minutes))
+            .lists::<api::Minute>(),
+        Route::get("/api/v1/charts", "Attempts over time", get(charts::chart))
+            .params(&["dest", "replay", "window"])
+            .gives::<api::Chart>(),
+        Route::get("/api/v1/whoami", "Whose token this is", get(charts::whoami))
+            .gives::<api::Who>(),
         Route::get("/api/v1/workers", "Who executes", get(queues::workers)).lists::<api::Worker>(),
     ]
 }
