@@ -345,14 +345,14 @@ fn charts_are_of_a_destination_and_of_a_job() {
     tui.press("\u{1b}");
     tui.shows("over time");
     tui.press("y");
-    tui.shows("relayflow stats --of");
+    tui.shows("─ copy ");
     tui.press("\u{1b}");
     tui.shows_not("─ copy ");
     tui.press("q");
     assert_eq!(tui.exit(), 0);
     let told = setup.daemon.relayflow(&setup.home, &["stats", "--of", &name]).ended(0);
     assert!(told.out.contains("15 attempts") && told.out.contains("try 1"), "{told:?}");
-    // The same of a store without its daemon, and of a job.
+    // The same of a job.
     let jobs = ["dlq", "replay", "--all-time", "--yes", "--reason", "again", "--wait"];
     setup.receiver.answer(|_| Reply::Status(200));
     setup.daemon.relayflow(&setup.home, &jobs);

@@ -4,13 +4,16 @@ use clap::Args;
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TuiArgs {
-    /// A screen (`overview` `events` `dlq` `replays` `queues` `sources` `requests` `tail`) and a filter
-    /// for it, or an id.
+    /// A screen (`overview` `events` `dlq` `replays` `queues` `sources` `drift` `requests` `tail`
+    /// `charts` `errors`) and a filter for it, or an id.
     #[arg(value_name = "SCREEN|TERM")]
     pub(crate) words: Vec<String>,
     /// Look, and change nothing.
     #[arg(long)]
     pub(crate) read_only: bool,
+    /// Print the keys that are in force, and leave.
+    #[arg(long)]
+    pub(crate) keys: bool,
     /// For tests.
     #[arg(long, hide = true, value_name = "WHAT")]
     pub(crate) inject: Option<String>,

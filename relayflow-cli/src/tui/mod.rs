@@ -27,6 +27,8 @@ mod theme;
 
 use std::io::IsTerminal as _;
 
+use relayflow_core::api::codes::Exit;
+
 use crate::app::App;
 use crate::args::TuiArgs;
 use crate::failure::{Done, Failure};
@@ -39,6 +41,13 @@ use theme::{Glyphs, Theme};
 pub(crate) use bench::bench;
 
 pub(crate) async fn tui(app: &App, args: &TuiArgs) -> Done {
+    let settings = crate::context::tui_settings(&app.global, &|name| app.env(name))?;
+    let keys = settings.tui.keys.iter().map(|(name, key)| (name.as_str(), key.as_str()));
+    let keymap = Keymap::new(keys).map_err(Failure::usage)?;
+    if args.keys {
+        app.out.print(&keymap.list())?;
+        return Ok(Exit::Ok);
+    }
     if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
         return Err(Failure::usage("the TUI needs a terminal")
             .why("stdin or stdout is none")
@@ -46,15 +55,12 @@ pub(crate) async fn tui(app: &App, args: &TuiArgs) -> Done {
     }
     let route = Route::read(&args.words)?;
     let target = app.target()?;
-    let settings = crate::context::tui_settings(&app.global, &|name| app.env(name))?;
     let backend = {
         let quiet = quiet(app);
         let timeout = std::time::Duration::try_from(app.global.request_timeout)
             .map_err(|_| Failure::usage("--request-timeout is negative"))?;
         crate::backend::Backend::connect(&target, timeout, &quiet).await?
     };
-    let keys = settings.tui.keys.iter().map(|(name, key)| (name.as_str(), key.as_str()));
-    let keymap = Keymap::new(keys).map_err(Failure::usage)?;
     let setup = Setup {
         target,
         is_read_only: args.read_only,

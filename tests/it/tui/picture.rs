@@ -224,6 +224,7 @@ fn the_picture_shows_what_the_screen_showed() {
     };
     tui.shows("40");
     tui.shows("no replay is running");
+    tui.shows("/s");
     take(&tui);
     for (key, text) in
         [("\r", "40 matching"), ("\r", "VALIDATION_ERROR"), ("R", "40 tasks of 40 events")]
