@@ -211,7 +211,7 @@ fn row(n: u64, now: Moment) -> Row {
         corr: "7c1e90d2".into(),
         at: now.wall.checked_sub(jiff::SignedDuration::from_secs(age)).ok(),
         source: "payments".into(),
-        kind: if n % 3 == 0 { "invoice.payment_failed" } else { "charge.failed" }.into(),
+        kind: if n.is_multiple_of(3) { "invoice.payment_failed" } else { "charge.failed" }.into(),
         step: "crm/upsert".into(),
         destination: "api.example.com".into(),
         status: "dead".into(),
