@@ -19,6 +19,8 @@ mod crash;
 mod delivery;
 mod demo;
 mod drift;
+mod explain;
+mod hostile;
 mod lifecycle;
 mod providers;
 mod quarantine;

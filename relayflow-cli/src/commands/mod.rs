@@ -27,8 +27,10 @@ pub(crate) mod tail;
 pub(crate) mod timeline;
 mod trace;
 mod up;
+pub(crate) mod verification;
 mod version;
 
+pub(crate) use explain::replay_failure;
 pub(crate) use list::{no_junit, no_sarif};
 
 use crate::app::App;

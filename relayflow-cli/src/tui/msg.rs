@@ -6,7 +6,8 @@ use crossterm::event::KeyEvent;
 use jiff::Timestamp;
 use relayflow_core::api::{
     Chart, DeadLetter, DeadLetterGroup, Discard, Drift, Event, List, Minute, NewPlan, NewReplay,
-    Plan, Queue, Replay, Request, Source, Stats, TimelineEntry, Total, Trace, Who, Worker,
+    Plan, Queue, Replay, Request, Source, Stats, TimelineEntry, Total, Trace, Verification, Who,
+    Worker,
 };
 
 use super::route::Noun;
@@ -141,6 +142,7 @@ pub(crate) enum Question {
     Trace(String),
     Request(String),
     Raw(String),
+    Verification(String),
     Queues,
     Workers,
     Sources,
@@ -193,6 +195,7 @@ impl Question {
             | Self::Trace(_)
             | Self::Request(_)
             | Self::Raw(_)
+            | Self::Verification(_)
             | Self::Queues
             | Self::Workers
             | Self::Sources
@@ -218,6 +221,7 @@ pub(crate) enum Reply {
     Trace(Box<Trace>),
     Request(Box<Request>),
     Raw(Vec<u8>),
+    Verification(Box<Verification>),
     Queues(Vec<Queue>),
     Workers(Vec<Worker>),
     Sources(Vec<Source>),
