@@ -7,7 +7,7 @@ use ratatui::layout::Rect;
 
 use super::app::State;
 use super::ctx::{Ctx, Link};
-use super::draw::{Canvas, Piece, dim, piece, plain, strong, width};
+use super::draw::{Canvas, Piece, dim, fit, piece, plain, strong, width};
 use super::keys::{ACTIONS, Action, Place, works};
 use super::popup::Popup;
 use super::pulse::Series;
@@ -221,7 +221,11 @@ fn tabs(state: &State, canvas: &mut Canvas<'_>) {
     }
     canvas.line(1, &pieces);
     if let (Some(who), true) = (&state.ctx.who, state.ctx.is_wide()) {
-        canvas.right(1, &[dim(format!("{} {} ", who.role, who.name))]);
+        let text = match who.name == who.role {
+            true => format!("{} ", who.role),
+            false => format!("{} {} ", who.role, who.name),
+        };
+        canvas.right(1, &[dim(text)]);
     }
 }
 
@@ -257,7 +261,10 @@ fn path(state: &State, canvas: &mut Canvas<'_>) {
     }
     let mut pieces = vec![plain(" "), dim(dots)];
     pieces.extend(before.into_iter().map(dim));
-    pieces.push(strong(last));
+    let taken: usize = pieces.iter().map(|p| width(&p.0)).sum();
+    let last_room = room.saturating_sub(taken);
+    let is_long = filter.is_none() && last_room < width(&last);
+    pieces.push(strong(if is_long { fit(&last, last_room, &ctx.glyphs) } else { last }));
     if let Some(filter) = filter {
         pieces.push(dim("   / "));
         pieces.push(piece(filter, Role::Accent));

@@ -544,7 +544,7 @@ impl Part for EventScreen {
 
     fn tip(&self, _ctx: &Ctx) -> String {
         match self.task().and_then(|task| task.error_id.as_ref()) {
-            Some(error) => format!("all that died of the same error are {error}: R replays them"),
+            Some(error) => format!("R replays all that died of the same error, {error}"),
             None => String::new(),
         }
     }

@@ -202,8 +202,8 @@ fn recent(counts: &[u64], glyphs: &Glyphs) -> String {
 }
 
 fn hot(overview: &Overview, ctx: &Ctx, canvas: &mut Canvas<'_>, rows: usize) {
-    // Bars of a group are worth their room only where there is plenty.
-    let columns = if WIDE <= canvas.width() { &HOT[..] } else { &HOT[..HOT.len() - 1] };
+    // An example and bars of a group are worth their room only where there is plenty.
+    let columns = if WIDE <= canvas.width() { &HOT[..] } else { &HOT[..HOT.len() - 2] };
     let laid = lay_out(columns, canvas.width().saturating_sub(2));
     let glyphs = canvas.glyphs;
     canvas.put(0, 0, &format!("  {}", head(columns, &laid, glyphs)), Role::Strong);
@@ -241,7 +241,12 @@ fn show_state<'p, T>(pane: &'p Pane<T>, ctx: &Ctx, canvas: &mut Canvas<'_>) -> O
 fn queues(overview: &Overview, ctx: &Ctx, canvas: &mut Canvas<'_>, rows: usize) {
     let Some(queues) = show_state(&overview.queues, ctx, canvas) else { return };
     if queues.is_empty() {
-        canvas.put(2, 0, "no queue yet: nothing was routed", Role::Dim);
+        canvas.put(
+            2,
+            0,
+            "no queue yet: nothing was routed. 7 shows where vendors send to",
+            Role::Dim,
+        );
     }
     let wide = queues.iter().map(|q| width(&q.name)).max().unwrap_or(0).min(28);
     let groups = overview.groups.value.as_ref().map_or(0, Vec::len);
