@@ -2,7 +2,7 @@
 
 mod picture;
 mod promises;
-mod screen;
+pub(crate) mod screen;
 
 use self::screen::Tui;
 use crate::delivery::one_step;

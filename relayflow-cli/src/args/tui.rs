@@ -11,10 +11,14 @@ pub(crate) struct TuiArgs {
     /// Look, and change nothing.
     #[arg(long)]
     pub(crate) read_only: bool,
-    /// Print the keys that are in force, and leave.
-    #[arg(long)]
-    pub(crate) keys: bool,
     /// For tests.
     #[arg(long, hide = true, value_name = "WHAT")]
     pub(crate) inject: Option<String>,
+}
+
+impl TuiArgs {
+    /// Of `top`: the Overview, and nothing can be changed.
+    pub(crate) fn top() -> Self {
+        Self { words: Vec::new(), read_only: true, inject: None }
+    }
 }

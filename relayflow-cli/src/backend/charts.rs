@@ -1,6 +1,6 @@
 //! What is drawn over time, from either side.
 
-use relayflow_core::api::{Chart, List, Minute, Who};
+use relayflow_core::api::{Chart, Identity, List, Minute};
 use relayflow_core::view::charts;
 
 use super::{Backend, failure};
@@ -43,7 +43,7 @@ impl Backend {
     }
 
     /// Who the daemon takes us for.
-    pub(crate) async fn whoami(&self) -> Result<Who, Failure> {
+    pub(crate) async fn whoami(&self) -> Result<Identity, Failure> {
         self.api("who asks")?.get(&["whoami"]).await
     }
 }

@@ -346,7 +346,7 @@ fn pause(state: &mut State) {
 fn choose_context(state: &mut State) {
     let contexts = state.ctx.contexts.clone();
     if contexts.is_empty() {
-        state.ctx.say("no context is configured in the config file of this program", Role::Warn);
+        state.ctx.say("no contexts are configured: relayflow help contexts", Role::Warn);
         return;
     }
     let here = state.ctx.target.name.clone();

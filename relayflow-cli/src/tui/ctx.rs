@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use ratatui::style::Color;
-use relayflow_core::api::{TimelineEntry, V, Who};
+use relayflow_core::api::{Identity, TimelineEntry, V};
 use relayflow_core::filter::Now;
 
 use super::keys::Keymap;
@@ -148,7 +148,7 @@ pub(crate) struct Ctx {
     pub(crate) size: (u16, u16),
     pub(crate) link: Link,
     /// Who the daemon takes us for, and the version of its documents, once it has told.
-    pub(crate) who: Option<Who>,
+    pub(crate) who: Option<Identity>,
     pub(crate) speaks: u32,
     pub(crate) target: Target,
     pub(crate) is_read_only: bool,

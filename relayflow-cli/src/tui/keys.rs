@@ -276,17 +276,6 @@ impl Keymap {
         own.into_iter().chain(default)
     }
 
-    /// All of them as a table: keys, the name in `[tui.keys]`, what for.
-    pub(crate) fn list(&self) -> String {
-        let line = |entry: &Entry| {
-            let keys: Vec<_> = self.keys(entry).collect();
-            let keys = if keys.is_empty() { "in the palette".to_owned() } else { keys.join(" ") };
-            format!("{keys:18}  {:18}  {}\n", entry.name, entry.help)
-        };
-        let head = format!("{:18}  {:18}  {}\n", "KEY", "ACTION", "WHAT FOR");
-        head + &ACTIONS.iter().map(line).collect::<String>()
-    }
-
     /// What a key does at a place.
     pub(crate) fn action(&self, key: &KeyEvent, place: Place) -> Option<Action> {
         let name = name_of(key)?;

@@ -12,9 +12,9 @@
 mod app;
 mod bench;
 mod ctx;
-mod draw;
+pub(crate) mod draw;
 mod frame;
-mod keys;
+pub(crate) mod keys;
 mod list;
 mod msg;
 mod pane;
@@ -26,8 +26,6 @@ mod screens;
 mod theme;
 
 use std::io::IsTerminal as _;
-
-use relayflow_core::api::codes::Exit;
 
 use crate::app::App;
 use crate::args::TuiArgs;
@@ -44,10 +42,6 @@ pub(crate) async fn tui(app: &App, args: &TuiArgs) -> Done {
     let settings = crate::context::tui_settings(&app.global, &|name| app.env(name))?;
     let keys = settings.tui.keys.iter().map(|(name, key)| (name.as_str(), key.as_str()));
     let keymap = Keymap::new(keys).map_err(Failure::usage)?;
-    if args.keys {
-        app.out.print(&keymap.list())?;
-        return Ok(Exit::Ok);
-    }
     if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
         return Err(Failure::usage("the TUI needs a terminal")
             .why("stdin or stdout is none")

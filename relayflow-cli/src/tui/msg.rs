@@ -5,9 +5,9 @@ use std::time::Duration;
 use crossterm::event::KeyEvent;
 use jiff::Timestamp;
 use relayflow_core::api::{
-    Chart, DeadLetter, DeadLetterGroup, Discard, Drift, Event, List, Minute, NewPlan, NewReplay,
-    Plan, Queue, Replay, Request, Source, Stats, TimelineEntry, Total, Trace, Verification, Who,
-    Worker,
+    Chart, DeadLetter, DeadLetterGroup, Discard, Drift, Event, Identity, List, Minute, NewPlan,
+    NewReplay, Plan, Queue, Replay, Request, Source, Stats, TimelineEntry, Total, Trace,
+    Verification, Worker,
 };
 
 use super::route::Noun;
@@ -211,7 +211,7 @@ impl Question {
 pub(crate) enum Reply {
     Stats(Box<Stats>),
     Minutes(Vec<Minute>),
-    Who(Who),
+    Who(Identity),
     Chart(Box<Chart>),
     Groups(List<DeadLetterGroup>),
     Rows(Page<Row>),

@@ -2,20 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::V;
-
-/// Who asks, as the daemon sees them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Who {
-    pub v: u32,
-    /// `who`.
-    pub object: String,
-    /// The token's name.
-    pub name: String,
-    /// `viewer`, `operator` or `admin`.
-    pub role: String,
-}
-
 /// What happened within one minute. There is none of a minute of which nothing is known.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Minute {
@@ -82,11 +68,4 @@ pub struct Slice {
     pub failed: u64,
     /// How many first attempts, second attempts, and so on; the last counts all later ones too.
     pub by_attempt: Vec<u64>,
-}
-
-impl Who {
-    #[must_use]
-    pub fn new(name: &str, role: &str) -> Self {
-        Self { v: V, object: "who".to_owned(), name: name.to_owned(), role: role.to_owned() }
-    }
 }

@@ -24,10 +24,11 @@ mod settle;
 mod stats;
 mod tasks;
 mod timeline;
+mod workflows;
 mod writer;
 
 pub use charts::{MinuteRow, Sample, Sampled};
-pub use db::sqlite_path;
+pub use db::{schema_version, sqlite_path};
 pub use drift::{ContractRow, DriftRow, NewContract, WatchedRow};
 pub(crate) use drift::{DriftNotes, NewDrift};
 pub use error::{Refusal, StoreError};

@@ -1,14 +1,12 @@
-//! `/api/v1/charts`, `/api/v1/stats/minutes` and `/api/v1/whoami`.
+//! `/api/v1/charts` and `/api/v1/stats/minutes`.
 
-use axum::Extension;
 use axum::extract::State;
 use http::request::Parts;
 use relayflow_core::api::codes::Code;
-use relayflow_core::api::{self, Chart, List, Minute};
+use relayflow_core::api::{Chart, List, Minute};
 use relayflow_core::view::charts;
 use serde::Deserialize;
 
-use super::auth::{Who, role_name};
 use super::json::{Json, params};
 use super::problem::Problem;
 use crate::app::App;
@@ -43,9 +41,4 @@ pub(crate) async fn chart(State(app): State<App>, parts: Parts) -> Result<Json<C
 /// The last hour, minute by minute.
 pub(crate) async fn minutes(State(app): State<App>) -> Result<Json<List<Minute>>, Problem> {
     Ok(Json::ok(charts::minutes(&app.store).await?))
-}
-
-/// Whose token this is, and what it may do.
-pub(crate) async fn whoami(Extension(who): Extension<Who>) -> Json<api::Who> {
-    Json::ok(api::Who::new(&who.0, role_name(who.1)))
 }

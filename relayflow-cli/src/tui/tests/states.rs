@@ -8,7 +8,7 @@ use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier};
 use serde_json::json;
 
-use super::support::{Desk, ago, doc, id, reply, reply_of_nothing, setup, stats};
+use super::support::{Desk, ago, doc, id, reply, reply_of_nothing, setup, stats, who};
 use super::views::SCREENS;
 use crate::failure::Failure;
 use crate::tui::msg::{Msg, Question, Reply, TailNews};
@@ -156,7 +156,7 @@ fn desk(state: State, size: (u16, u16), words: &str, keys: &str) -> Desk {
             next_stats(&mut desk, || Err(Failure::new("auth.token", "the token is not known")));
         }
         State::Refused => {
-            let viewer = relayflow_core::api::Who::new("eve", "viewer");
+            let viewer = who("eve", "viewer");
             desk.state.ctx.who = Some(viewer);
             desk.tell(Msg::Tick);
         }

@@ -378,6 +378,10 @@ pub(super) fn stats(letters: usize) -> Value {
     })
 }
 
+pub(super) fn who(name: &str, role: &str) -> relayflow_core::api::Identity {
+    doc(json!({"v": 1, "object": "identity", "name": name, "role": role, "version": "0.1.0"}))
+}
+
 /// The minutes before now, of which the last is the present one.
 fn minute(n: i64) -> Value {
     json!({"v": 1, "object": "minute", "at": ago((19 - n) * 60 + 11), "events": 840 + n * 10,
@@ -465,7 +469,7 @@ pub(super) fn reply(question: &Question, letters: usize) -> Reply {
     match question {
         Question::Stats => Reply::Stats(doc(stats(letters))),
         Question::Minutes => Reply::Minutes((0..20).map(|n| doc(minute(n))).collect()),
-        Question::Who => Reply::Who(relayflow_core::api::Who::new("ana", "operator")),
+        Question::Who => Reply::Who(who("ana", "operator")),
         Question::Chart(of) => Reply::Chart(doc(chart(of))),
         Question::Groups { .. } => {
             let mut groups = vec![
