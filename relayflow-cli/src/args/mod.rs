@@ -338,6 +338,13 @@ relayflow queue ls -w")]
 
 #[derive(Debug, Args)]
 pub(crate) struct StatsArgs {
+    /// Of one destination or one replay: how long its attempts take, and how often they are repeated.
+    #[arg(long, value_name = "DEST|rpl_ID", conflicts_with = "watch")]
+    pub(crate) of: Option<String>,
+    /// How far back, for a destination (1m to 24h).
+    #[arg(long, value_name = "DUR", value_parser = values::duration, default_value = "15m",
+          requires = "of")]
+    pub(crate) window: jiff::SignedDuration,
     /// Again every so often.
     #[arg(short, long, value_name = "DUR", num_args = 0..=1, require_equals = true,
           default_missing_value = "2s", value_parser = values::duration)]

@@ -1,6 +1,7 @@
 //! Where answers come from: a daemon's API, or a store opened directly. Both give the same documents.
 
 pub(crate) mod api;
+mod charts;
 mod drift;
 mod sse;
 
@@ -23,6 +24,7 @@ use crate::context::{Target, Way};
 use crate::failure::{Failure, chain};
 use crate::output::Out;
 pub(crate) use api::Api;
+pub(crate) use charts::ChartOf;
 pub(crate) use sse::{Message, Parser};
 
 /// One RelayFlow.

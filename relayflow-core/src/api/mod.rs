@@ -4,12 +4,14 @@
 //! A list is a [`List`]. A single object bears `v` and `object`: an event has a field `kind` of its
 //! own (the canonical one), so what a document is stands in `object` wherever it is not a list.
 
+mod chart;
 pub mod codes;
 mod drift;
 mod forensics;
 mod reconcile;
 mod replay;
 
+pub use chart::{Bucket, Chart, Latency, Minute, Slice};
 pub use drift::{
     AcceptDrift, CheckContracts, Contract, ContractCheck, Drift, LearnContract, MissingContract,
     Violation,
@@ -268,6 +270,9 @@ pub struct DeadLetterGroup {
     pub first_at: String,
     pub last_at: String,
     pub example: String,
+    /// How many died in each tenth of the last 15 minutes, the oldest first.
+    #[serde(default)]
+    pub recent: Vec<u64>,
 }
 
 /// One thing that happened.

@@ -5,6 +5,7 @@
 //! events, their tasks and their timeline in one transaction, before anybody is answered.
 
 mod beside;
+mod charts;
 mod commit;
 mod db;
 mod discards;
@@ -28,6 +29,7 @@ mod timeline;
 mod workflows;
 mod writer;
 
+pub use charts::{MinuteRow, Sample, Sampled};
 pub use db::{schema_version, sqlite_path};
 pub use drift::{ContractRow, DriftRow, NewContract, WatchedRow};
 pub(crate) use drift::{DriftNotes, NewDrift};
@@ -36,7 +38,7 @@ pub(crate) use events::KeptEvent;
 pub use events::{AttemptRow, EventRow, IdTable, TaskRow};
 pub use plans::{Change, Item, ItemRow, PlanRow, Reading};
 pub(crate) use plans::{NEW, PLAN_LIFE_US, Picked, PlanReading};
-pub use query::{After, Over, QueryError, Selection, Sort};
+pub use query::{After, Over, QueryError, Selection, Sort, Way};
 pub use reconciles::{Fetched, GapCounts, GapRow, ReconcileRow};
 pub use replays::{Control, ErrorCount, How, ItemVerdict, ReplayRow};
 pub use requests::RequestRow;

@@ -8,6 +8,7 @@ pub(crate) mod json;
 pub(crate) mod problem;
 pub(crate) mod server;
 
+mod charts;
 mod dead_letters;
 mod drift;
 mod events;
@@ -173,6 +174,11 @@ fn about_itself() -> Vec<Route> {
         Route::get("/api/v1/whoami", "Whose token it is", get(whoami::whoami))
             .gives::<api::Identity>(),
         Route::get("/api/v1/stats", "The numbers", get(stats::stats)).gives::<api::Stats>(),
+        Route::get("/api/v1/stats/minutes", "The last hour", get(charts::minutes))
+            .lists::<api::Minute>(),
+        Route::get("/api/v1/charts", "Attempts over time", get(charts::chart))
+            .params(&["dest", "replay", "window"])
+            .gives::<api::Chart>(),
         Route::get("/api/v1/workers", "Who executes", get(queues::workers)).lists::<api::Worker>(),
     ]
 }

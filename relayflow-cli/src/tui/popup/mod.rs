@@ -5,6 +5,7 @@ pub(crate) mod filter;
 pub(crate) mod pager;
 pub(crate) mod palette;
 pub(crate) mod question;
+pub(crate) mod search;
 
 use crossterm::event::KeyEvent;
 use tui_input::Input;
@@ -19,6 +20,7 @@ pub(crate) use filter::FilterBox;
 pub(crate) use pager::Pager;
 pub(crate) use palette::Palette;
 pub(crate) use question::Question;
+pub(crate) use search::SearchBox;
 
 #[derive(Debug)]
 pub(crate) enum Popup {
@@ -27,6 +29,7 @@ pub(crate) enum Popup {
     Choice(Choice),
     Question(Box<Question>),
     Pager(Pager),
+    Search(SearchBox),
 }
 
 /// What a key in a popup comes to.
@@ -52,6 +55,8 @@ pub(crate) enum Outcome {
         text: String,
     },
     GroupBy(&'static str),
+    /// For what stands on the screen.
+    Search(String),
 }
 
 impl Popup {
@@ -62,6 +67,7 @@ impl Popup {
             Self::Choice(choice) => choice.key(key),
             Self::Question(question) => question.key(ctx, key),
             Self::Pager(pager) => pager.key(ctx, key),
+            Self::Search(search) => search.key(key),
         }
     }
 
@@ -70,6 +76,7 @@ impl Popup {
             Self::Filter(filter) => filter.paste(ctx, text),
             Self::Palette(palette) => palette.paste(text),
             Self::Question(question) => question.paste(text),
+            Self::Search(search) => search.paste(text),
             Self::Choice(_) | Self::Pager(_) => {}
         }
     }
@@ -81,6 +88,7 @@ impl Popup {
             Self::Choice(choice) => choice.view(canvas),
             Self::Question(question) => question.view(ctx, canvas),
             Self::Pager(pager) => pager.view(canvas),
+            Self::Search(search) => search.view(canvas),
         }
     }
 
@@ -88,9 +96,10 @@ impl Popup {
     pub(crate) fn keys(&self) -> &'static str {
         match self {
             Self::Filter(_) => "↵ apply  tab complete  esc restore",
-            Self::Palette(_) => "↵ run  ↑↓ choose  esc close",
+            Self::Palette(_) => "↵ run  tab complete  ↑↓ choose  esc close",
             Self::Choice(_) => "↵ choose  ↑↓ move  esc close",
             Self::Question(_) => "esc back",
+            Self::Search(_) => "↵ search  esc close",
             Self::Pager(_) => "↑↓ scroll  y copy  esc close",
         }
     }
