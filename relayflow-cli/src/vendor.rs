@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use relayflow_core::config::SourceConfig;
 use relayflow_core::patch;
 use relayflow_core::provider::sign::{SignError, Signed, sign_for};
 use relayflow_core::provider::{Catalog, Provider, Sample, Source};
@@ -21,6 +22,21 @@ pub(crate) fn catalog(dir: Option<&std::path::Path>) -> Result<Catalog, Failure>
             Failure::new("usage.config", "a provider's definition does not load")
                 .why(shown.join("\n").replace('\n', "\n  "))
         }),
+    }
+}
+
+/// A source of a provider as its definition's examples have it.
+pub(crate) fn source_config(provider: &Provider, secret: Secret) -> SourceConfig {
+    SourceConfig {
+        name: provider.name.to_string(),
+        provider: provider.name.to_string(),
+        secrets: vec![secret],
+        tolerance: None,
+        public_url: None,
+        settings: provider.examples.clone(),
+        accept_identical: false,
+        derived_window: SignedDuration::from_hours(24),
+        reconcile: None,
     }
 }
 

@@ -4,7 +4,9 @@ pub mod contracts;
 mod convert;
 pub mod drift;
 mod groups;
+mod reconciles;
 mod replays;
+mod sorted;
 mod trace;
 
 use bytes::Bytes;
@@ -16,15 +18,17 @@ use crate::api::{
 };
 use crate::event::micros;
 use crate::filter::{Filter, FilterError, Now};
-use crate::id::{EventId, PlanId, ReplayId, RequestId, TaskId};
+use crate::id::{EventId, PlanId, ReconcileId, ReplayId, RequestId, TaskId};
 use crate::store::{
     EventRow, IdTable, Of, Over, QueryError, Selection, Store, StoreError, TaskRow,
 };
 use crate::task::TaskStatus;
 use crate::timeline::What;
 use convert::{counts, dead_request, dead_task};
+pub use reconciles::{reconcile, reconcile_items};
 pub(crate) use replays::replay_counts;
 pub use replays::{plan, plan_items, replay, replay_items, replays};
+pub use sorted::sort_whole;
 pub use trace::trace;
 
 /// What a list counts to before it says "at least so many".
@@ -45,6 +49,8 @@ pub struct Page {
     pub limit: usize,
     /// `next_cursor` of the page before.
     pub cursor: Option<String>,
+    /// A field, or `-` and a field: another order than the list's own.
+    pub sort: Option<String>,
 }
 
 /// Why there is no answer.
@@ -67,13 +73,15 @@ pub enum ViewError {
          subject, attr.NAME or payload.PATH"
     )]
     By(String),
+    #[error("`{field}` is nothing that this list can be sorted by: wanted {known}")]
+    Sort { field: String, known: String },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 /// What is wrong with a text that no id of the wanted kind is, or begins.
 fn no_id(text: &str) -> &'static str {
-    let known = ["evt_", "tsk_", "req_", "rpl_", "pln_", "drf_"];
+    let known = ["evt_", "tsk_", "req_", "rpl_", "pln_", "drf_", "rcn_"];
     let Some(digits) = known.iter().find_map(|prefix| text.strip_prefix(prefix)) else {
         return ": they begin with evt_, tsk_, req_, rpl_, pln_ or drf_";
     };
@@ -95,7 +103,7 @@ impl ViewError {
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
-            Self::Filter(_) | Self::Query(_) | Self::By(_) => Code::BadFilter,
+            Self::Filter(_) | Self::Query(_) | Self::By(_) | Self::Sort { .. } => Code::BadFilter,
             Self::Cursor(_) => Code::BadCursor,
             Self::Id(_) => Code::BadId,
             Self::NotFound(_) => Code::NoSuchObject,
@@ -203,6 +211,9 @@ resolver!(
     /// The replay that an id or a unique prefix of one names.
     replay_id, ReplayId, IdTable::Replay);
 resolver!(
+    /// The comparison that an id or a unique prefix of one names.
+    reconcile_id, ReconcileId, IdTable::Reconcile);
+resolver!(
     /// The plan that an id or a unique prefix of one names.
     plan_id, PlanId, IdTable::Plan);
 
@@ -215,9 +226,15 @@ fn total(value: u64) -> Total {
 pub async fn events(store: &Store, page: &Page) -> Result<List<Event>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
     let selection = Selection::new(&filter, Over::Events)?;
-    let mut rows = store.events(&selection, cursor(page)?, page.limit + 1).await?;
-    let more = cut(&mut rows, page.limit);
-    let next = rows.last().filter(|_| more).map(|row| row.event.id.to_string());
+    let (rows, next) = match &page.sort {
+        Some(sort) => sorted::events(store, &selection, page, sort).await?,
+        None => {
+            let mut rows = store.events(&selection, cursor(page)?, page.limit + 1).await?;
+            let more = cut(&mut rows, page.limit);
+            let next = rows.last().filter(|_| more).map(|row| row.event.id.to_string());
+            (rows, next)
+        }
+    };
     let count = if filter == Filter::All {
         let events = u64::try_from(store.counters().await?.total("events")).unwrap_or(0);
         Some(Total { value: events, exact: true })
@@ -321,7 +338,9 @@ pub async fn timeline(store: &Store, id: &str) -> Result<List<TimelineEntry>, Vi
     if let (Of::Event(_), Some(request)) = (of, entries.first().and_then(|e| e.request_id)) {
         // How its request was turned away and taken back is a part of an event's story.
         let mut of_request = store.timeline_of(Of::Request(request), TIMELINE_MAX).await?;
-        let is_part = |what| matches!(what, What::Rejected | What::Readmitted | What::Replayed);
+        let is_part = |what| {
+            matches!(what, What::Rejected | What::Readmitted | What::Replayed | What::Reconciled)
+        };
         of_request.retain(|e| is_part(e.what));
         entries.extend(of_request);
         entries.sort_by_key(|e| e.seq);
@@ -337,6 +356,9 @@ pub async fn timeline(store: &Store, id: &str) -> Result<List<TimelineEntry>, Vi
 pub async fn requests(store: &Store, page: &Page) -> Result<List<Request>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
     let selection = Selection::new(&filter, Over::Requests)?;
+    if let Some(sort) = &page.sort {
+        return sorted::requests(store, &selection, page, sort).await;
+    }
     let mut rows = store.requests(&selection, cursor(page)?, page.limit + 1).await?;
     let more = cut(&mut rows, page.limit);
     let next = rows.last().filter(|_| more).map(|row| row.id.to_string());
@@ -357,6 +379,10 @@ pub async fn request(store: &Store, id: &str) -> Result<Request, ViewError> {
 /// A page of tasks, newest first.
 pub async fn tasks(store: &Store, page: &Page) -> Result<List<Task>, ViewError> {
     let selection = Selection::new(&filter_of(store, page.q.as_deref())?, Over::Tasks)?;
+    if let Some(sort) = &page.sort {
+        let (rows, next) = sorted::tasks(store, &selection, page, sort).await?;
+        return Ok(list("task_list", rows.iter().map(convert::task).collect(), next, None));
+    }
     let mut rows = store.tasks(&selection, cursor(page)?, page.limit + 1).await?;
     let more = cut(&mut rows, page.limit);
     let next = rows.last().filter(|_| more).map(|row| row.id.to_string());
@@ -374,6 +400,9 @@ pub async fn task(store: &Store, id: &str) -> Result<Task, ViewError> {
 /// A page of dead letters, the latest first: tasks, and requests that could not be read.
 pub async fn dead_letters(store: &Store, page: &Page) -> Result<List<DeadLetter>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
+    if let Some(sort) = &page.sort {
+        return sorted::dead_letters(store, &filter, page, sort).await;
+    }
     let mut items = dead_page(store, &filter, page).await?;
     let more = cut(&mut items, page.limit);
     let next =
@@ -446,7 +475,7 @@ pub async fn dead_letter_groups(
     let filter = filter_of(store, page.q.as_deref())?;
     let mut found: Vec<DeadLetterGroup> = Vec::new();
     let mut places: std::collections::HashMap<String, usize> = std::collections::HashMap::new();
-    let mut at = Page { q: page.q.clone(), limit: PAGE, cursor: None };
+    let mut at = Page { q: page.q.clone(), limit: PAGE, cursor: None, sort: None };
     let mut read = 0;
     loop {
         let mut letters = dead_page(store, &filter, &at).await?;

@@ -169,7 +169,7 @@ async fn dry_run(app: &App, target: &Target, backend: &Backend, planned: &Plan, 
 
 /// Every item of a plan, a line each: what would become of it, and how its payload is mended.
 async fn each_item(app: &App, backend: &Backend, id: &str) -> Done {
-    let mut page = Page { q: None, limit: ITEMS, cursor: None };
+    let mut page = Page { limit: ITEMS, ..Page::default() };
     loop {
         let got = backend.plan_items(id, &page).await?;
         for item in &got.items {

@@ -13,7 +13,7 @@ mod app;
 mod ctx;
 pub(crate) mod draw;
 mod frame;
-mod keys;
+pub(crate) mod keys;
 mod list;
 mod msg;
 mod pane;

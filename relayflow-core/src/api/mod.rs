@@ -7,6 +7,7 @@
 pub mod codes;
 mod drift;
 mod forensics;
+mod reconcile;
 mod replay;
 
 pub use drift::{
@@ -14,6 +15,9 @@ pub use drift::{
     Violation,
 };
 pub use forensics::{Cause, Mend, Tried, Verification, VerifiedBy};
+pub use reconcile::{
+    NewReconcile, Reconcile, ReconcileCounts, ReconcileError, ReconcileItem, RunReconcile,
+};
 pub use replay::{
     Difference, DifferenceCount, EditMap, EditSet, FieldChange, NewPlan, NewReplay, Plan,
     PlanContract, PlanCounts, PlanEdit, PlanEdited, PlanExample, PlanGroup, PlanItem, PlanLate,
@@ -583,6 +587,19 @@ pub struct Ingested {
 pub struct IngestedEvent {
     pub id: String,
     pub duplicate: bool,
+}
+
+/// Whose token a request bore.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Identity {
+    pub v: u32,
+    /// `identity`.
+    pub object: String,
+    pub name: String,
+    /// `viewer`, `operator` or `admin`.
+    pub role: String,
+    /// The daemon's.
+    pub version: String,
 }
 
 /// What the daemon says of itself.

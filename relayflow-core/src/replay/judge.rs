@@ -316,6 +316,7 @@ mod tests {
                 timeout: jiff::SignedDuration::from_secs(1),
                 backoff: crate::backoff::Backoff::default(),
                 dedupes,
+                order: None,
                 action: Action::Command(CommandAction {
                     argv: vec![],
                     env: vec![],
@@ -346,6 +347,7 @@ mod tests {
                 workflow: Some("w".to_owned()),
                 step: Some(step.to_owned()),
                 need_names: None,
+                line: None,
                 revision: 0,
             },
             received_us: 0,

@@ -11,9 +11,11 @@ mod discards;
 mod drift;
 mod error;
 mod events;
+mod line;
 mod moves;
 mod plans;
 mod query;
+mod reconciles;
 mod reject;
 mod replays;
 mod requests;
@@ -26,7 +28,7 @@ mod timeline;
 mod workflows;
 mod writer;
 
-pub use db::sqlite_path;
+pub use db::{schema_version, sqlite_path};
 pub use drift::{ContractRow, DriftRow, NewContract, WatchedRow};
 pub(crate) use drift::{DriftNotes, NewDrift};
 pub use error::{Refusal, StoreError};
@@ -34,7 +36,8 @@ pub(crate) use events::KeptEvent;
 pub use events::{AttemptRow, EventRow, IdTable, TaskRow};
 pub use plans::{Change, Item, ItemRow, PlanRow, Reading};
 pub(crate) use plans::{NEW, PLAN_LIFE_US, Picked, PlanReading};
-pub use query::{Over, QueryError, Selection};
+pub use query::{After, Over, QueryError, Selection, Sort};
+pub use reconciles::{Fetched, GapCounts, GapRow, ReconcileRow};
 pub use replays::{Control, ErrorCount, How, ItemVerdict, ReplayRow};
 pub use requests::RequestRow;
 pub(crate) use requests::RequestWithBody;
@@ -77,6 +80,8 @@ pub struct NewRequest {
     pub unreadable: Option<String>,
     /// Set when a kept request is read again (readmitted or replayed): the row exists already.
     pub reread: Option<Reread>,
+    /// Set when it did not come by itself, but was fetched from its vendor.
+    pub fetched: Option<Fetched>,
 }
 
 /// Who had a kept request read again, and why.
