@@ -34,6 +34,7 @@ words! {
         Resumed = "resumed",
         Cancelled = "cancelled",
         Accepted = "accepted",
+        Exported = "exported",
         CircuitOpen = "circuit_open",
         CircuitClosed = "circuit_closed",
         ConfigLoaded = "config_loaded",

@@ -4,6 +4,7 @@ pub mod contracts;
 mod convert;
 pub mod drift;
 mod replays;
+pub mod setup;
 mod trace;
 
 use bytes::Bytes;
@@ -21,6 +22,7 @@ use crate::store::{
 };
 use crate::task::TaskStatus;
 use crate::timeline::What;
+pub(crate) use convert::shown_headers;
 use convert::{counts, dead_request, dead_task};
 pub(crate) use replays::replay_counts;
 pub use replays::{plan, replay, replay_items, replays};
@@ -123,6 +125,8 @@ pub fn store_code(error: &StoreError) -> Code {
         | StoreError::File { .. }
         | StoreError::Locked { .. }
         | StoreError::Newer { .. }
+        | StoreError::Older { .. }
+        | StoreError::NotAStore { .. }
         | StoreError::Migrate(_)
         | StoreError::OldSqlite { .. }
         | StoreError::NotDurable { .. }

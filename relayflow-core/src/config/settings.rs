@@ -242,6 +242,7 @@ impl Reader<'_> {
         let public_url = self.get(section, "public_url", units::public_url);
         let accept_identical = self.get(section, "accept_identical", units::boolean);
         let derived_window = self.get(section, "derived_window", units::duration);
+        let redact = self.get(section, "redact", units::texts);
         let secrets_at = self.setting(section, "secrets");
         let definition = provider.as_ref().and_then(|provider| catalog.get(provider));
         let settings = self.source_settings(section, dirs);
@@ -249,6 +250,9 @@ impl Reader<'_> {
         let known = if is_public { Known::Public } else { Known::Secret };
         let secrets = self.secrets(secrets_at.as_ref(), dirs, known);
 
+        if let Some(redact) = redact {
+            self.redact.insert(name.clone(), redact);
+        }
         let provider = provider?;
         let Some(definition) = definition else {
             let known = catalog.iter().map(|p| &*p.name);

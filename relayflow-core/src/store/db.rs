@@ -13,6 +13,7 @@ use sqlx::sqlite::{
 };
 
 use super::StoreError;
+use super::readable::{Readable, migrator};
 
 /// SQLite before this corrupts its log in rare resets (guarantees: the store).
 const SQLITE_FLOOR: i32 = 3_051_003;
@@ -112,7 +113,7 @@ pub(super) async fn migrate(path: &Path) -> Result<(), StoreError> {
         .connect()
         .await
         .map_err(StoreError::Read)?;
-    let migrated = sqlx::migrate!("migrations/sqlite").run(&mut connection).await;
+    let migrated = migrator().run(&mut connection).await;
     sqlx::Connection::close(connection).await.map_err(StoreError::Read)?;
     migrated.map_err(|error| {
         if let sqlx::migrate::MigrateError::VersionMissing(version) = error {
@@ -124,10 +125,11 @@ pub(super) async fn migrate(path: &Path) -> Result<(), StoreError> {
 
 /// The pool that reads: it can change nothing, and no reader keeps the log for longer than a second
 /// or so.
-pub(super) async fn readers(path: &Path) -> Result<SqlitePool, StoreError> {
+pub(super) async fn readers(from: &Readable) -> Result<SqlitePool, StoreError> {
     let options = SqliteConnectOptions::new()
-        .filename(path)
+        .filename(&from.path)
         .read_only(true)
+        .immutable(from.is_immutable)
         .busy_timeout(BUSY_TIMEOUT)
         .pragma("query_only", "on")
         .pragma("cache_size", "-2048")
