@@ -17,5 +17,6 @@ pub mod args;
 pub mod logs;
 pub mod signals;
 
+pub use crate::learned::learned_fingerprints;
 pub use crate::reload::{Reload, in_force};
 pub use crate::start::{Options, Running, ServeError, serve, start};

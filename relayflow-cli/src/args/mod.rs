@@ -2,6 +2,7 @@
 
 mod bench;
 mod drift;
+mod export;
 mod global;
 mod groups;
 mod nouns;
@@ -20,6 +21,7 @@ pub(crate) use drift::{
     AcceptArgs, CheckArgs, ContractCmd, ContractShow, ContractVerb, DriftCmd, DriftLs, DriftShow,
     DriftVerb, FailOn, FileArgs, LearnArgs,
 };
+pub(crate) use export::ExportArgs;
 pub(crate) use global::{ColorWhen, Format, Global, TimeKind};
 pub(crate) use groups::{Act, Job, ListArgs, Select};
 pub(crate) use nouns::{
@@ -111,6 +113,12 @@ relayflow tail corr:7c1e --stop-on status:ok --timeout 60s")]
     Contract(ContractCmd),
     /// The numbers.
     Stats(StatsArgs),
+    /// A masked incident bundle, which another machine reads with `--db`.
+    #[command(before_long_help = "\
+relayflow export error:e_41c9 --since 3h --to incident.tar.gz --reason \"vendor renamed a field\"
+relayflow export evt_01J9ZC4K --to one.tar.gz
+relayflow --db incident.tar.gz dlq ls --by error")]
+    Export(Box<ExportArgs>),
     /// The terminal UI: see what is broken, understand one case, act on all of them.
     #[command(before_long_help = "\
 relayflow tui

@@ -13,6 +13,7 @@ mod drift;
 pub(crate) mod edit;
 mod events;
 mod explain;
+pub(crate) mod export;
 mod findings;
 mod list;
 mod nouns;
@@ -60,6 +61,7 @@ pub(crate) async fn run(app: &App, command: Command) -> Done {
         Command::Drift(noun) => drift::drift(app, noun).await,
         Command::Contract(noun) => contract::contract(app, noun).await,
         Command::Stats(args) => stats::stats(app, &args).await,
+        Command::Export(args) => export::export(app, &args).await,
         Command::Tui(args) => crate::tui::tui(app, &args).await,
         Command::Version => version::version(app).await,
         Command::Completions { shell } => completions::completions(app, shell),

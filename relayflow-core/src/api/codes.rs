@@ -99,8 +99,6 @@ words! {
         PlanChanged = "refused.plan_changed",
         Late = "refused.late",
         OverMax = "refused.over_max",
-        NoBundle = "usage.bundle",
-        BadBundle = "unreachable.bundle",
         StateChanged = "refused.state_changed",
         ReasonRequired = "refused.reason_required",
         NotYet = "refused.not_supported",

@@ -518,6 +518,24 @@ pub struct Discard {
     pub reason: String,
 }
 
+/// What a bundle is asked to hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewExport {
+    /// A filter over events and requests; everything without one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub q: Option<String>,
+    /// Only the oldest so many.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub limit: Option<u64>,
+    /// Refuse if more are selected; 10,000 if nobody says.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub max: Option<u64>,
+    /// Why, for the record.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+}
+
 /// What became of a discard.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Discarded {

@@ -123,9 +123,8 @@ mod tests {
     use super::*;
 
     fn shown(text: &str) -> Vec<(String, String, bool)> {
-        let told = |token: Token| {
-            (token.path.join("."), text[token.at.clone()].to_owned(), token.is_name)
-        };
+        let told =
+            |token: Token| (token.path.join("."), text[token.at.clone()].to_owned(), token.is_name);
         tokens(text.as_bytes()).into_iter().map(told).collect()
     }
 

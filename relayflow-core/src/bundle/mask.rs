@@ -11,10 +11,43 @@ use crate::store::{Rows, Story};
 
 /// Words of RelayFlow's own, and names that the configuration gives.
 const OURS: [&str; 38] = [
-    "source", "provider", "type", "kind", "contract", "method", "status", "scheme", "workflow",
-    "step", "destination", "need_names", "what", "state", "verdict", "mode", "action", "order_by",
-    "late", "would", "error_id", "after_canary", "paused_by", "origin", "grade", "change", "path",
-    "who", "hash", "name", "of", "daemon", "event_type", "drift", "is_request", "moves", "place",
+    "source",
+    "provider",
+    "type",
+    "kind",
+    "contract",
+    "method",
+    "status",
+    "scheme",
+    "workflow",
+    "step",
+    "destination",
+    "need_names",
+    "what",
+    "state",
+    "verdict",
+    "mode",
+    "action",
+    "order_by",
+    "late",
+    "would",
+    "error_id",
+    "after_canary",
+    "paused_by",
+    "origin",
+    "grade",
+    "change",
+    "path",
+    "who",
+    "hash",
+    "name",
+    "of",
+    "daemon",
+    "event_type",
+    "drift",
+    "is_request",
+    "moves",
+    "place",
     "number",
 ];
 
@@ -54,9 +87,9 @@ pub(super) fn story(redactor: &mut Redactor, shared: &mut Shared, story: &mut St
         let actions: Vec<Way> = rows.columns.iter().map(|c| way(rows.table, c)).collect();
         let path = rows.column("path");
         for row in &mut rows.rows {
-            let is_meant = path.and_then(|i| row.get(i)).is_some_and(|path| {
-                matches!(path, Value::Text(path) if redactor.means_pointer(&source, path))
-            });
+            let is_meant = path.and_then(|i| row.get(i)).is_some_and(
+                |path| matches!(path, Value::Text(path) if redactor.means_pointer(&source, path)),
+            );
             for (value, way) in row.iter_mut().zip(&actions) {
                 mask(redactor, &source, value, *way, is_meant, &words);
             }

@@ -142,7 +142,7 @@ pub enum BundleError {
 }
 
 impl BundleError {
-    /// The stable code of the problem.
+    /// The stable code of the problem, as the API answers it: bundles are written there, not read.
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
@@ -152,14 +152,14 @@ impl BundleError {
             Self::Store(error) => store_code(error),
             Self::View(error) => error.code(),
             Self::Write(error) if error.kind() == std::io::ErrorKind::StorageFull => Code::DiskFull,
-            Self::Write(_) => Code::Internal,
-            Self::NotABundle(_) => Code::NoBundle,
-            Self::Read(_)
+            Self::Write(_)
+            | Self::NotABundle(_)
+            | Self::Read(_)
             | Self::Truncated(_)
             | Self::Damaged(_)
             | Self::Foreign(_)
             | Self::TooLarge(_)
-            | Self::Newer { .. } => Code::BadBundle,
+            | Self::Newer { .. } => Code::Internal,
         }
     }
 }

@@ -55,8 +55,7 @@ impl Bundle {
         let unpacking = tokio::task::spawn_blocking(move || unpack(&file, &gone));
         let unpacked = unpacking.await;
         drop(guard);
-        let (dir, manifest) =
-            unpacked.map_err(|e| BundleError::Read(io::Error::other(e)))??;
+        let (dir, manifest) = unpacked.map_err(|e| BundleError::Read(io::Error::other(e)))??;
         let db = dir.path().join(STORE);
         if manifest.schema < crate::store::schema_version() {
             // It is ours alone: an older one is brought up to date.
@@ -86,7 +85,9 @@ impl Drop for Gone {
 fn broken(error: crate::store::StoreError) -> BundleError {
     use crate::store::StoreError;
     match error {
-        StoreError::Newer { version } => BundleError::Newer { version: format!("schema {version}") },
+        StoreError::Newer { version } => {
+            BundleError::Newer { version: format!("schema {version}") }
+        }
         other => BundleError::Damaged(format!("{STORE}: {other}")),
     }
 }
@@ -154,7 +155,9 @@ fn walk(
             return Err(BundleError::Damaged(format!("{name} is not in the manifest")));
         };
         if said.bytes != bytes || (name != STORE && DOCUMENTS_BYTES_MAX < bytes) {
-            return Err(BundleError::TooLarge("a member is not of the size that the manifest says"));
+            return Err(BundleError::TooLarge(
+                "a member is not of the size that the manifest says",
+            ));
         }
         let mut out = to(name).map_err(BundleError::Read)?;
         let digest = copy(&mut entry, &mut out, bytes, gone)?;

@@ -25,26 +25,94 @@ const SECRET_BYTES_MIN: usize = 4;
 
 /// Ends of member names whose values are masked, in lower case without `_` and `-`.
 const ENDS: [&str; 26] = [
-    "password", "passwd", "pwd", "passphrase", "secret", "token", "apikey", "authorization",
-    "cookie", "privatekey", "credential", "credentials", "accesskey", "email", "emailaddress",
-    "phone", "phonenumber", "mobile", "mobilephone", "firstname", "lastname", "fullname",
-    "surname", "postalcode", "ipaddress", "birthdate",
+    "password",
+    "passwd",
+    "pwd",
+    "passphrase",
+    "secret",
+    "token",
+    "apikey",
+    "authorization",
+    "cookie",
+    "privatekey",
+    "credential",
+    "credentials",
+    "accesskey",
+    "email",
+    "emailaddress",
+    "phone",
+    "phonenumber",
+    "mobile",
+    "mobilephone",
+    "firstname",
+    "lastname",
+    "fullname",
+    "surname",
+    "postalcode",
+    "ipaddress",
+    "birthdate",
 ];
 
 /// Whole names.
 const NAMES: [&str; 40] = [
-    "address", "address1", "address2", "addressline1", "addressline2", "line1", "line2", "street",
-    "street1", "street2", "zip", "zipcode", "postcode", "fax", "ip", "clientip", "remoteip",
-    "useragent", "dob", "dateofbirth", "birthday", "ssn", "taxid", "nationalid", "passport",
-    "passportnumber", "iban", "accountnumber", "routingnumber", "cardnumber", "pan", "cvc", "cvv",
-    "cardholder", "cardholdername", "customername", "middlename", "givenname", "familyname",
+    "address",
+    "address1",
+    "address2",
+    "addressline1",
+    "addressline2",
+    "line1",
+    "line2",
+    "street",
+    "street1",
+    "street2",
+    "zip",
+    "zipcode",
+    "postcode",
+    "fax",
+    "ip",
+    "clientip",
+    "remoteip",
+    "useragent",
+    "dob",
+    "dateofbirth",
+    "birthday",
+    "ssn",
+    "taxid",
+    "nationalid",
+    "passport",
+    "passportnumber",
+    "iban",
+    "accountnumber",
+    "routingnumber",
+    "cardnumber",
+    "pan",
+    "cvc",
+    "cvv",
+    "cardholder",
+    "cardholdername",
+    "customername",
+    "middlename",
+    "givenname",
+    "familyname",
     "signature",
 ];
 
 /// What has a person's `name` in it.
 const PEOPLE: [&str; 14] = [
-    "customer", "billingdetails", "billing", "shipping", "shippingaddress", "billingaddress",
-    "contact", "person", "recipient", "buyer", "payer", "cardholder", "customerdetails", "profile",
+    "customer",
+    "billingdetails",
+    "billing",
+    "shipping",
+    "shippingaddress",
+    "billingaddress",
+    "contact",
+    "person",
+    "recipient",
+    "buyer",
+    "payer",
+    "cardholder",
+    "customerdetails",
+    "profile",
 ];
 
 /// An address, a token, a header's credentials.
@@ -319,8 +387,8 @@ impl Redactor {
             inner.iter().any(|t| !t.is_name && self.is_meant(source, &t.path))
         };
         let spans = spans(raw, words);
-        let is_escaped = raw.contains(&b'\\')
-            && (words.is_in(&said) || !looks(said.as_bytes()).is_empty());
+        let is_escaped =
+            raw.contains(&b'\\') && (words.is_in(&said) || !looks(said.as_bytes()).is_empty());
         if has_inner || is_escaped {
             json::cover(text, token);
             self.masked.texts += 1;
@@ -392,8 +460,8 @@ impl Redactor {
             self.secrets_in_place(body);
             return;
         }
-        let is_json = json::looks_like(body)
-            && serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok();
+        let is_json =
+            json::looks_like(body) && serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok();
         if is_json {
             self.json(source, body, words);
         } else if !body.is_empty() {
@@ -407,11 +475,8 @@ impl Redactor {
         let Ok(headers) = serde_json::from_str::<Vec<(String, String)>>(text) else {
             return self.text(source, text, words);
         };
-        let shown = if self.is_unmasked {
-            headers.clone()
-        } else {
-            crate::view::shown_headers(&headers)
-        };
+        let shown =
+            if self.is_unmasked { headers.clone() } else { crate::view::shown_headers(&headers) };
         let mut kept = Vec::with_capacity(shown.len());
         for ((name, was), (_, is)) in headers.iter().zip(shown) {
             self.masked.headers += u64::from(*was != is);
@@ -524,7 +589,10 @@ mod tests {
             (r#"{"data":{"x":{"note":"n"}}}"#, r#"{"data":{"x":{"note":"*"}}}"#),
             (r#"{"note":"n"}"#, r#"{"note":"n"}"#),
             (r#"{"text":"to bob@x.org, now"}"#, r#"{"text":"to *********, now"}"#),
-            (r#"{"phone":"555 0100","t":"call 555 0100"}"#, r#"{"phone":"********","t":"call ********"}"#),
+            (
+                r#"{"phone":"555 0100","t":"call 555 0100"}"#,
+                r#"{"phone":"********","t":"call ********"}"#,
+            ),
             (r#"{"t":"{\"email\":\"a@b\"}"}"#, r#"{"t":"*******************"}"#),
             (r#"{"card":"4242 4242 4242 4242"}"#, r#"{"card":"*******************"}"#),
             (r#"{"n":4242424242424242}"#, r#"{"n":9000000000000000}"#),

@@ -27,6 +27,7 @@ use crate::store::{Copied, Store};
 use crate::view::{self, Page};
 
 /// What a bundle says of the RelayFlow that it comes from, beside its store.
+#[derive(Debug)]
 pub struct Around<'a> {
     pub in_force: &'a InForce,
     pub documents: Documents,
@@ -70,13 +71,8 @@ pub async fn write<W: Write + Send + 'static>(
     let now = store.clock().now();
     let rules = around.redact.iter().map(|(source, rules)| (source.clone(), rules.clone()));
     let (rules, secrets) = (rules.collect::<Vec<_>>(), around.secrets.to_vec());
-    let job = Job {
-        store: store.clone(),
-        wanted: wanted.clone(),
-        path: path.clone(),
-        rules,
-        secrets,
-    };
+    let job =
+        Job { store: store.clone(), wanted: wanted.clone(), path: path.clone(), rules, secrets };
     let (filter, selected_count) = (selected.filter.clone(), selected.count());
     let blocking = tokio::task::spawn_blocking(move || job.copy(&selected, told));
     let copied = blocking.await.map_err(|e| BundleError::Write(std::io::Error::other(e)))??;

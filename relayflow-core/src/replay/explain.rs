@@ -1,5 +1,7 @@
 //! Which workflows want an event, and why not the others.
 
+use std::sync::Arc;
+
 use serde_json::Map;
 
 use super::ReplayError;
@@ -9,7 +11,7 @@ use crate::api::{Explain, ExplainedStep, ExplainedWorkflow, Explanation, V};
 use crate::event::IntegrationEvent;
 use crate::expr::{Expression, Scope};
 use crate::ingest::{InForce, Ingest, truncate};
-use crate::store::KeptEvent;
+use crate::store::{KeptEvent, Store};
 use crate::view;
 use crate::workflow::{Action, On, Step, Workflow};
 
@@ -23,13 +25,25 @@ const BODY_BYTES_MAX: usize = 400;
 ///
 /// An event that does not exist or cannot be read so, a candidate that is wrong.
 pub async fn explain(ingest: &Ingest, asked: &Explain) -> Result<Explanation, ReplayError> {
-    let store = &ingest.store;
+    explain_in(&ingest.store, ingest.current.get(), asked).await
+}
+
+/// The same of a store that is read without its daemon, with a configuration that is in reach.
+///
+/// # Errors
+///
+/// As [`explain`].
+pub async fn explain_in(
+    store: &Store,
+    in_force: Arc<InForce>,
+    asked: &Explain,
+) -> Result<Explanation, ReplayError> {
     let config = match &asked.config {
         Some(text) => {
             let providers = asked.providers.as_deref().unwrap_or_default();
-            std::sync::Arc::new(candidate(text, providers)?)
+            Arc::new(candidate(text, providers)?)
         }
-        None => ingest.current.get(),
+        None => in_force,
     };
     let id = view::event_id(store, &asked.event).await?;
     let kept = store.kept_events(&[id]).await?.pop();

@@ -28,7 +28,7 @@ use crate::store::{
 use crate::view::{self, ViewError};
 use candidate::candidate;
 pub use edit::edit;
-pub use explain::explain;
+pub use explain::{explain, explain_in};
 use judge::Bench;
 pub(crate) use judge::Summary;
 pub use run::run;

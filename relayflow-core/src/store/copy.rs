@@ -10,8 +10,8 @@ use std::path::Path;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, params_from_iter};
 
-use super::stats::task_counter;
 use super::readable::{self, Readable};
+use super::stats::task_counter;
 use super::{Store, StoreError};
 use crate::id::{EventId, ReplayId, RequestId, TaskId};
 use crate::task::TaskStatus;
@@ -232,11 +232,7 @@ impl Copying {
         Ok(())
     }
 
-    fn add_of_request(
-        &self,
-        request: RequestId,
-        closure: &mut Closure,
-    ) -> Result<(), StoreError> {
+    fn add_of_request(&self, request: RequestId, closure: &mut Closure) -> Result<(), StoreError> {
         let id = [blob(request.bytes())];
         let sql = "select id from event where request_id = $1 and place > 0";
         closure.events.extend(self.ids(sql, &id, EventId::from_bytes)?);
@@ -552,7 +548,8 @@ impl Copying {
             ));
         }
         for status in ["running", "paused", "done", "cancelled"] {
-            let sum = format!("'replay.{status}', '', count(*) from replay where status = '{status}'");
+            let sum =
+                format!("'replay.{status}', '', count(*) from replay where status = '{status}'");
             sums.push((sum, ""));
         }
         self.to.execute_batch("begin")?;
@@ -604,9 +601,13 @@ fn columns_of(connection: &Connection, table: &str) -> Result<Vec<String>, Store
 /// A new store in one file, without anything in it: two made at different times are the same.
 fn fresh(path: &Path) -> Result<Connection, StoreError> {
     let file = std::fs::OpenOptions::new();
-    drop(private(file).create_new(true).write(true).open(path).map_err(|source| {
-        StoreError::File { path: path.to_owned(), source }
-    })?);
+    drop(
+        private(file)
+            .create_new(true)
+            .write(true)
+            .open(path)
+            .map_err(|source| StoreError::File { path: path.to_owned(), source })?,
+    );
     let connection = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,

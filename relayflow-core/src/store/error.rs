@@ -14,7 +14,9 @@ pub enum StoreError {
     #[error("the store was written by a newer RelayFlow (schema {version}); upgrade this one")]
     Newer { version: i64 },
     /// Opened to read it, so it stays as it is.
-    #[error("the store was written by an older RelayFlow (schema {version}) and is not changed by reading; its daemon, started once, brings it up to date")]
+    #[error(
+        "the store was written by an older RelayFlow (schema {version}) and is not changed by reading; its daemon, started once, brings it up to date"
+    )]
     Older { version: i64 },
     #[error("`{}` is not a RelayFlow store{}", path.display(), why)]
     NotAStore { path: PathBuf, why: &'static str },

@@ -7,7 +7,6 @@
 mod commit;
 mod copy;
 mod db;
-mod readable;
 mod discards;
 mod drift;
 mod error;
@@ -15,6 +14,7 @@ mod events;
 mod moves;
 mod plans;
 mod query;
+mod readable;
 mod reject;
 mod replays;
 mod requests;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::db::with_suffix;
 use super::StoreError;
+use super::db::with_suffix;
 
 /// What a SQLite file begins with.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -88,7 +88,8 @@ impl Readable {
 
     fn try_out(&self) -> Result<(), rusqlite::Error> {
         let connection = self.open()?;
-        connection.query_row("select count(*) from sqlite_schema", [], |row| row.get::<_, i64>(0))?;
+        connection
+            .query_row("select count(*) from sqlite_schema", [], |row| row.get::<_, i64>(0))?;
         Ok(())
     }
 

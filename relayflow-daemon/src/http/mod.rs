@@ -11,6 +11,7 @@ pub(crate) mod server;
 mod dead_letters;
 mod drift;
 mod events;
+pub(crate) mod export;
 mod health;
 mod metrics;
 mod openapi;
@@ -124,6 +125,7 @@ impl Route {
 
 const PAGE: &[&str] = &["q", "limit", "cursor"];
 const JSON: &str = "application/json";
+const GZIP: &str = "application/gzip";
 const BYTES: &str = "application/octet-stream";
 const EVENT_STREAM: &str = "text/event-stream";
 const OPENMETRICS: &str = "application/openmetrics-text";
@@ -136,6 +138,7 @@ pub(crate) fn routes() -> Vec<Route> {
     routes.extend(what_waits());
     routes.extend(bulk());
     routes.extend(contracts());
+    routes.extend(taken_out());
     routes
 }
 
@@ -252,6 +255,18 @@ fn bulk() -> Vec<Route> {
         Route::post("/api/v1/replays/{id}/cancel", "Stop it for good", post(replays::cancel))
             .takes::<api::ReplayControl>()
             .gives::<api::Replay>(),
+    ]
+}
+
+fn taken_out() -> Vec<Route> {
+    vec![
+        Route::post("/api/v1/export", "A masked incident bundle", post(export::masked))
+            .takes::<api::NewExport>()
+            .sends(GZIP),
+        Route::post("/api/v1/export/unmasked", "With payloads as they are", post(export::unmasked))
+            .needs(Some(Role::Admin))
+            .takes::<api::NewExport>()
+            .sends(GZIP),
     ]
 }
 

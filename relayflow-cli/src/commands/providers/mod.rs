@@ -39,7 +39,8 @@ fn in_reach(app: &App) -> Result<Catalog, Failure> {
 async fn of_daemon(app: &App) -> Result<Option<List<Provider>>, Failure> {
     let list = match app.connect().await {
         Ok(backend @ Backend::Api(_)) => backend.providers().await,
-        Ok(Backend::Store(_)) => return Ok(None),
+        Ok(Backend::Store(direct)) if direct.bundle().is_none() => return Ok(None),
+        Ok(backend @ Backend::Store(_)) => backend.providers().await,
         Err(failure) => Err(failure),
     };
     match list {

@@ -1,6 +1,6 @@
 //! Questions put to a RelayFlow, through the CLI's own backend.
 
-use relayflow_core::api::{Drift, List, NewRevision, ReplayControl, Worker};
+use relayflow_core::api::{List, NewRevision, ReplayControl};
 use relayflow_core::view;
 
 use crate::backend::Backend;
@@ -52,14 +52,11 @@ pub(super) async fn ask(backend: &Backend, question: Question) -> Result<Reply, 
         Question::Request(id) => Ok(Reply::Request(Box::new(backend.request(&id).await?))),
         Question::Raw(id) => Ok(Reply::Raw(backend.raw(&id).await?)),
         Question::Queues => Ok(Reply::Queues(backend.queues().await?.items)),
-        Question::Workers => {
-            let list: List<Worker> = backend.api("the workers")?.get(&["workers"]).await?;
-            Ok(Reply::Workers(list.items))
-        }
+        Question::Workers => Ok(Reply::Workers(backend.workers().await?.items)),
         Question::Sources => Ok(Reply::Sources(backend.sources().await?.items)),
         Question::Drift { q } => {
             let page = page(q, GROUPS, None);
-            let list: List<Drift> = backend.api("findings of drift")?.list("drift", &page).await?;
+            let list = backend.drift(&page).await?;
             let (rows, next, total) = (list.items, list.next_cursor, list.total);
             Ok(Reply::Drift(Page { rows, next, total }))
         }
