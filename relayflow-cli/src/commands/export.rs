@@ -64,7 +64,7 @@ pub(crate) async fn export(app: &App, args: &ExportArgs) -> Done {
         reason: args.act.reason.clone(),
     };
     let order = Order { new, is_unmasked: args.unmask, to, force: args.force };
-    let (manifest, bytes) = carry_out(&backend, &order, &app.out).await?;
+    let (manifest, bytes) = carry_out(&backend, &order, Some(&app.out)).await?;
     if !show_document(&app.out, &manifest, &manifest.created_at)? {
         app.out.print(&told(&order.to, &manifest, bytes))?;
     }
@@ -149,7 +149,7 @@ fn check_place(to: &Path, force: bool) -> Result<(), Failure> {
 pub(crate) async fn carry_out(
     backend: &Backend,
     order: &Order,
-    out: &Out,
+    out: Option<&Out>,
 ) -> Result<(Manifest, u64), Failure> {
     check_place(&order.to, order.force)?;
     let folder = order.to.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -195,14 +195,18 @@ async fn over_api(
     api: &Api,
     order: &Order,
     temp: &NamedTempFile,
-    out: &Out,
+    out: Option<&Out>,
 ) -> Result<(), Failure> {
     let path: &[&str] = if order.is_unmasked { &["export", "unmasked"] } else { &["export"] };
     let mut file = temp.as_file();
-    let mut progress = Progress::new(out, 0);
-    let mut told = |bytes: u64| progress.at(&format!("{} received", size(bytes)), bytes, 0);
+    let mut progress = out.map(|out| Progress::new(out, 0));
+    let mut told = |bytes: u64| {
+        if let Some(progress) = &mut progress {
+            progress.at(&format!("{} received", size(bytes)), bytes, 0);
+        }
+    };
     api.download(path, &order.new, FIRST_BYTE, &mut file, &mut told).await?;
-    progress.finish();
+    progress.map(Progress::finish);
     Ok(())
 }
 
@@ -210,7 +214,7 @@ async fn over_store(
     direct: &Direct,
     order: &Order,
     temp: &NamedTempFile,
-    out: &Out,
+    out: Option<&Out>,
 ) -> Result<(), Failure> {
     if direct.bundle().is_some_and(|bundle| bundle.manifest.masked.is_some()) && order.is_unmasked {
         return Err(Failure::new("refused.masked", "what a bundle masked is not in it")
@@ -233,19 +237,19 @@ async fn over_store(
         told.send_replace(Some(progress));
     });
     let mut writing = std::pin::pin!(writing);
-    let mut progress = Progress::new(out, 0);
+    let mut progress = out.map(|out| Progress::new(out, 0));
     let written = loop {
         tokio::select! {
             written = &mut writing => break written,
             Ok(()) = tells.changed() => {
                 let now = *tells.borrow_and_update();
-                if let Some(now) = now {
+                if let (Some(now), Some(progress)) = (now, &mut progress) {
                     progress.at("requests copied", now.done, now.of);
                 }
             }
         }
     };
-    progress.finish();
+    progress.map(Progress::finish);
     written.map(|_| ()).map_err(|e| not_written(&e))
 }
 
@@ -297,6 +301,17 @@ pub(crate) fn size(bytes: u64) -> String {
         1_000_000..1_000_000_000 => format!("{} MB", small(1_000_000)),
         _ => format!("{} GB", small(1_000_000_000)),
     }
+}
+
+/// The same in a line.
+pub(crate) fn brief(to: &Path, manifest: &Manifest, bytes: u64) -> String {
+    let path = relayflow_core::text::line(&to.display().to_string()).into_owned();
+    let events = things(manifest.counts.events, "event");
+    format!(
+        "wrote {path}, {}: {events}, {}",
+        size(bytes),
+        things(manifest.counts.requests, "request")
+    )
 }
 
 /// `wrote x.tar.gz  12.4 kB  412 events, …`, and what was masked.

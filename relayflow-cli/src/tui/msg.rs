@@ -5,8 +5,8 @@ use std::time::Duration;
 use crossterm::event::KeyEvent;
 use jiff::Timestamp;
 use relayflow_core::api::{
-    DeadLetter, DeadLetterGroup, Discard, Drift, Event, List, NewPlan, NewReplay, Plan, Queue,
-    Replay, Request, Source, Stats, TimelineEntry, Total, Trace, Worker,
+    DeadLetter, DeadLetterGroup, Discard, Drift, Event, List, NewExport, NewPlan, NewReplay, Plan,
+    Queue, Replay, Request, Source, Stats, TimelineEntry, Total, Trace, Worker,
 };
 
 use super::route::Noun;
@@ -117,9 +117,19 @@ pub(crate) enum Effect {
 #[derive(Debug, Clone)]
 pub(crate) enum Question {
     Stats,
-    Groups { by: &'static str, q: Option<String> },
-    Rows { noun: Noun, q: Option<String>, limit: usize, cursor: Option<String> },
-    Replays { cursor: Option<String> },
+    Groups {
+        by: &'static str,
+        q: Option<String>,
+    },
+    Rows {
+        noun: Noun,
+        q: Option<String>,
+        limit: usize,
+        cursor: Option<String>,
+    },
+    Replays {
+        cursor: Option<String>,
+    },
     Event(String),
     Timeline(String),
     Trace(String),
@@ -128,15 +138,36 @@ pub(crate) enum Question {
     Queues,
     Workers,
     Sources,
-    Drift { q: Option<String> },
-    AcceptDrift { id: String, reason: String },
-    Revise { event: String, task: String, payload: String, reason: String },
+    Drift {
+        q: Option<String>,
+    },
+    AcceptDrift {
+        id: String,
+        reason: String,
+    },
+    Revise {
+        event: String,
+        task: String,
+        payload: String,
+        reason: String,
+    },
     Replay(String),
     Plan(Box<NewPlan>),
     RunPlan(Box<NewReplay>),
-    Control { id: String, verb: &'static str },
+    Control {
+        id: String,
+        verb: &'static str,
+    },
     Discard(Discard),
-    Readmit { id: String, reason: Option<String> },
+    Readmit {
+        id: String,
+        reason: Option<String>,
+    },
+    /// A bundle, to a new file.
+    Export {
+        new: NewExport,
+        to: std::path::PathBuf,
+    },
 }
 
 impl Question {
@@ -148,7 +179,8 @@ impl Question {
             | Self::Discard(_)
             | Self::AcceptDrift { .. }
             | Self::Revise { .. }
-            | Self::Readmit { .. } => true,
+            | Self::Readmit { .. }
+            | Self::Export { .. } => true,
             Self::Stats
             | Self::Groups { .. }
             | Self::Rows { .. }

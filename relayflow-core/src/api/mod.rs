@@ -315,7 +315,7 @@ pub struct Queue {
     pub retrying: i64,
     pub dead: i64,
     pub oldest_queued_seconds: Option<f64>,
-    /// `open`, `paused` or `circuit_open`.
+    /// `open`, `paused` or `circuit_open`; `unknown` where no daemon says.
     pub state: String,
     pub concurrency: u32,
 }

@@ -246,6 +246,8 @@ fn bulk() -> Vec<Route> {
         Route::get("/api/v1/replays/{id}/items", "Its items", get(replays::items))
             .params(PAGE)
             .lists::<api::ReplayItem>(),
+        Route::get("/api/v1/replays/{id}/timeline", "What happened", get(replays::timeline))
+            .lists::<api::TimelineEntry>(),
         Route::post("/api/v1/replays/{id}/pause", "Hold it", post(replays::pause))
             .takes::<api::ReplayControl>()
             .gives::<api::Replay>(),

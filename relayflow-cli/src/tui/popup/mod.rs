@@ -1,6 +1,7 @@
 //! What lies over a screen: it gets the keys until it is closed.
 
 pub(crate) mod choice;
+pub(crate) mod export;
 pub(crate) mod filter;
 pub(crate) mod pager;
 pub(crate) mod palette;
@@ -15,6 +16,7 @@ use super::draw::Canvas;
 use super::keys::Action;
 use super::theme::Role;
 pub(crate) use choice::{Choice, Chosen};
+pub(crate) use export::Export;
 pub(crate) use filter::FilterBox;
 pub(crate) use pager::Pager;
 pub(crate) use palette::Palette;
@@ -26,6 +28,7 @@ pub(crate) enum Popup {
     Palette(Palette),
     Choice(Choice),
     Question(Box<Question>),
+    Export(Box<Export>),
     Pager(Pager),
 }
 
@@ -61,6 +64,7 @@ impl Popup {
             Self::Palette(palette) => palette.key(ctx, key),
             Self::Choice(choice) => choice.key(key),
             Self::Question(question) => question.key(ctx, key),
+            Self::Export(export) => export.key(ctx, key),
             Self::Pager(pager) => pager.key(ctx, key),
         }
     }
@@ -70,6 +74,7 @@ impl Popup {
             Self::Filter(filter) => filter.paste(ctx, text),
             Self::Palette(palette) => palette.paste(text),
             Self::Question(question) => question.paste(text),
+            Self::Export(export) => export.paste(text),
             Self::Choice(_) | Self::Pager(_) => {}
         }
     }
@@ -80,6 +85,7 @@ impl Popup {
             Self::Palette(palette) => palette.view(ctx, canvas),
             Self::Choice(choice) => choice.view(canvas),
             Self::Question(question) => question.view(ctx, canvas),
+            Self::Export(export) => export.view(canvas),
             Self::Pager(pager) => pager.view(canvas),
         }
     }
@@ -91,6 +97,7 @@ impl Popup {
             Self::Palette(_) => "↵ run  ↑↓ choose  esc close",
             Self::Choice(_) => "↵ choose  ↑↓ move  esc close",
             Self::Question(_) => "esc back",
+            Self::Export(_) => "↵ write  esc back",
             Self::Pager(_) => "↑↓ scroll  y copy  esc close",
         }
     }

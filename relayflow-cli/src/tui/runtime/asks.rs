@@ -4,6 +4,7 @@ use relayflow_core::api::{List, NewRevision, ReplayControl};
 use relayflow_core::view;
 
 use crate::backend::Backend;
+use crate::commands::export::{Order, brief, carry_out};
 use crate::failure::Failure;
 use crate::output::time;
 use crate::tui::msg::{Page, Question, Reply, Row};
@@ -83,6 +84,11 @@ pub(super) async fn ask(backend: &Backend, question: Question) -> Result<Reply, 
                 text.push_str(&format!(", {} had moved on", time::count(done.skipped)));
             }
             Ok(Reply::Done(text))
+        }
+        Question::Export { new, to } => {
+            let order = Order { new, is_unmasked: false, to, force: false };
+            let (manifest, bytes) = carry_out(backend, &order, None).await?;
+            Ok(Reply::Done(brief(&order.to, &manifest, bytes)))
         }
         Question::Readmit { id, reason } => {
             let done = backend.readmit(&id, reason.as_deref()).await?;
