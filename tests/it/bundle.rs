@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::delivery::one_step;
-use crate::harness::{Daemon, Home, text};
+use crate::harness::{Daemon, Home, text, until};
 use crate::receiver::{Receiver, Reply};
 use crate::vendor::{self, GITHUB_SECRET, STRIPE_SECRET, sign_stripe, stripe};
 
@@ -103,6 +103,12 @@ pub(crate) fn incident() -> Incident {
         ],
     );
     daemon.drained();
+    // What is learned of payloads is written down a little later.
+    until("every event was looked at", || {
+        let list = daemon.get("/contracts");
+        let seen = list["items"].as_array().unwrap().iter().filter_map(|c| c["events"].as_i64());
+        (seen.sum::<i64>() == 3).then_some(())
+    });
     Incident { _receiver: receiver, home, daemon, event, task }
 }
 
@@ -343,4 +349,31 @@ fn another_machine_reads_a_bundle_as_the_daemon_answers() {
     assert!(cut.err.contains("broken off") || cut.err.contains("as it was written"), "{}", cut.err);
     let missing = elsewhere.relayflow(&["--db", "missing.tar.gz", "events"]);
     assert_eq!(missing.exit, 2, "{missing:?}");
+}
+
+#[test]
+fn who_is_ended_leaves_nothing_behind() {
+    let it = incident();
+    it.daemon.relayflow(&it.home, &["export", "--all-time", "--to", "a.tar.gz"]).ended(0);
+    let temp = it.home.path("temp");
+    std::fs::create_dir(&temp).unwrap();
+    let count = || std::fs::read_dir(&temp).unwrap().count();
+    for signal in ["INT", "TERM", "HUP"] {
+        let mut child = it
+            .home
+            .cli(&["--db", "a.tar.gz", "events", "ls", "--watch"])
+            .env("TMPDIR", &temp)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        until("it is unpacked", || (count() == 1).then_some(()));
+        let sent = std::process::Command::new("sh")
+            .args(["-c", &format!("kill -{signal} {}", child.id())])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+        assert!(child.wait().unwrap().code().is_some_and(|code| 128 < code), "{signal}");
+        assert_eq!(count(), 0, "{signal}");
+    }
 }

@@ -13,7 +13,7 @@ pub(crate) struct Global {
     /// Which context.
     #[arg(short, long, global = true, value_name = "NAME")]
     pub(crate) context: Option<String>,
-    /// A store to open directly, without a daemon; reads only.
+    /// A store or a bundle to open directly, without a daemon; reads only.
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) db: Option<String>,
     /// The CLI's own config file.

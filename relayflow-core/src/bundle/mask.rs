@@ -3,11 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::types::Value;
 use serde_json::Value as Json;
 
 use super::redact::{Redactor, Words};
-use crate::store::{Rows, Story};
+use crate::store::{Cell as Value, Rows, Story};
 
 /// Words of RelayFlow's own, and names that the configuration gives.
 const OURS: [&str; 38] = [

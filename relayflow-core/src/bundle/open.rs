@@ -83,13 +83,10 @@ impl Drop for Gone {
 }
 
 fn broken(error: crate::store::StoreError) -> BundleError {
-    use crate::store::StoreError;
-    match error {
-        StoreError::Newer { version } => {
-            BundleError::Newer { version: format!("schema {version}") }
-        }
-        other => BundleError::Damaged(format!("{STORE}: {other}")),
+    if let crate::store::StoreError::Newer { version } = error {
+        return BundleError::Newer { version: format!("schema {version}") };
     }
+    BundleError::Damaged(format!("{STORE}: {error}"))
 }
 
 /// Whether a file is packed as a bundle is. What it holds is another question.
@@ -168,7 +165,6 @@ fn walk(
     if let Some(entry) = entries.next() {
         return Err(BundleError::Foreign(name_of(&entry.map_err(read_error)?)));
     }
-    drop(entries);
     finish(archive.into_inner())?;
     manifest.members.retain(|member| [STORE, DOCUMENTS, CONFIG, REPORT].contains(&&*member.name));
     Ok(manifest)
@@ -190,9 +186,9 @@ fn finish(mut rest: impl Read) -> Result<(), BundleError> {
 fn first<R: Read>(entries: &mut tar::Entries<'_, R>) -> Result<Manifest, BundleError> {
     let no_bundle = || BundleError::NotABundle("it does not begin with a manifest");
     let Some(entry) = entries.next() else { return Err(no_bundle()) };
-    let entry = entry.map_err(|error| match read_error(error) {
-        BundleError::Read(_) => no_bundle(),
-        other => other,
+    let entry = entry.map_err(|error| {
+        let error = read_error(error);
+        if matches!(error, BundleError::Read(_)) { no_bundle() } else { error }
     })?;
     match known(&entry) {
         Ok((MANIFEST, bytes)) if bytes <= MANIFEST_BYTES_MAX => {}
@@ -284,14 +280,12 @@ fn read_error(error: io::Error) -> BundleError {
     if text.contains(OVER) {
         return BundleError::TooLarge("for its own size");
     }
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => BundleError::Truncated("its end is missing"),
-        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
-            BundleError::Damaged("what is packed does not unpack".to_owned())
-        }
-        _ if text.contains("failed to read entire block") => {
-            BundleError::Truncated("its end is missing")
-        }
-        _ => BundleError::Read(error),
+    let kind = error.kind();
+    if kind == io::ErrorKind::UnexpectedEof || text.contains("failed to read entire block") {
+        return BundleError::Truncated("its end is missing");
     }
+    if matches!(kind, io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) {
+        return BundleError::Damaged("what is packed does not unpack".to_owned());
+    }
+    BundleError::Read(error)
 }

@@ -139,10 +139,7 @@ fn rejected_of(filter: &Filter) -> Option<Filter> {
     if !filter.has_window() {
         return None;
     }
-    let parts = match filter {
-        Filter::And(parts) => parts.clone(),
-        other => vec![other.clone()],
-    };
+    let parts = if let Filter::And(parts) = filter { parts.clone() } else { vec![filter.clone()] };
     let is_kept = |part: &Filter| {
         matches!(part, Filter::Term(term)
             if matches!(term.field, Field::Source | Field::Provider | Field::Received))

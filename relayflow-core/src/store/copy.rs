@@ -21,6 +21,9 @@ const TOGETHER: usize = 32;
 /// As many of one correlation id as a trace shows, and one more, so that it says that there are more.
 const CORRELATED_MAX: i64 = 201;
 
+/// What stands in one column of a row.
+pub(crate) use rusqlite::types::Value as Cell;
+
 /// Rows of one table.
 #[derive(Debug)]
 pub(crate) struct Rows {

@@ -26,7 +26,7 @@ mod tasks;
 mod timeline;
 mod writer;
 
-pub(crate) use copy::{Copied, Rows, Story, check_whole};
+pub(crate) use copy::{Cell, Copied, Rows, Story, check_whole};
 pub use db::sqlite_path;
 pub use drift::{ContractRow, DriftRow, NewContract, WatchedRow};
 pub(crate) use drift::{DriftNotes, NewDrift};

@@ -35,11 +35,11 @@ impl Readable {
     pub(super) fn find(path: &Path) -> Result<Self, StoreError> {
         check_magic(path)?;
         let readable = Self::first_that_opens(path)?;
-        check_version(&readable.connect()?).map_err(|error| match error {
-            StoreError::NotAStore { why, .. } => {
-                StoreError::NotAStore { path: path.to_owned(), why }
+        check_version(&readable.connect()?).map_err(|error| {
+            if let StoreError::NotAStore { why, .. } = error {
+                return StoreError::NotAStore { path: path.to_owned(), why };
             }
-            other => other,
+            error
         })?;
         Ok(readable)
     }
