@@ -235,29 +235,21 @@ fn about(manifest: &Manifest) -> String {
 }
 
 fn store_failure(url: &str, error: &StoreError) -> Failure {
-    let hint = || {
-        let path = Path::new(url);
-        path.is_file().then(|| format!("--db sqlite:{url}"))
-    };
-    match error {
-        StoreError::Url { .. } => {
-            let failure = Failure::new("usage.db", chain(error))
-                .why("wanted sqlite:PATH, or the file of a bundle");
-            match hint() {
-                Some(hint) => failure.hint(hint),
-                None => failure,
-            }
-        }
-        StoreError::NotAStore { .. } => Failure::new("usage.db", chain(error)),
-        _ => Failure::new("unreachable.store", format!("{url} does not open")).why(chain(error)),
+    if matches!(error, StoreError::NotAStore { .. }) {
+        return Failure::new("usage.db", chain(error));
     }
+    if matches!(error, StoreError::Url { .. }) {
+        let failure = Failure::new("usage.db", chain(error))
+            .why("wanted sqlite:PATH, or the file of a bundle");
+        let is_file = Path::new(url).is_file();
+        return if is_file { failure.hint(format!("--db sqlite:{url}")) } else { failure };
+    }
+    Failure::new("unreachable.store", format!("{url} does not open")).why(chain(error))
 }
 
 /// Why a bundle does not open.
 pub(crate) fn bundle_failure(path: &str, error: &BundleError) -> Failure {
-    let code = match error {
-        BundleError::NotABundle(_) => "usage.bundle",
-        _ => "unreachable.bundle",
-    };
+    let is_none = matches!(error, BundleError::NotABundle(_));
+    let code = if is_none { "usage.bundle" } else { "unreachable.bundle" };
     Failure::new(code, format!("{path} does not open")).why(chain(error))
 }

@@ -283,10 +283,10 @@ fn not_written(error: &bundle::BundleError) -> Failure {
     let failure =
         Failure::new(error.code().as_str(), text.strip_prefix("error: ").unwrap_or(&text))
             .why("nothing was written");
-    match error {
-        bundle::BundleError::TooMany { .. } => failure.hint("a narrower filter, or --max N"),
-        _ => failure,
+    if matches!(error, bundle::BundleError::TooMany { .. }) {
+        return failure.hint("a narrower filter, or --max N");
     }
+    failure
 }
 
 /// `12.4 kB`.
