@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use relayflow_core::clock::Clock;
 use relayflow_core::filter::Now;
+use relayflow_core::ingest::InForce;
 
 use crate::args::{Global, Select};
 use crate::backend::Backend;
@@ -39,6 +40,15 @@ impl App {
         let timeout = Duration::try_from(self.global.request_timeout)
             .map_err(|_| Failure::usage("--request-timeout is negative"))?;
         Backend::connect(target, timeout, &self.out).await
+    }
+
+    /// The definitions of the config in reach, for a store that is read without its daemon; the
+    /// built-in ones where there is none that loads.
+    pub(crate) fn in_force(&self) -> InForce {
+        context::in_force(&|name| self.env(name)).unwrap_or_else(|failure| {
+            self.out.notice(&format!("{}: only what is built in is known", failure.message));
+            InForce::bare()
+        })
     }
 
     pub(crate) fn now(&self) -> Timestamp {

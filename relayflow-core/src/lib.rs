@@ -10,6 +10,7 @@
 pub mod backoff;
 pub mod clock;
 pub mod id;
+pub mod patch;
 pub mod secret;
 pub mod text;
 
@@ -44,4 +45,5 @@ pub mod execute;
 pub mod ingest;
 pub mod keys;
 pub mod replay;
+pub mod verification;
 pub mod view;

@@ -324,7 +324,11 @@ fn another_machine_reads_a_bundle_as_the_daemon_answers() {
         let mut all = vec!["--db", "a.tar.gz", "-o", "json"];
         all.extend(args.iter().map(String::as_str));
         let got = elsewhere.relayflow(&all).ended(0).json();
-        let (got, wanted) = (timeless(got), timeless(wanted));
+        let (got, mut wanted) = (timeless(got), timeless(wanted));
+        if args[0] == "dlq" {
+            // What would be sent now is the config's to say, which is not in a bundle.
+            wanted.as_object_mut().unwrap().remove("would_send");
+        }
         if args[0] == "events" && wanted.to_string().contains(GITHUB_SECRET) {
             // The one thing that is masked in every bundle.
             let covered =

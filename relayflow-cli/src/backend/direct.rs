@@ -15,6 +15,7 @@ use relayflow_core::store::{Store, StoreError};
 use relayflow_core::view;
 
 use super::failure;
+use crate::commands::replay_failure;
 use crate::context;
 use crate::failure::{Failure, chain};
 use crate::output::Out;
@@ -173,10 +174,8 @@ impl Direct {
                 Arc::clone(&self.reach().in_force)
             }
         };
-        replay::explain_in(&self.store, in_force, asked).await.map_err(|e| {
-            let text = chain(&e);
-            Failure::new(e.code().as_str(), text.strip_prefix("error: ").unwrap_or(&text))
-        })
+        let told = replay::explain(&self.store, in_force, asked).await;
+        told.map_err(|error| replay_failure(&error))
     }
 
     /// Who reads a finding's field is the configuration's to say.

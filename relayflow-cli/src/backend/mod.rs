@@ -7,9 +7,11 @@ mod sse;
 
 use relayflow_core::api::{
     DeadLetter, DeadLetterGroup, Discard, Discarded, Event, Explain, Explanation, List, NewPlan,
-    NewReplay, NewRevision, Plan, Provider, Queue, Readmitted, Replay, ReplayControl, ReplayItem,
-    Request, Revised, Source, Stats, Task, TimelineEntry, Trace, Worker, Workflow,
+    NewReplay, NewRevision, Plan, PlanItem, Provider, Queue, Readmitted, Replay, ReplayControl,
+    ReplayItem, Request, Revised, Source, Stats, Task, TimelineEntry, Trace, Verification, Worker,
+    Workflow,
 };
+use relayflow_core::verification::{self, Known};
 use relayflow_core::view::{self, Page, ViewError};
 
 use crate::context::{Target, Way};
@@ -136,6 +138,16 @@ impl Backend {
         ask!(self, api => api.get(&["plans", id]), store => view::plan(store, id))
     }
 
+    /// A page of a plan's items, in its order.
+    pub(crate) async fn plan_items(
+        &self,
+        id: &str,
+        page: &Page,
+    ) -> Result<List<PlanItem>, Failure> {
+        ask!(self, api => api.list_of(&["plans", id, "items"], page),
+             store => view::plan_items(store, id, page))
+    }
+
     pub(crate) async fn replays(&self, page: &Page) -> Result<List<Replay>, Failure> {
         ask!(self, api => api.list("replays", page), store => view::replays(store, page))
     }
@@ -175,6 +187,8 @@ impl Backend {
         }
     }
 
+    /// Which workflows want an event. A store that is opened directly is asked with the config in
+    /// reach.
     pub(crate) async fn explain(&self, asked: &Explain) -> Result<Explanation, Failure> {
         match self {
             Self::Api(api) => api.post(&["workflows", "explain"], asked).await,
@@ -225,6 +239,17 @@ impl Backend {
             None => serde_json::json!({}),
         };
         self.api("a readmission")?.post(&["requests", id, "readmit"], &body).await
+    }
+
+    /// What verifies a request, or why nothing does. A store that is opened directly is asked with the
+    /// secrets of the config in reach, which `known` gives.
+    pub(crate) async fn verification(
+        &self,
+        id: &str,
+        known: impl FnOnce() -> Known,
+    ) -> Result<Verification, Failure> {
+        ask!(self, api => api.get(&["requests", id, "explain"]),
+             store => verification::explain(store, known(), id))
     }
 
     /// The daemon, for what a store alone cannot give.

@@ -143,6 +143,8 @@ enum Way {
     Finding,
     Schema,
     Summary,
+    /// What was edited, from what to what.
+    Drop,
 }
 
 fn way(table: &str, column: &str) -> Way {
@@ -155,6 +157,7 @@ fn way(table: &str, column: &str) -> Way {
         ("drift", "was" | "is" | "value" | "hint") => Way::Finding,
         ("drift" | "contract" | "watched", "examples" | "reason") => Way::Prose,
         ("plan", "summary") => Way::Summary,
+        ("plan_reading", "changes") => Way::Drop,
         _ if OURS.contains(&column) => Way::Keep,
         _ => Way::Text,
     }
@@ -181,6 +184,9 @@ fn mask(
     is_meant: bool,
     words: &Words,
 ) {
+    if way == Way::Drop && !redactor.is_unmasked() {
+        *value = Value::Null;
+    }
     match value {
         Value::Blob(bytes) if way == Way::Body => redactor.body(source, bytes, words),
         Value::Text(text) => match way {
@@ -192,7 +198,7 @@ fn mask(
                 *text = String::from_utf8_lossy(&bytes).into_owned();
             }
             Way::Name => *text = redactor.name(text, words),
-            Way::Text => *text = redactor.text(source, text, words),
+            Way::Text | Way::Drop => *text = redactor.text(source, text, words),
             Way::Prose => *text = redactor.prose(text, words),
             Way::Finding if is_meant && !text.is_empty() => {
                 *text = redactor.pseudonym(text);

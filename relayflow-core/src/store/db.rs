@@ -13,7 +13,7 @@ use sqlx::sqlite::{
 };
 
 use super::StoreError;
-use super::readable::{Readable, migrator};
+use super::readable::Readable;
 
 /// SQLite before this corrupts its log in rare resets (guarantees: the store).
 const SQLITE_FLOOR: i32 = 3_051_003;
@@ -96,6 +96,15 @@ pub(super) fn prepare_files(path: &Path) -> Result<(), StoreError> {
         .map_err(|source| StoreError::File { path: path.to_owned(), source })
 }
 
+/// The steps that lead to the schema of today.
+pub(super) static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// The version of the schema that this RelayFlow writes; it reads every earlier one.
+#[must_use]
+pub fn schema_version() -> i64 {
+    MIGRATIONS.iter().map(|step| step.version).max().unwrap_or(0)
+}
+
 /// Brings the schema up to date.
 ///
 /// # Errors
@@ -113,7 +122,7 @@ pub(super) async fn migrate(path: &Path) -> Result<(), StoreError> {
         .connect()
         .await
         .map_err(StoreError::Read)?;
-    let migrated = migrator().run(&mut connection).await;
+    let migrated = MIGRATIONS.run(&mut connection).await;
     sqlx::Connection::close(connection).await.map_err(StoreError::Read)?;
     migrated.map_err(|error| {
         if let sqlx::migrate::MigrateError::VersionMissing(version) = error {

@@ -4,6 +4,7 @@
 //! what arrives together. What is written down here is what `guarantees.md` promises: a request, its
 //! events, their tasks and their timeline in one transaction, before anybody is answered.
 
+mod beside;
 mod commit;
 mod copy;
 mod db;
@@ -24,10 +25,11 @@ mod settle;
 mod stats;
 mod tasks;
 mod timeline;
+mod workflows;
 mod writer;
 
 pub(crate) use copy::{Cell, Copied, Rows, Story, check_whole};
-pub use db::sqlite_path;
+pub use db::{schema_version, sqlite_path};
 pub use drift::{ContractRow, DriftRow, NewContract, WatchedRow};
 pub(crate) use drift::{DriftNotes, NewDrift};
 pub use error::{Refusal, StoreError};
@@ -37,7 +39,7 @@ pub use plans::{Change, Item, ItemRow, PlanRow, Reading};
 pub(crate) use plans::{NEW, PLAN_LIFE_US, Picked, PlanReading};
 pub use query::{Over, QueryError, Selection};
 use readable::Readable;
-pub(crate) use readable::{migrate_copy, schema_version};
+pub(crate) use readable::migrate_copy;
 pub use replays::{Control, ErrorCount, How, ItemVerdict, ReplayRow};
 pub use requests::RequestRow;
 pub(crate) use requests::RequestWithBody;

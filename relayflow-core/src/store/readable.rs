@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::StoreError;
-use super::db::with_suffix;
+use super::db::{MIGRATIONS, schema_version, with_suffix};
 
 /// What a SQLite file begins with.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -147,16 +147,6 @@ fn check_magic(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// The schema's versions.
-pub(super) fn migrator() -> sqlx::migrate::Migrator {
-    sqlx::migrate!("migrations/sqlite")
-}
-
-/// The version that this RelayFlow writes.
-pub(crate) fn schema_version() -> i64 {
-    migrator().iter().map(|migration| migration.version).max().unwrap_or(0)
-}
-
 /// Brings a copy that nobody else has up to date.
 pub(crate) async fn migrate_copy(path: &Path) -> Result<(), StoreError> {
     super::db::migrate(path).await?;
@@ -215,7 +205,7 @@ pub(super) fn lay_out(connection: &Connection) -> Result<(), StoreError> {
             execution_time bigint not null
         );",
     )?;
-    for migration in migrator().iter() {
+    for migration in MIGRATIONS.iter() {
         connection.execute_batch(migration.sql.as_str())?;
         connection.execute(
             "insert into _sqlx_migrations

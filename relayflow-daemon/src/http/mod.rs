@@ -14,7 +14,7 @@ mod events;
 pub(crate) mod export;
 mod health;
 mod metrics;
-mod openapi;
+pub(crate) mod openapi;
 mod plans;
 mod queues;
 mod replays;
@@ -24,6 +24,7 @@ mod setup;
 mod stats;
 mod tail;
 mod tasks;
+mod whoami;
 
 #[cfg(test)]
 mod tests;
@@ -169,6 +170,8 @@ fn about_itself() -> Vec<Route> {
         Route::get("/api/v1/config", "The configuration in force", get(setup::config))
             .needs(Some(Role::Admin))
             .gives::<Value>(),
+        Route::get("/api/v1/whoami", "Whose token it is", get(whoami::whoami))
+            .gives::<api::Identity>(),
         Route::get("/api/v1/stats", "The numbers", get(stats::stats)).gives::<api::Stats>(),
         Route::get("/api/v1/workers", "Who executes", get(queues::workers)).lists::<api::Worker>(),
     ]
@@ -199,6 +202,8 @@ fn what_came_in() -> Vec<Route> {
             .sends(BYTES),
         Route::get("/api/v1/requests/{id}/timeline", "What happened", get(requests::timeline))
             .lists::<api::TimelineEntry>(),
+        Route::get("/api/v1/requests/{id}/explain", "Why it fails", get(requests::explain))
+            .gives::<api::Verification>(),
         Route::post("/api/v1/requests/{id}/readmit", "Verify it again", post(requests::readmit))
             .takes::<requests::Why>()
             .gives::<api::Readmitted>(),
@@ -235,6 +240,9 @@ fn bulk() -> Vec<Route> {
             .takes::<api::NewPlan>()
             .gives::<api::Plan>(),
         Route::get("/api/v1/plans/{id}", "One plan", get(plans::show)).gives::<api::Plan>(),
+        Route::get("/api/v1/plans/{id}/items", "What it would do with each", get(plans::items))
+            .params(PAGE)
+            .lists::<api::PlanItem>(),
         Route::post("/api/v1/replays", "Carry out a plan", post(replays::create))
             .creates()
             .takes::<api::NewReplay>()
