@@ -7,6 +7,7 @@ pub mod drift;
 mod groups;
 mod reconciles;
 mod replays;
+pub mod setup;
 mod sorted;
 mod trace;
 
@@ -25,6 +26,7 @@ use crate::store::{
 };
 use crate::task::TaskStatus;
 use crate::timeline::What;
+pub(crate) use convert::shown_headers;
 use convert::{counts, dead_request, dead_task};
 pub use reconciles::{reconcile, reconcile_items};
 pub(crate) use replays::replay_counts;
@@ -138,6 +140,8 @@ pub fn store_code(error: &StoreError) -> Code {
         | StoreError::File { .. }
         | StoreError::Locked { .. }
         | StoreError::Newer { .. }
+        | StoreError::Older { .. }
+        | StoreError::NotAStore { .. }
         | StoreError::Migrate(_)
         | StoreError::OldSqlite { .. }
         | StoreError::NotDurable { .. }

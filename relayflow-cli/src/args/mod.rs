@@ -2,6 +2,7 @@
 
 mod bench;
 mod drift;
+mod export;
 mod global;
 mod groups;
 mod manners;
@@ -20,6 +21,7 @@ pub(crate) use drift::{
     AcceptArgs, CheckArgs, ContractCmd, ContractShow, ContractVerb, DriftCmd, DriftLs, DriftShow,
     DriftVerb, FailOn, FileArgs, LearnArgs,
 };
+pub(crate) use export::ExportArgs;
 pub(crate) use global::{ColorWhen, Format, Global, TimeKind};
 pub(crate) use groups::{Act, Job, ListArgs, Select};
 pub(crate) use manners::{
@@ -204,6 +206,12 @@ relayflow contract check source:stripe --since 7d"
 relayflow stats
 relayflow stats -w")]
     Stats(StatsArgs),
+    /// A masked incident bundle, which another machine reads with `--db`.
+    #[command(before_long_help = "\
+relayflow export error:e_41c9 --since 3h --to incident.tar.gz --reason \"vendor renamed a field\"
+relayflow export evt_01J9ZC4K --to one.tar.gz
+relayflow --db incident.tar.gz dlq ls --by error")]
+    Export(Box<ExportArgs>),
     /// The terminal UI: see what is broken, understand one case, act on all of them.
     #[command(before_long_help = "\
 relayflow tui
@@ -269,6 +277,7 @@ impl Command {
             | Self::Tail(_)
             | Self::Queue(_)
             | Self::Stats(_)
+            | Self::Export(_)
             | Self::Tui(_)
             | Self::Top
             | Self::Completions { .. }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crossterm::event::KeyEvent;
 use jiff::Timestamp;
 use relayflow_core::api::{
-    Chart, DeadLetter, DeadLetterGroup, Discard, Drift, Event, Identity, List, Minute, NewPlan,
-    NewReplay, Plan, Queue, Replay, Request, Source, Stats, TimelineEntry, Total, Trace,
+    Chart, DeadLetter, DeadLetterGroup, Discard, Drift, Event, Identity, List, Minute, NewExport,
+    NewPlan, NewReplay, Plan, Queue, Replay, Request, Source, Stats, TimelineEntry, Total, Trace,
     Verification, Worker,
 };
 
@@ -171,6 +171,11 @@ pub(crate) enum Question {
         id: String,
         reason: Option<String>,
     },
+    /// A bundle, to a new file.
+    Export {
+        new: NewExport,
+        to: std::path::PathBuf,
+    },
 }
 
 impl Question {
@@ -182,7 +187,8 @@ impl Question {
             | Self::Discard(_)
             | Self::AcceptDrift { .. }
             | Self::Revise { .. }
-            | Self::Readmit { .. } => true,
+            | Self::Readmit { .. }
+            | Self::Export { .. } => true,
             Self::Stats
             | Self::Minutes
             | Self::Who

@@ -330,7 +330,7 @@ pub struct Queue {
     pub retrying: i64,
     pub dead: i64,
     pub oldest_queued_seconds: Option<f64>,
-    /// `open`, `paused` or `circuit_open`.
+    /// `open`, `paused` or `circuit_open`; `unknown` where no daemon says.
     pub state: String,
     pub concurrency: u32,
 }
@@ -554,6 +554,24 @@ pub struct Discard {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub hash: Option<String>,
     pub reason: String,
+}
+
+/// What a bundle is asked to hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewExport {
+    /// A filter over events and requests; everything without one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub q: Option<String>,
+    /// Only the oldest so many.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub limit: Option<u64>,
+    /// Refuse if more are selected; 10,000 if nobody says.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub max: Option<u64>,
+    /// Why, for the record.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
 }
 
 /// What became of a discard.

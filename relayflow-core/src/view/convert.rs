@@ -161,7 +161,7 @@ pub(super) fn request(row: &RequestRow) -> Request {
 
 /// Headers as they are shown: signatures are masked, so that a screen or a ticket cannot be used to
 /// send the request again.
-pub(super) fn shown_headers(headers: &[(String, String)]) -> Vec<(String, String)> {
+pub(crate) fn shown_headers(headers: &[(String, String)]) -> Vec<(String, String)> {
     let is_signature = |name: &str| {
         ["signature", "hmac", "-sig", "token", "digest"].iter().any(|part| name.contains(part))
     };

@@ -12,6 +12,7 @@ mod charts;
 mod dead_letters;
 mod drift;
 mod events;
+pub(crate) mod export;
 mod health;
 mod metrics;
 pub(crate) mod openapi;
@@ -128,6 +129,7 @@ impl Route {
 
 const PAGE: &[&str] = &["q", "limit", "cursor", "sort"];
 const JSON: &str = "application/json";
+const GZIP: &str = "application/gzip";
 const BYTES: &str = "application/octet-stream";
 const EVENT_STREAM: &str = "text/event-stream";
 const OPENMETRICS: &str = "application/openmetrics-text";
@@ -141,6 +143,7 @@ pub(crate) fn routes() -> Vec<Route> {
     routes.extend(bulk());
     routes.extend(missed());
     routes.extend(contracts());
+    routes.extend(taken_out());
     routes
 }
 
@@ -260,6 +263,8 @@ fn bulk() -> Vec<Route> {
         Route::get("/api/v1/replays/{id}/items", "Its items", get(replays::items))
             .params(PAGE)
             .lists::<api::ReplayItem>(),
+        Route::get("/api/v1/replays/{id}/timeline", "What happened", get(replays::timeline))
+            .lists::<api::TimelineEntry>(),
         Route::post("/api/v1/replays/{id}/pause", "Hold it", post(replays::pause))
             .takes::<api::ReplayControl>()
             .gives::<api::Replay>(),
@@ -286,6 +291,18 @@ fn missed() -> Vec<Route> {
         Route::post("/api/v1/reconciles/{id}/run", "Take that in", post(reconcile::run))
             .takes::<api::RunReconcile>()
             .gives::<api::Reconcile>(),
+    ]
+}
+
+fn taken_out() -> Vec<Route> {
+    vec![
+        Route::post("/api/v1/export", "A masked incident bundle", post(export::masked))
+            .takes::<api::NewExport>()
+            .sends(GZIP),
+        Route::post("/api/v1/export/unmasked", "With payloads as they are", post(export::unmasked))
+            .needs(Some(Role::Admin))
+            .takes::<api::NewExport>()
+            .sends(GZIP),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! What lies over a screen: it gets the keys until it is closed.
 
 pub(crate) mod choice;
+pub(crate) mod export;
 pub(crate) mod filter;
 pub(crate) mod pager;
 pub(crate) mod palette;
@@ -16,6 +17,7 @@ use super::draw::Canvas;
 use super::keys::Action;
 use super::theme::Role;
 pub(crate) use choice::{Choice, Chosen};
+pub(crate) use export::Export;
 pub(crate) use filter::FilterBox;
 pub(crate) use pager::Pager;
 pub(crate) use palette::Palette;
@@ -28,6 +30,7 @@ pub(crate) enum Popup {
     Palette(Palette),
     Choice(Choice),
     Question(Box<Question>),
+    Export(Box<Export>),
     Pager(Pager),
     Search(SearchBox),
 }
@@ -66,6 +69,7 @@ impl Popup {
             Self::Palette(palette) => palette.key(ctx, key),
             Self::Choice(choice) => choice.key(key),
             Self::Question(question) => question.key(ctx, key),
+            Self::Export(export) => export.key(ctx, key),
             Self::Pager(pager) => pager.key(ctx, key),
             Self::Search(search) => search.key(key),
         }
@@ -77,6 +81,7 @@ impl Popup {
             Self::Palette(palette) => palette.paste(text),
             Self::Question(question) => question.paste(text),
             Self::Search(search) => search.paste(text),
+            Self::Export(export) => export.paste(text),
             Self::Choice(_) | Self::Pager(_) => {}
         }
     }
@@ -87,6 +92,7 @@ impl Popup {
             Self::Palette(palette) => palette.view(ctx, canvas),
             Self::Choice(choice) => choice.view(canvas),
             Self::Question(question) => question.view(ctx, canvas),
+            Self::Export(export) => export.view(canvas),
             Self::Pager(pager) => pager.view(canvas),
             Self::Search(search) => search.view(canvas),
         }
@@ -100,6 +106,7 @@ impl Popup {
             Self::Choice(_) => "↵ choose  ↑↓ move  esc close",
             Self::Question(_) => "esc back",
             Self::Search(_) => "↵ search  esc close",
+            Self::Export(_) => "↵ write  esc back",
             Self::Pager(_) => "↑↓ scroll  y copy  esc close",
         }
     }

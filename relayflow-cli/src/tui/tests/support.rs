@@ -542,6 +542,7 @@ pub(super) fn reply(question: &Question, letters: usize) -> Reply {
         Question::RunPlan(_) => Reply::Replay(doc(replay("running", 0, 0, 412))),
         Question::Control { verb, .. } => Reply::Done(format!("rpl_01J9ZD is {verb}d")),
         Question::Discard(_) => Reply::Done("1 item discarded".to_owned()),
+        Question::Export { to, .. } => Reply::Done(format!("wrote {}", to.display())),
         Question::Readmit { .. } => Reply::Done("req_1 is accepted, 1 event".to_owned()),
     }
 }
