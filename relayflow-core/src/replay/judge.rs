@@ -25,6 +25,8 @@ pub(super) struct Bench<'a> {
     pub(super) workflows: &'a Workflows,
     /// Destinations whose circuit is open.
     pub(super) circuits: HashSet<String>,
+    /// Queues that stand still, and why an item of theirs waits.
+    pub(super) paused: HashMap<String, String>,
     /// How the tasks stand that others of the plan need: event, workflow, step → status.
     pub(super) needed: HashMap<(EventId, String, String), String>,
 }
@@ -95,6 +97,9 @@ impl Bench<'_> {
         let effect = effect_of(found);
         if let Some(fault) = &picked.fault {
             return Judged { would: "blocked", moves: false, effect, why: fault.clone() };
+        }
+        if let Some(why) = item.destination.as_ref().and_then(|d| self.paused.get(d)) {
+            return Judged { would: "blocked", moves: true, effect, why: why.clone() };
         }
         if item.destination.as_ref().is_some_and(|d| self.circuits.contains(d)) {
             let why = "its circuit is open: waits until a probe succeeds".to_owned();
@@ -331,8 +336,14 @@ mod tests {
         let asked = Asked { action: "replay".to_owned(), mode, ..Asked::default() };
         let workflows = workflows(dedupes);
         let circuits = HashSet::from([circuit.to_owned()]);
-        let bench =
-            Bench { asked: &asked, workflows: &workflows, circuits, needed: HashMap::new() };
+        let paused = HashMap::from([("paused".to_owned(), "queue paused by ana".to_owned())]);
+        let bench = Bench {
+            asked: &asked,
+            workflows: &workflows,
+            circuits,
+            paused,
+            needed: HashMap::new(),
+        };
         needs_first(&mut all);
         let judged = bench.judge(&mut all);
         judged.iter().map(|j| format!("{} {} {}", j.would, j.moves, j.why)).collect()
@@ -365,6 +376,10 @@ mod tests {
         let first = vec![picked(event, "first", "dead", None)];
         let wanted = "blocked true its circuit is open: waits until a probe succeeds";
         assert_eq!(judge(Mode::Resume, None, "command:x", first), [wanted]);
+        let mut still = picked(event, "first", "dead", None);
+        still.item.destination = Some("paused".to_owned());
+        let said = judge(Mode::Resume, None, "", vec![still]);
+        assert_eq!(said, ["blocked true queue paused by ana"]);
         let gone = vec![picked(event, "gone", "dead", None)];
         let wanted = "blocked false the config has no step w/gone any more";
         assert_eq!(judge(Mode::Resume, None, "", gone), [wanted]);

@@ -10,7 +10,10 @@ mod discards;
 mod drift;
 mod error;
 mod events;
+mod flow;
+mod health;
 mod moves;
+mod pauses;
 mod plans;
 mod query;
 mod reject;
@@ -22,6 +25,7 @@ mod settle;
 mod stats;
 mod tasks;
 mod timeline;
+mod workers;
 mod writer;
 
 pub use db::sqlite_path;
@@ -30,6 +34,9 @@ pub(crate) use drift::{DriftNotes, NewDrift};
 pub use error::{Refusal, StoreError};
 pub(crate) use events::KeptEvent;
 pub use events::{AttemptRow, EventRow, IdTable, TaskRow};
+pub use flow::{By, FLOW_SECONDS, Flow, Percentiles, SLOT_SECONDS};
+pub use health::{Disk, Health, Turned};
+pub use pauses::QueuePause;
 pub use plans::{Change, Item, ItemRow, PlanRow, Reading};
 pub(crate) use plans::{NEW, PLAN_LIFE_US, Picked, PlanReading};
 pub use query::{Over, QueryError, Selection};
@@ -40,6 +47,7 @@ pub(crate) use revisions::Edit;
 pub use revisions::RevisionRow;
 pub use stats::Counters;
 pub use timeline::Of;
+pub use workers::WorkerRow;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -259,7 +267,9 @@ impl Store {
         let (due, due_out) = watch::channel(0);
         let (failed, failed_out) = watch::channel(None);
         check_after_unclean_stop(&path, failed.clone()).await?;
-        let after = writer::After { leased, timeline, due, failed, worker: options.worker };
+        let worker = options.worker;
+        let acks = std::cell::RefCell::default();
+        let after = writer::After { leased, timeline, due, failed, worker, acks };
         let (door, thread) = writer::start(&path, options.clock.clone(), after)?;
         let store = Self(Arc::new(Inner {
             db: Db::Sqlite(db::readers(&path).await?),
@@ -410,7 +420,7 @@ impl Store {
             return;
         };
         // Under a flood one job carries the count of all that came until it is run.
-        if let Some(count) = writing.rejected.add() {
+        if let Some(count) = writing.rejected.add(&rejected.source) {
             let _ = door.send(Box::new(count));
         }
         door.send_when_idle(Box::new(reject::Reject(rejected)));

@@ -9,6 +9,7 @@ pub(crate) mod problem;
 pub(crate) mod server;
 
 mod dead_letters;
+mod doctor;
 mod drift;
 mod events;
 mod health;
@@ -166,8 +167,14 @@ fn about_itself() -> Vec<Route> {
         Route::get("/api/v1/config", "The configuration in force", get(setup::config))
             .needs(Some(Role::Admin))
             .gives::<Value>(),
-        Route::get("/api/v1/stats", "The numbers", get(stats::stats)).gives::<api::Stats>(),
+        Route::get("/api/v1/stats", "The numbers", get(stats::stats))
+            .params(&["since", "by"])
+            .gives::<api::Stats>(),
+        Route::get("/api/v1/doctor", "What is wrong, and what mends it", get(doctor::report))
+            .gives::<api::DoctorReport>(),
         Route::get("/api/v1/workers", "Who executes", get(queues::workers)).lists::<api::Worker>(),
+        Route::get("/api/v1/workers/{id}", "One of them", get(queues::worker))
+            .gives::<api::Worker>(),
     ]
 }
 
@@ -217,6 +224,14 @@ fn what_waits() -> Vec<Route> {
             .lists::<api::TimelineEntry>(),
         Route::get("/api/v1/queues", "What waits, by destination", get(queues::list))
             .lists::<api::Queue>(),
+        Route::get("/api/v1/queues/{id}", "One, by its name", get(queues::show))
+            .gives::<api::Queue>(),
+        Route::post("/api/v1/queues/{id}/pause", "Start nothing new", post(queues::pause))
+            .takes::<api::NewPause>()
+            .gives::<api::Queue>(),
+        Route::post("/api/v1/queues/{id}/resume", "Go on", post(queues::resume))
+            .takes::<api::Resume>()
+            .gives::<api::Queue>(),
         Route::get("/api/v1/dead-letters", "Dead letters, or groups", get(dead_letters::list))
             .params(&["q", "limit", "cursor", "by"])
             .lists::<api::DeadLetter>(),
