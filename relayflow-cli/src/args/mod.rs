@@ -6,6 +6,7 @@ mod global;
 mod groups;
 mod nouns;
 mod providers;
+mod queue;
 mod send;
 mod tail;
 mod tui;
@@ -23,11 +24,12 @@ pub(crate) use drift::{
 pub(crate) use global::{ColorWhen, Format, Global, TimeKind};
 pub(crate) use groups::{Act, Job, ListArgs, Select};
 pub(crate) use nouns::{
-    DiscardArgs, DlqCmd, DlqVerb, EditArgs, EventsCmd, EventsVerb, ExplainArgs, How, Id, Noun,
-    RawArgs, ReplayCmd, ReplayVerb, RequestsCmd, RequestsVerb, ShowLs, ShowLsVerb, WorkflowsCmd,
+    DiscardArgs, DlqCmd, DlqVerb, EditArgs, EventsCmd, EventsVerb, ExplainArgs, How, Id, RawArgs,
+    ReplayCmd, ReplayVerb, RequestsCmd, RequestsVerb, ShowLs, ShowLsVerb, WorkflowsCmd,
     WorkflowsVerb,
 };
 pub(crate) use providers::{ProvidersCmd, ProvidersVerb};
+pub(crate) use queue::{PauseArgs, QueueCmd, QueueVerb, ResumeQueue, StatsArgs, WorkersCmd};
 pub(crate) use send::{SendArgs, Tamper};
 pub(crate) use tail::TailArgs;
 pub(crate) use tui::TuiArgs;
@@ -92,9 +94,12 @@ relayflow tail corr:7c1e --stop-on status:ok --timeout 60s")]
     /// Bulk re-execution, as a recorded job.
     #[command(alias = "replays")]
     Replay(ReplayCmd),
-    /// Depth, age and state of each destination's queue.
+    /// Depth, age and rates of each destination; stop and start the flow.
     #[command(alias = "queues")]
     Queue(QueueCmd),
+    /// Who is executing what.
+    #[command(alias = "worker")]
+    Workers(WorkersCmd),
     /// Provider definitions.
     #[command(alias = "provider")]
     Providers(ProvidersCmd),
@@ -109,8 +114,14 @@ relayflow tail corr:7c1e --stop-on status:ok --timeout 60s")]
     /// What payloads are expected to look like.
     #[command(alias = "contracts")]
     Contract(ContractCmd),
-    /// The numbers.
+    /// The numbers, once or watched.
     Stats(StatsArgs),
+    /// What is wrong, and the command that mends it.
+    #[command(before_long_help = "\
+relayflow doctor
+relayflow doctor -o json
+relayflow --db sqlite:backup.db doctor")]
+    Doctor,
     /// The terminal UI: see what is broken, understand one case, act on all of them.
     #[command(before_long_help = "\
 relayflow tui
@@ -188,23 +199,6 @@ pub(crate) struct TimelineArgs {
     /// Go on until its tasks have ended.
     #[arg(short, long)]
     pub(crate) follow: bool,
-}
-
-pub(crate) type QueueCmd = Noun<QueueVerb>;
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum QueueVerb {
-    /// All of them.
-    #[command(aliases = ["list", "stats"])]
-    Ls(ListArgs),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct StatsArgs {
-    /// Again every so often.
-    #[arg(short, long, value_name = "DUR", num_args = 0..=1, require_equals = true,
-          default_missing_value = "2s", value_parser = values::duration)]
-    pub(crate) watch: Option<jiff::SignedDuration>,
 }
 
 #[cfg(test)]

@@ -5,11 +5,13 @@ mod drift;
 mod sse;
 
 use relayflow_core::api::{
-    DeadLetter, DeadLetterGroup, Discard, Discarded, Event, Explain, Explanation, List, NewPlan,
-    NewReplay, NewRevision, Plan, Provider, Queue, Readmitted, Replay, ReplayControl, ReplayItem,
-    Request, Revised, Source, Stats, Task, TimelineEntry, Trace, Workflow,
+    DeadLetter, DeadLetterGroup, Discard, Discarded, Event, Explain, Explanation, List, NewPause,
+    NewPlan, NewReplay, NewRevision, Plan, Provider, Queue, Readmitted, Replay, ReplayControl,
+    ReplayItem, Request, Resume, Revised, Source, Stats, Task, TimelineEntry, Trace, Worker,
+    Workflow,
 };
-use relayflow_core::store::Store;
+use relayflow_core::filter;
+use relayflow_core::store::{By, Store};
 use relayflow_core::view::{self, Page, ViewError};
 
 use crate::context::{Target, Way};
@@ -19,6 +21,7 @@ pub(crate) use api::Api;
 pub(crate) use sse::{Message, Parser};
 
 /// One RelayFlow.
+#[derive(Clone)]
 pub(crate) enum Backend {
     Api(Api),
     Store(Store),
@@ -125,6 +128,53 @@ impl Backend {
         ask!(self, api => api.get(&["queues"]), store => view::queues(store))
     }
 
+    pub(crate) async fn queue(&self, name: &str) -> Result<Queue, Failure> {
+        match self {
+            Self::Api(api) => api.get(&["queues", name]).await,
+            Self::Store(_) => crate::commands::find(self.queues().await?, name),
+        }
+    }
+
+    pub(crate) async fn pause_queue(&self, name: &str, new: &NewPause) -> Result<Queue, Failure> {
+        self.api("a pause")?.post(&["queues", name, "pause"], new).await
+    }
+
+    pub(crate) async fn resume_queue(&self, name: &str, how: &Resume) -> Result<Queue, Failure> {
+        self.api("a queue that goes on")?.post(&["queues", name, "resume"], how).await
+    }
+
+    pub(crate) async fn workers(&self) -> Result<List<Worker>, Failure> {
+        ask!(self, api => api.get(&["workers"]), store => view::workers(store))
+    }
+
+    pub(crate) async fn worker(&self, id: &str) -> Result<Worker, Failure> {
+        ask!(self, api => api.get(&["workers", id]), store => view::worker(store, id))
+    }
+
+    /// The numbers, with what came and went in a stretch of time such as `15m`.
+    pub(crate) async fn stats_since(
+        &self,
+        since: &str,
+        by: Option<&str>,
+    ) -> Result<Stats, Failure> {
+        match self {
+            Self::Api(api) => {
+                let mut query = vec![("since", since.to_owned())];
+                query.extend(by.map(|by| ("by", by.to_owned())));
+                api.get_with(&["stats"], &query).await
+            }
+            Self::Store(store) => {
+                let mut stats = view::stats(store).await.map_err(|e| failure(&e))?;
+                let wrong = |text: String| Failure::usage(text);
+                let length = filter::parse_duration(since).map_err(|e| wrong(e.to_string()))?;
+                let by = by.and_then(By::from_word);
+                let flow = view::flow(store, length.as_secs(), by).await;
+                stats.flow = Some(flow.map_err(|e| failure(&e))?);
+                Ok(stats)
+            }
+        }
+    }
+
     pub(crate) async fn plan(&self, id: &str) -> Result<Plan, Failure> {
         ask!(self, api => api.get(&["plans", id]), store => view::plan(store, id))
     }
@@ -214,7 +264,7 @@ impl Backend {
     }
 }
 
-fn failure(error: &ViewError) -> Failure {
+pub(crate) fn failure(error: &ViewError) -> Failure {
     let text = chain(error);
     Failure::new(error.code().as_str(), text.strip_prefix("error: ").unwrap_or(&text))
 }

@@ -9,6 +9,7 @@ mod contract;
 mod demo;
 mod destination;
 mod dlq;
+mod doctor;
 mod drift;
 pub(crate) mod edit;
 mod events;
@@ -18,18 +19,22 @@ mod list;
 mod nouns;
 pub(crate) mod plan;
 mod providers;
+pub(crate) mod queue;
 pub(crate) mod replay;
 mod report;
 mod requests;
 mod send;
-mod stats;
+pub(crate) mod stats;
 pub(crate) mod tail;
 pub(crate) mod timeline;
 mod trace;
 mod up;
 mod version;
+pub(crate) mod watch;
+mod workers;
 
 pub(crate) use list::{no_junit, no_sarif};
+pub(crate) use nouns::find;
 
 use crate::app::App;
 use crate::args::Command;
@@ -53,13 +58,15 @@ pub(crate) async fn run(app: &App, command: Command) -> Done {
         Command::Trace(id) => trace::trace(app, &id.id).await,
         Command::Dlq(dlq) => dlq::dlq(app, dlq).await,
         Command::Replay(replay) => replay::replay(app, replay).await,
-        Command::Queue(queue) => nouns::queues(app, queue).await,
+        Command::Queue(queue) => queue::queue(app, queue).await,
+        Command::Workers(noun) => workers::workers(app, noun).await,
         Command::Providers(cmd) => providers::providers(app, cmd).await,
         Command::Sources(noun) => nouns::sources(app, noun).await,
         Command::Workflows(noun) => nouns::workflows(app, noun).await,
         Command::Drift(noun) => drift::drift(app, noun).await,
         Command::Contract(noun) => contract::contract(app, noun).await,
         Command::Stats(args) => stats::stats(app, &args).await,
+        Command::Doctor => doctor::doctor(app).await,
         Command::Tui(args) => crate::tui::tui(app, &args).await,
         Command::Version => version::version(app).await,
         Command::Completions { shell } => completions::completions(app, shell),

@@ -38,6 +38,22 @@ pub(crate) enum Datum {
     Amount(f64),
     /// Such as `1/2`: how many of how many.
     Share(i64, i64),
+    /// So many each second.
+    Rate(f64),
+    /// 0 to 1.
+    Percent(f64),
+    /// Milliseconds.
+    Millis(f64),
+    /// A word on the right side, such as `never` among amounts of time.
+    Word(String),
+    /// Counts, as bars on a terminal.
+    Bars(Vec<i64>),
+    /// A state, until when it lasts (words before a moment), and what else there is to say.
+    State {
+        word: String,
+        until: Option<(String, Option<String>)>,
+        more: String,
+    },
 }
 
 impl Datum {
@@ -55,10 +71,20 @@ impl Datum {
 
     fn is_right(&self) -> bool {
         match self {
-            Self::Count(_) | Self::Amount(_) | Self::Share(..) => true,
-            Self::Nothing | Self::Id(_) | Self::Text(_) | Self::Status(_) | Self::Moment(_) => {
-                false
-            }
+            Self::Count(_)
+            | Self::Amount(_)
+            | Self::Share(..)
+            | Self::Rate(_)
+            | Self::Percent(_)
+            | Self::Millis(_)
+            | Self::Word(_) => true,
+            Self::Nothing
+            | Self::Id(_)
+            | Self::Text(_)
+            | Self::Status(_)
+            | Self::Moment(_)
+            | Self::Bars(_)
+            | Self::State { .. } => false,
         }
     }
 
@@ -76,19 +102,51 @@ impl Datum {
                 SignedDuration::try_from_secs_f64(*seconds).unwrap_or(SignedDuration::MAX),
             ),
             Self::Share(part, whole) => format!("{part}/{whole}"),
+            Self::Rate(per_second) => format!("{per_second:.1}"),
+            Self::Percent(share) => format!("{:.1}", share * 100.0),
+            Self::Millis(ms) => time::millis(*ms),
+            Self::Word(word) => text::line(word).into_owned(),
+            Self::Bars(counts) if out.width.is_some() => {
+                crate::commands::stats::spark(counts, BARS, out.style.ascii)
+            }
+            Self::Bars(_) => self.plain(),
+            Self::State { word, until, more } => {
+                let mut shown = out.style.status(&text::line(word)).replace('_', " ");
+                if let Some((words, at)) = until {
+                    shown.push_str(&format!(" {}", text::line(words)));
+                    if let Some(at) = at {
+                        shown.push_str(&format!(" {}", time::until(at, &out.zone)));
+                    }
+                }
+                if !more.is_empty() {
+                    let gap = if until.is_some() { " " } else { "  " };
+                    shown.push_str(&format!("{gap}{}", text::line(more)));
+                }
+                shown
+            }
         }
+    }
+
+    /// Whether it may be shortened.
+    fn is_text(&self) -> bool {
+        matches!(self, Self::Text(_) | Self::State { .. })
     }
 
     fn tone(&self) -> Tone {
         match self {
-            Self::Status(status) => Tone::of_status(status),
+            Self::Status(status) | Self::State { word: status, .. } => Tone::of_status(status),
             Self::Nothing => Tone::Dim,
             Self::Id(_)
             | Self::Text(_)
             | Self::Moment(_)
             | Self::Count(_)
             | Self::Amount(_)
-            | Self::Share(..) => Tone::Plain,
+            | Self::Share(..)
+            | Self::Rate(_)
+            | Self::Percent(_)
+            | Self::Millis(_)
+            | Self::Word(_)
+            | Self::Bars(_) => Tone::Plain,
         }
     }
 
@@ -102,6 +160,16 @@ impl Datum {
             Self::Count(n) => n.to_string(),
             Self::Amount(n) => n.to_string(),
             Self::Share(part, whole) => format!("{part}/{whole}"),
+            Self::Rate(n) | Self::Percent(n) | Self::Millis(n) => n.to_string(),
+            Self::Word(word) => word.clone(),
+            Self::Bars(counts) => {
+                counts.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+            }
+            Self::State { word, until, more } => {
+                let (words, at) = until.clone().unwrap_or_default();
+                let parts = [word.clone(), words, at.unwrap_or_default(), more.clone()];
+                parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+            }
         }
     }
 }
@@ -111,6 +179,8 @@ const TEXT_KEPT: usize = 20;
 /// The room below which no text is shortened.
 const TEXT_LEAST: usize = 8;
 const GAP: usize = 2;
+/// How wide the bars of a row are.
+const BARS: usize = 20;
 
 /// The columns that are shown, and how wide each is. Made from the first page, it serves the rest.
 pub(crate) struct Layout<T: 'static> {
@@ -141,8 +211,7 @@ impl<T> Layout<T> {
     }
 
     fn fit(&mut self, width: usize, rows: &[T], keep_all: bool) {
-        let is_text =
-            |column: &Column<T>| rows.iter().any(|row| matches!((column.get)(row), Datum::Text(_)));
+        let is_text = |column: &Column<T>| rows.iter().any(|row| (column.get)(row).is_text());
         let texts: Vec<bool> = self.columns.iter().map(|(column, _)| is_text(column)).collect();
         let mut columns: Vec<_> = self.columns.drain(..).zip(texts).collect();
         let least = |columns: &[((&Column<T>, usize), bool)]| {
@@ -191,7 +260,7 @@ impl<T> Layout<T> {
         let cells = self.columns.iter().map(|(column, width)| {
             let datum = (column.get)(row);
             let mut shown = datum.show(out, now);
-            if out.width.is_some() && matches!(datum, Datum::Text(_)) {
+            if out.width.is_some() && datum.is_text() {
                 shown = shorten(&shown, *width, out.style.ellipsis());
             }
             (shown, *width, datum.is_right(), datum.tone())
