@@ -274,8 +274,8 @@ mod tests {
                         clock skew 0.0 s
         warn  version   cli 0.3.1, daemon 0.3.0
                         fix: relayflow version
-        FAIL  source    github: 100% rejected in the last 53m
-                        (212), signature␛[2J and so on
+        FAIL  source    github: 100% rejected in the last 53m (212),
+                        signature␛[2J and so on
                         fix: relayflow requests explain req_01J9Z7
         1 problem, 1 warning
         ");

@@ -2,6 +2,7 @@
 
 use relayflow_core::api::codes::Exit;
 use relayflow_core::api::{NewPause, Queue, QueuePause, Resume};
+use relayflow_core::clock::Clock;
 use relayflow_core::text;
 use relayflow_core::view::doctor::shell;
 
@@ -51,33 +52,30 @@ fn describe(out: &Out, queue: &Queue, shown: &mut String) {
         0 => String::new(),
         most => format!(", at most {most} at once"),
     };
-    pairs(
-        shown,
-        &[
-            ("queue", queue.name.clone()),
-            ("state", state_text(out, queue)),
-            ("waiting", format!("{}{}", count(queue.depth), oldest.unwrap_or_default())),
-            ("running", format!("{}{at_once}", count(queue.running))),
-            ("retrying", count(queue.retrying)),
-            ("dead", count(queue.dead)),
-            ("in", format!("{:.1}/s in the last minute", queue.in_per_second)),
-            ("out", format!("{:.1}/s, {} tried again", queue.out_per_second, retry_text(queue))),
-            ("drain in", drain_text(queue)),
-            ("breaker", format!("{}{}", breaker.replace('_', " "), probe.unwrap_or_default())),
-        ],
-    );
+    let mut said = vec![
+        ("queue", queue.name.clone()),
+        ("state", state_text(out, queue)),
+        ("waiting", format!("{}{}", count(queue.depth), oldest.unwrap_or_default())),
+        ("running", format!("{}{at_once}", count(queue.running))),
+        ("retrying", count(queue.retrying)),
+        ("dead", count(queue.dead)),
+        ("in", format!("{:.1}/s in the last minute", queue.in_per_second)),
+        ("out", format!("{:.1}/s, {} tried again", queue.out_per_second, retry_text(queue))),
+        ("drain in", drain_text(queue)),
+        ("breaker", format!("{}{}", breaker.replace('_', " "), probe.unwrap_or_default())),
+    ];
     if let Some(pause) = &queue.pause {
-        pairs(
-            shown,
-            &[
-                ("paused by", pause.who.clone()),
-                ("since", out.moment(&pause.since, relayflow_core::clock::Clock::Wall.now())),
-                ("until", pause.until.clone().unwrap_or_else(|| "it is resumed".to_owned())),
-                ("reason", pause.reason.clone()),
-                ("go on", format!("relayflow queue resume {}", shell(&queue.name))),
-            ],
-        );
+        let now = Clock::Wall.now();
+        let until = pause.until.as_ref().map(|until| out.moment(until, now));
+        said.extend([
+            ("paused by", pause.who.clone()),
+            ("since", out.moment(&pause.since, now)),
+            ("until", until.unwrap_or_else(|| "it is resumed".to_owned())),
+            ("reason", pause.reason.clone()),
+            ("go on", format!("relayflow queue resume {}", shell(&queue.name))),
+        ]);
     }
+    pairs(shown, &said);
 }
 
 fn retry_text(queue: &Queue) -> String {
@@ -108,7 +106,7 @@ fn state_text(out: &Out, queue: &Queue) -> String {
 /// `by ana until 14:30 "deploy"`.
 pub(crate) fn pause_text(out: &Out, pause: &QueuePause) -> String {
     let until = match &pause.until {
-        Some(until) => format!("until {}", time::until(until, &out.zone)),
+        Some(until) => format!("until {}", time::until(until, &out.zone, Clock::Wall.now())),
         None => "until it is resumed".to_owned(),
     };
     let text = format!("by {} {until} \"{}\"", pause.who, pause.reason);

@@ -126,18 +126,26 @@ fn describe_flow(out: &Out, flow: &StatsFlow) -> String {
         ),
         ("dead", all.dead, &all.series.dead, Tone::Bad, String::new()),
     ];
-    let mut shown = format!(
-        "the last {}\n",
-        time::amount(jiff::SignedDuration::try_from_secs_f64(seconds).unwrap_or_default())
-    );
+    // It begins with a slot: a few seconds more than were asked for.
+    let minutes = jiff::SignedDuration::try_from_secs_f64(seconds).unwrap_or_default();
+    let minutes = if 120 <= minutes.as_secs() {
+        jiff::SignedDuration::from_mins(minutes.as_mins())
+    } else {
+        minutes
+    };
+    let mut shown = format!("the last {}\n", time::amount(minutes));
     let room = out.width.map_or(0, |width| width.saturating_sub(38).min(BARS_MAX));
     for (name, value, series, tone, more) in lines {
         let bars =
             if out.width.is_some() { spark(series, room, out.style.ascii) } else { String::new() };
         let bars =
             if bars.is_empty() { bars } else { format!("{}  ", out.style.paint(&bars, tone)) };
-        let _ =
-            writeln!(shown, "{name:12}  {bars}{:>9}  {:>8.1}/s", count(value), per_second(value));
+        let _ = writeln!(
+            shown,
+            "{name:12}  {bars}{:>9}  {:>8}/s",
+            count(value),
+            rate(per_second(value))
+        );
         if !more.is_empty() {
             let _ = writeln!(shown, "{:14}{more}", "");
         }
@@ -147,6 +155,11 @@ fn describe_flow(out: &Out, flow: &StatsFlow) -> String {
     }
     shown.push('\n');
     shown
+}
+
+/// `9.8`, and of what is rare two digits more.
+fn rate(per_second: f64) -> String {
+    if per_second < 0.95 { format!("{per_second:.3}") } else { format!("{per_second:.1}") }
 }
 
 fn count(n: i64) -> String {

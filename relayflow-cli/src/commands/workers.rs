@@ -13,7 +13,8 @@ use crate::args::{ListArgs, ShowLsVerb, WorkersCmd};
 use crate::failure::Done;
 use crate::output::time;
 
-/// As many of its tasks are shown.
+/// As many running tasks are looked at, and of its own shown.
+const LOOKED_AT: usize = 1000;
 const TASKS: usize = 50;
 
 pub(crate) async fn workers(app: &App, noun: WorkersCmd) -> Done {
@@ -40,9 +41,13 @@ struct Shown<'a> {
 async fn show(app: &App, id: &str) -> Done {
     let backend = app.connect().await?;
     let worker = backend.worker(id).await?;
-    let q = Some(format!("status:running worker:{}", worker.id));
-    let held: List<Task> = backend.tasks(&Page { q, limit: TASKS, cursor: None }).await?;
-    let shown = Shown { worker: &worker, tasks: &held.items };
+    let q = Some("status:running".to_owned());
+    let running: List<Task> = backend.tasks(&Page { q, limit: LOOKED_AT, cursor: None }).await?;
+    let is_its = |task: &Task| task.worker.as_deref() == Some(worker.id.as_str());
+    let mut held: Vec<Task> = running.items.into_iter().filter(is_its).collect();
+    let is_cut = TASKS < held.len() || running.next_cursor.is_some();
+    held.truncate(TASKS);
+    let shown = Shown { worker: &worker, tasks: &held };
     if show_document(&app.out, &shown, &worker.id)? {
         return Ok(Exit::Ok);
     }
@@ -67,7 +72,7 @@ async fn show(app: &App, id: &str) -> Done {
             ("process", worker.pid.to_string()),
         ],
     );
-    for task in &held.items {
+    for task in &held {
         let line = format!(
             "  {}  {}/{}  {}  attempt {}  {} {}",
             task.id,
@@ -80,8 +85,8 @@ async fn show(app: &App, id: &str) -> Done {
         );
         out.push_str(&format!("{}\n", text::line(&line)));
     }
-    if held.next_cursor.is_some() {
-        out.push_str(&format!("  …  relayflow events ls status:running worker:{}\n", worker.id));
+    if is_cut {
+        out.push_str("  …  relayflow events ls status:running\n");
     }
     app.out.print(&out)?;
     Ok(Exit::Ok)

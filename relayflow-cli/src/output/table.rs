@@ -109,13 +109,14 @@ impl Datum {
             Self::Bars(counts) if out.width.is_some() => {
                 crate::commands::stats::spark(counts, BARS, out.style.ascii)
             }
-            Self::Bars(_) => self.plain(),
+            // To a program the numbers are of use in csv and json, not in a table.
+            Self::Bars(_) => "-".to_owned(),
             Self::State { word, until, more } => {
                 let mut shown = out.style.status(&text::line(word)).replace('_', " ");
                 if let Some((words, at)) = until {
                     shown.push_str(&format!(" {}", text::line(words)));
                     if let Some(at) = at {
-                        shown.push_str(&format!(" {}", time::until(at, &out.zone)));
+                        shown.push_str(&format!(" {}", time::until(at, &out.zone, now)));
                     }
                 }
                 if !more.is_empty() {
@@ -127,9 +128,28 @@ impl Datum {
         }
     }
 
-    /// Whether it may be shortened.
-    fn is_text(&self) -> bool {
-        matches!(self, Self::Text(_) | Self::State { .. })
+    /// Whether it may be shortened, and the room that it keeps before other columns are dropped.
+    fn kept(&self) -> Option<usize> {
+        match self {
+            Self::Text(_) => Some(TEXT_KEPT),
+            // Its first words say what holds it up, who, and until when.
+            Self::State { until: Some(_), .. } => Some(STATE_KEPT),
+            _ => None,
+        }
+    }
+
+    fn shortened(&self, shown: &str, width: usize, ellipsis: &str) -> String {
+        if !matches!(self, Self::State { .. }) || shown.width() <= width {
+            return shorten(shown, width, ellipsis);
+        }
+        let mut cut = String::new();
+        for c in shown.chars() {
+            if width < cut.width() + c.width().unwrap_or(0) + ellipsis.width() {
+                break;
+            }
+            cut.push(c);
+        }
+        cut + ellipsis
     }
 
     fn tone(&self) -> Tone {
@@ -176,6 +196,7 @@ impl Datum {
 
 /// The room that a text column keeps before others are dropped for it.
 const TEXT_KEPT: usize = 20;
+const STATE_KEPT: usize = 32;
 /// The room below which no text is shortened.
 const TEXT_LEAST: usize = 8;
 const GAP: usize = 2;
@@ -211,12 +232,13 @@ impl<T> Layout<T> {
     }
 
     fn fit(&mut self, width: usize, rows: &[T], keep_all: bool) {
-        let is_text = |column: &Column<T>| rows.iter().any(|row| (column.get)(row).is_text());
-        let texts: Vec<bool> = self.columns.iter().map(|(column, _)| is_text(column)).collect();
+        let kept =
+            |column: &Column<T>| rows.iter().filter_map(|row| (column.get)(row).kept()).max();
+        let texts: Vec<Option<usize>> =
+            self.columns.iter().map(|(column, _)| kept(column)).collect();
         let mut columns: Vec<_> = self.columns.drain(..).zip(texts).collect();
-        let least = |columns: &[((&Column<T>, usize), bool)]| {
-            let cells =
-                columns.iter().map(|((_, w), text)| if *text { (*w).min(TEXT_KEPT) } else { *w });
+        let least = |columns: &[((&Column<T>, usize), Option<usize>)]| {
+            let cells = columns.iter().map(|((_, w), kept)| kept.map_or(*w, |kept| (*w).min(kept)));
             cells.sum::<usize>() + GAP * columns.len().saturating_sub(1)
         };
         while !keep_all && width < least(&columns) {
@@ -229,14 +251,14 @@ impl<T> Layout<T> {
             let Some(place) = least_important else { break };
             columns.remove(place);
         }
-        let total = |columns: &[((&Column<T>, usize), bool)]| {
+        let total = |columns: &[((&Column<T>, usize), Option<usize>)]| {
             columns.iter().map(|((_, w), _)| w).sum::<usize>()
                 + GAP * columns.len().saturating_sub(1)
         };
         while width < total(&columns) {
             let over = total(&columns) - width;
             let Some(widest) =
-                columns.iter_mut().filter(|(_, text)| *text).max_by_key(|((_, w), _)| *w)
+                columns.iter_mut().filter(|(_, kept)| kept.is_some()).max_by_key(|((_, w), _)| *w)
             else {
                 break;
             };
@@ -260,8 +282,8 @@ impl<T> Layout<T> {
         let cells = self.columns.iter().map(|(column, width)| {
             let datum = (column.get)(row);
             let mut shown = datum.show(out, now);
-            if out.width.is_some() && datum.is_text() {
-                shown = shorten(&shown, *width, out.style.ellipsis());
+            if out.width.is_some() && datum.kept().is_some() {
+                shown = datum.shortened(&shown, *width, out.style.ellipsis());
             }
             (shown, *width, datum.is_right(), datum.tone())
         });

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crossterm::event::KeyEvent;
 use jiff::Timestamp;
 use relayflow_core::api::{
-    DeadLetter, DeadLetterGroup, Discard, Drift, Event, List, NewPlan, NewReplay, Plan, Queue,
-    Replay, Request, Source, Stats, TimelineEntry, Total, Trace, Worker,
+    DeadLetter, DeadLetterGroup, Discard, Drift, Event, List, NewPause, NewPlan, NewReplay, Plan,
+    Queue, Replay, Request, Source, Stats, TimelineEntry, Total, Trace, Worker,
 };
 
 use super::route::Noun;
@@ -135,6 +135,8 @@ pub(crate) enum Question {
     Plan(Box<NewPlan>),
     RunPlan(Box<NewReplay>),
     Control { id: String, verb: &'static str },
+    PauseQueue { name: String, new: NewPause },
+    ResumeQueue(String),
     Discard(Discard),
     Readmit { id: String, reason: Option<String> },
 }
@@ -145,6 +147,8 @@ impl Question {
         match self {
             Self::RunPlan(_)
             | Self::Control { .. }
+            | Self::PauseQueue { .. }
+            | Self::ResumeQueue(_)
             | Self::Discard(_)
             | Self::AcceptDrift { .. }
             | Self::Revise { .. }

@@ -48,6 +48,8 @@ fn config_checks(app: &App, in_force: &InForce) -> Vec<Check> {
     let (Some(path), Some(reload)) = (&config.path, &app.reload) else {
         return vec![ok("config", "built-in defaults")];
     };
+    // As it is found from wherever somebody types it.
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
     let shown = path.display().to_string();
     let check = format!("relayflow config check {}", shell(&shown));
     let (on_disk, warnings) = match reload() {

@@ -4,6 +4,7 @@ pub(crate) mod choice;
 pub(crate) mod filter;
 pub(crate) mod pager;
 pub(crate) mod palette;
+pub(crate) mod pause;
 pub(crate) mod question;
 
 use crossterm::event::KeyEvent;
@@ -18,6 +19,7 @@ pub(crate) use choice::{Choice, Chosen};
 pub(crate) use filter::FilterBox;
 pub(crate) use pager::Pager;
 pub(crate) use palette::Palette;
+pub(crate) use pause::Pause;
 pub(crate) use question::Question;
 
 #[derive(Debug)]
@@ -26,6 +28,7 @@ pub(crate) enum Popup {
     Palette(Palette),
     Choice(Choice),
     Question(Box<Question>),
+    Pause(Box<Pause>),
     Pager(Pager),
 }
 
@@ -61,6 +64,7 @@ impl Popup {
             Self::Palette(palette) => palette.key(ctx, key),
             Self::Choice(choice) => choice.key(key),
             Self::Question(question) => question.key(ctx, key),
+            Self::Pause(pause) => pause.key(ctx, key),
             Self::Pager(pager) => pager.key(ctx, key),
         }
     }
@@ -70,6 +74,7 @@ impl Popup {
             Self::Filter(filter) => filter.paste(ctx, text),
             Self::Palette(palette) => palette.paste(text),
             Self::Question(question) => question.paste(text),
+            Self::Pause(pause) => pause.paste(text),
             Self::Choice(_) | Self::Pager(_) => {}
         }
     }
@@ -80,6 +85,7 @@ impl Popup {
             Self::Palette(palette) => palette.view(ctx, canvas),
             Self::Choice(choice) => choice.view(canvas),
             Self::Question(question) => question.view(ctx, canvas),
+            Self::Pause(pause) => pause.view(ctx, canvas),
             Self::Pager(pager) => pager.view(canvas),
         }
     }
@@ -90,7 +96,7 @@ impl Popup {
             Self::Filter(_) => "↵ apply  tab complete  esc restore",
             Self::Palette(_) => "↵ run  ↑↓ choose  esc close",
             Self::Choice(_) => "↵ choose  ↑↓ move  esc close",
-            Self::Question(_) => "esc back",
+            Self::Question(_) | Self::Pause(_) => "esc back",
             Self::Pager(_) => "↑↓ scroll  y copy  esc close",
         }
     }

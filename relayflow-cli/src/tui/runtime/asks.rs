@@ -1,6 +1,6 @@
 //! Questions put to a RelayFlow, through the CLI's own backend.
 
-use relayflow_core::api::{Drift, List, NewRevision, ReplayControl, Worker};
+use relayflow_core::api::{Drift, List, NewRevision, ReplayControl, Resume};
 use relayflow_core::view;
 
 use crate::backend::Backend;
@@ -52,10 +52,7 @@ pub(super) async fn ask(backend: &Backend, question: Question) -> Result<Reply, 
         Question::Request(id) => Ok(Reply::Request(Box::new(backend.request(&id).await?))),
         Question::Raw(id) => Ok(Reply::Raw(backend.raw(&id).await?)),
         Question::Queues => Ok(Reply::Queues(backend.queues().await?.items)),
-        Question::Workers => {
-            let list: List<Worker> = backend.api("the workers")?.get(&["workers"]).await?;
-            Ok(Reply::Workers(list.items))
-        }
+        Question::Workers => Ok(Reply::Workers(backend.workers().await?.items)),
         Question::Sources => Ok(Reply::Sources(backend.sources().await?.items)),
         Question::Drift { q } => {
             let page = page(q, GROUPS, None);
@@ -78,6 +75,14 @@ pub(super) async fn ask(backend: &Backend, question: Question) -> Result<Reply, 
         Question::Control { id, verb } => {
             let job = backend.control(&id, verb, &ReplayControl::default()).await?;
             Ok(Reply::Done(format!("{} is {}", job.id, job.status)))
+        }
+        Question::PauseQueue { name, new } => {
+            let queue = backend.pause_queue(&name, &new).await?;
+            Ok(Reply::Done(format!("{} is {}", queue.name, queue.state)))
+        }
+        Question::ResumeQueue(name) => {
+            let queue = backend.resume_queue(&name, &Resume::default()).await?;
+            Ok(Reply::Done(format!("{} goes on", queue.name)))
         }
         Question::Discard(what) => {
             let done = backend.discard(&what).await?;

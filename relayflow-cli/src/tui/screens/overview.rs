@@ -121,6 +121,14 @@ impl Overview {
         plan_of_group(ctx, group, "");
     }
 
+    /// Holds up the queue under the cursor, or lets it go on.
+    fn control(&self, ctx: &mut Ctx, action: Action) {
+        match self.lines().get(self.cursor.at()) {
+            Some(Line::Queue(queue)) => super::queues::control(ctx, queue, action),
+            _ => ctx.say("P and U are for a queue: there is none under the cursor", Role::Warn),
+        }
+    }
+
     fn next_pane(&mut self) {
         let keys = self.keys();
         let kind = |key: &String| key.split(' ').next().unwrap_or_default().to_owned();
@@ -198,6 +206,7 @@ impl Part for Overview {
         match action {
             Action::Open => self.open(ctx),
             Action::ReplayAll => self.replay(ctx),
+            Action::PauseQueue | Action::ResumeQueue => self.control(ctx, action),
             Action::NextPane => self.next_pane(),
             Action::PrevWindow => self.window = self.window.saturating_sub(1),
             Action::NextWindow => self.window = (self.window + 1).min(WINDOWS.len() - 1),

@@ -60,6 +60,7 @@ fn popups() {
         ("filter", "dlq", "/ s o u"),
         ("copy", "dlq", "y"),
         ("discard", "dlq", "d"),
+        ("pause", "queues", "P"),
         ("contexts", "dlq", "@"),
     ] {
         insta::assert_snapshot!(name, at((80, 24), words, keys).screen());

@@ -240,7 +240,7 @@ fn queue_line(ctx: &Ctx, queue: &Queue, wide: usize) -> String {
     let name = fit(&queue.name, wide, &ctx.glyphs);
     let mut line = format!("{name} {:>7} waiting", count(queue.depth));
     if queue.state != "open" {
-        line.push_str(&format!("  {}", queue.state.replace('_', " ")));
+        line.push_str(&format!("  {}", super::super::queues::state(ctx, queue)));
     }
     if let Some(seconds) = queue.oldest_queued_seconds.filter(|_| 0 < queue.depth) {
         let oldest = jiff::SignedDuration::try_from_secs_f64(seconds).unwrap_or_default();
