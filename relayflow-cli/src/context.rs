@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use relayflow_core::config::{Config, Overrides};
 use relayflow_core::diagnostic::Diagnostic;
+use relayflow_core::ingest::InForce;
 use relayflow_core::secret::Secret;
 use serde::Deserialize;
 
@@ -350,6 +351,17 @@ pub(crate) fn load_config(
             .why(shown.replace('\n', "\n  "))
             .hint("relayflow config check")
     })
+}
+
+/// What the daemon's config in reach would put in force.
+///
+/// # Errors
+///
+/// Everything that is wrong with it, as a usage error.
+pub(crate) fn in_force(env: Env<'_>) -> Result<InForce, Failure> {
+    let (config, _) = load_config(None, env)?;
+    relayflow_daemon::in_force(&config)
+        .map_err(|why| Failure::new("usage.config", "the daemon's config does not hold").why(why))
 }
 
 #[cfg(test)]

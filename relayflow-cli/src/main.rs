@@ -58,8 +58,13 @@ fn parse(args: Vec<OsString>, around: &Surroundings) -> Result<Cli, clap::Error>
 
 /// Help and version go to stdout and are no error; the rest is 2.
 fn usage(error: &clap::Error, wants_json: bool) -> ExitCode {
-    // A closed stdout or stderr cannot be told to anybody.
-    let _ = error.print();
+    // What was typed is repeated: it may have been pasted from anywhere.
+    let told = error.render().to_string();
+    match relayflow_core::text::message(&told) {
+        // A closed stdout or stderr cannot be told to anybody.
+        safe if safe == told => drop(error.print()),
+        safe => output::complain_plain(safe.trim_end()),
+    }
     let is_asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     let code = if is_asked_for { Exit::Ok } else { Exit::Usage };
     if wants_json && !is_asked_for {

@@ -43,4 +43,5 @@ pub mod execute;
 pub mod ingest;
 pub mod keys;
 pub mod replay;
+pub mod verification;
 pub mod view;

@@ -20,6 +20,8 @@ mod delivery;
 mod demo;
 mod doctor;
 mod drift;
+mod explain;
+mod hostile;
 mod lifecycle;
 mod operating;
 mod providers;

@@ -331,7 +331,7 @@ fn workers_say_what_they_hold_and_when_they_were_heard_of() {
     assert_eq!(one["tasks"][0]["status"], "running", "{one}");
     let shown = daemon.relayflow(&home, &["workers", "show", id]).ended(0);
     assert!(shown.out.contains("all/call"), "{}", shown.out);
-    assert_eq!(daemon.relayflow(&home, &["workers", "show", "wrk_0"]).exit, 3);
+    assert_eq!(daemon.relayflow(&home, &["workers", "show", "wrk_ZZZ"]).exit, 3);
     // Killed: the store still says what it held.
     daemon.kill();
     let db = ["--db", "sqlite:relayflow.db"];

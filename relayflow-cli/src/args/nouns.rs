@@ -75,6 +75,12 @@ pub(crate) enum RequestsVerb {
     Show(Id),
     /// Its exact bytes.
     Raw(RawArgs),
+    /// Why its signature does not hold, and what mends that; of one that holds, which secret made it.
+    #[command(before_long_help = "\
+relayflow requests ls sig:invalid --since 1h
+relayflow requests explain req_01J9Z7
+relayflow --db sqlite:backup.db requests explain req_01J9Z7 -o json | jq '.causes[0]'")]
+    Explain(Id),
     /// Verify a rejected one again, as of its arrival, and take it in.
     Replay(ReadmitArgs),
 }
@@ -282,15 +288,29 @@ pub(crate) enum WorkflowsVerb {
     /// Which would match an event, and what decides that the others do not.
     #[command(before_long_help = "\
 relayflow workflows explain evt_01J9ZC51
-relayflow workflows explain evt_01J9ZC51 --config next.toml")]
+relayflow workflows explain evt_01J9ZC51 --config next.toml
+relayflow workflows explain --provider stripe --type charge.failed --data @body.json")]
     Explain(ExplainArgs),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
-    /// `evt_…`, or the beginning of one.
-    #[arg(value_name = "EVENT")]
-    pub(crate) event: String,
+    /// `evt_…`, or the beginning of one; or an event that nobody sent, by the flags below.
+    #[arg(value_name = "EVENT", required_unless_present_any = ["provider", "source"],
+          conflicts_with_all = ["provider", "source", "event_type", "data"])]
+    pub(crate) event: Option<String>,
+    /// What a request of this provider would do.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) provider: Option<String>,
+    /// The same of this source, with its settings.
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) source: Option<String>,
+    /// The provider's type.
+    #[arg(short = 't', long = "type", value_name = "TYPE")]
+    pub(crate) event_type: Option<String>,
+    /// The body as the vendor would send it; without this, the project's own of the type.
+    #[arg(long, value_name = "@FILE|-|TEXT")]
+    pub(crate) data: Option<String>,
     /// Explain with this candidate config in place of the one in force.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<std::path::PathBuf>,

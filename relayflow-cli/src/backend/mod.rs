@@ -4,16 +4,22 @@ mod api;
 mod drift;
 mod sse;
 
+use std::sync::Arc;
+
 use relayflow_core::api::{
     DeadLetter, DeadLetterGroup, Discard, Discarded, Event, Explain, Explanation, List, NewPause,
     NewPlan, NewReplay, NewRevision, Plan, Provider, Queue, Readmitted, Replay, ReplayControl,
-    ReplayItem, Request, Resume, Revised, Source, Stats, Task, TimelineEntry, Trace, Worker,
-    Workflow,
+    ReplayItem, Request, Resume, Revised, Source, Stats, Task, TimelineEntry, Trace, Verification,
+    Worker, Workflow,
 };
 use relayflow_core::filter;
+use relayflow_core::ingest::InForce;
+use relayflow_core::replay;
 use relayflow_core::store::{By, Store};
+use relayflow_core::verification::{self, Known};
 use relayflow_core::view::{self, Page, ViewError};
 
+use crate::commands::replay_failure;
 use crate::context::{Target, Way};
 use crate::failure::{Failure, chain};
 use crate::output::Out;
@@ -205,8 +211,20 @@ impl Backend {
         self.api("the workflows in force")?.get(&["workflows"]).await
     }
 
-    pub(crate) async fn explain(&self, asked: &Explain) -> Result<Explanation, Failure> {
-        self.api("an explanation")?.post(&["workflows", "explain"], asked).await
+    /// Which workflows want an event. A store that is opened directly is asked with the config in
+    /// reach, which `in_force` gives.
+    pub(crate) async fn explain(
+        &self,
+        asked: &Explain,
+        in_force: impl FnOnce() -> InForce,
+    ) -> Result<Explanation, Failure> {
+        match self {
+            Self::Api(api) => api.post(&["workflows", "explain"], asked).await,
+            Self::Store(store) => {
+                let told = replay::explain(store, Arc::new(in_force()), asked).await;
+                told.map_err(|error| replay_failure(&error))
+            }
+        }
     }
 
     pub(crate) async fn providers(&self) -> Result<List<Provider>, Failure> {
@@ -249,6 +267,17 @@ impl Backend {
             None => serde_json::json!({}),
         };
         self.api("a readmission")?.post(&["requests", id, "readmit"], &body).await
+    }
+
+    /// What verifies a request, or why nothing does. A store that is opened directly is asked with the
+    /// secrets of the config in reach, which `known` gives.
+    pub(crate) async fn verification(
+        &self,
+        id: &str,
+        known: impl FnOnce() -> Known,
+    ) -> Result<Verification, Failure> {
+        ask!(self, api => api.get(&["requests", id, "explain"]),
+             store => verification::explain(store, known(), id))
     }
 
     /// The daemon, for what a store alone cannot give.

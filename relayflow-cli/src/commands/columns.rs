@@ -2,8 +2,8 @@
 //! first where there is no room (0: never).
 
 use relayflow_core::api::{
-    Check, Contract, DeadLetter, DeadLetterGroup, Drift, Event, Provider, Queue, Replay, Request,
-    Source, StatsRow, Violation, Worker, Workflow,
+    Cause, Check, Contract, DeadLetter, DeadLetterGroup, Drift, Event, Mend, Provider, Queue,
+    Replay, Request, Source, StatsRow, Violation, Worker, Workflow,
 };
 
 use super::list::Listed;
@@ -81,6 +81,23 @@ impl Listed for Request {
 
     fn name(&self) -> &str {
         &self.id
+    }
+}
+
+impl Listed for Cause {
+    const COLUMNS: &'static [Column<Self>] = &[
+        col("cause", "CAUSE", 0, |c| id(&c.cause)),
+        col("confidence", "CONFIDENCE", 0, |c| text(&c.confidence)),
+        col("says", "SAYS", 0, |c| text(&c.says)),
+        wide("evidence", "EVIDENCE", |c| Datum::Text(c.evidence.join("; "))),
+        wide("mend", "MEND", |c| {
+            let told = |mend: &Mend| format!("{}: {}", mend.at, mend.text);
+            Datum::Text(c.mend.iter().map(told).collect::<Vec<_>>().join("; "))
+        }),
+    ];
+
+    fn name(&self) -> &str {
+        &self.cause
     }
 }
 

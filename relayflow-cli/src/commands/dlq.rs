@@ -1,7 +1,7 @@
 //! `relayflow dlq`.
 
 use relayflow_core::api::codes::Exit;
-use relayflow_core::api::{Discard, Discarded, NewPlan};
+use relayflow_core::api::{Discard, Discarded, Explain, ExplainedStep, NewPlan, Task};
 use relayflow_core::text;
 
 use super::events::describe_task;
@@ -9,9 +9,10 @@ use super::list::{list, show_document};
 use super::{edit, plan, replay};
 use crate::app::App;
 use crate::args::{DiscardArgs, DlqCmd, DlqVerb};
+use crate::backend::Backend;
 use crate::confirm::{Deed, confirm, needs_window};
 use crate::failure::{Done, Failure};
-use crate::output::time;
+use crate::output::{document, time};
 
 pub(crate) async fn dlq(app: &App, dlq: DlqCmd) -> Done {
     match dlq.verb {
@@ -62,7 +63,8 @@ async fn show(app: &App, id: &str) -> Done {
         }
         return Ok(Exit::Ok);
     }
-    let task = backend.task(id).await?;
+    let mut task = backend.task(id).await?;
+    task.would_send = would_send(app, &backend, &task).await;
     if !show_document(&app.out, &task, &task.id)? {
         let mut shown = String::new();
         describe_task(&mut shown, &app.out, &task, app.now());
@@ -83,9 +85,40 @@ async fn show(app: &App, id: &str) -> Done {
                 ));
             }
         }
+        if let Some(step) = &task.would_send {
+            shown.push_str(&described(step));
+        }
         app.out.print(&shown)?;
     }
     Ok(Exit::Ok)
+}
+
+/// The request that would be sent now; none where nothing of the configuration asks for the task any
+/// more, or its event is gone.
+async fn would_send(app: &App, backend: &Backend, task: &Task) -> Option<ExplainedStep> {
+    let asked = Explain { event: Some(task.event_id.clone()), ..Explain::default() };
+    let told = backend.explain(&asked, || app.in_force()).await.ok()?;
+    let workflow = told.workflows.into_iter().find(|w| w.workflow == task.workflow)?;
+    workflow.steps.into_iter().find(|step| step.step == task.step)
+}
+
+fn described(step: &ExplainedStep) -> String {
+    let mut out = "\nwould send\n".to_owned();
+    let request = step.request.as_deref().or(step.destination.as_deref()).unwrap_or("–");
+    out.push_str(&format!("  {}\n", text::line(request)));
+    let content_type = step.content_type.iter().map(|value| ("content-type", value.as_str()));
+    let own = step.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    for (name, value) in content_type.chain(own) {
+        out.push_str(&format!("  {}: {}\n", text::line(name), text::line(value)));
+    }
+    if let Some(body) = &step.body {
+        let body = document::indent(body).unwrap_or_else(|_| body.clone());
+        out.push_str(&format!("\n{}\n", text::block(&body)));
+    }
+    if let Some(error) = &step.error {
+        out.push_str(&format!("  {}\n", text::line(error)));
+    }
+    out
 }
 
 async fn discard(app: &App, args: &DiscardArgs) -> Done {

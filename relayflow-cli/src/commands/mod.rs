@@ -29,10 +29,12 @@ pub(crate) mod tail;
 pub(crate) mod timeline;
 mod trace;
 mod up;
+pub(crate) mod verification;
 mod version;
 pub(crate) mod watch;
 mod workers;
 
+pub(crate) use explain::replay_failure;
 pub(crate) use list::{no_junit, no_sarif};
 pub(crate) use nouns::find;
 

@@ -3,6 +3,7 @@
 
 pub(crate) mod document;
 pub(crate) mod junit;
+pub(crate) mod lines;
 pub(crate) mod progress;
 pub(crate) mod sarif;
 pub(crate) mod style;
@@ -165,14 +166,14 @@ impl Out {
     /// Something to know, on stderr; nothing with `--quiet`.
     pub(crate) fn notice(&self, line: &str) {
         if !self.quiet {
-            self.complain(&text::block(line));
+            self.complain(&text::message(line));
         }
     }
 
     /// Something to know for the one who asked for more.
     pub(crate) fn detail(&self, level: u8, line: &str) {
         if level <= self.verbose {
-            self.complain(&text::block(line));
+            self.complain(&text::message(line));
         }
     }
 
@@ -203,6 +204,11 @@ impl Out {
             complain_json(failure);
         }
     }
+}
+
+/// Lines on stderr, before it is decided how they look.
+pub(crate) fn complain_plain(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 /// An error as the last line of stderr, for programs.

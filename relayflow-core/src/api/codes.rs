@@ -104,6 +104,29 @@ words! {
     }
 }
 
+words! {
+    /// Why a request is not verified: the `cause` of a `verification`.
+    Blame {
+        Mended = "mended",
+        ClockSkew = "clock_skew",
+        Replayed = "replayed",
+        RotatedSecret = "rotated_secret",
+        WrongSecret = "wrong_secret",
+        SecretSpelling = "secret_spelling",
+        BodyAltered = "body_altered",
+        SignatureAltered = "signature_altered",
+        HeaderRenamed = "header_renamed",
+        SignatureMissing = "signature_missing",
+        WrongUrl = "wrong_url",
+        WrongProvider = "wrong_provider",
+        WrongScheme = "wrong_scheme",
+        WrongSetting = "wrong_setting",
+        KeyUnavailable = "key_unavailable",
+        NoSource = "no_source",
+        Forged = "forged",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,6 +23,7 @@ use crate::workflow::Workflows;
 
 pub use load::{CONFIG_VARIABLE, Overrides};
 pub use reader::{Explained, ExplainedFrom, env_name};
+pub(crate) use secrets::is_secret_name;
 
 /// Every setting with its default and a comment: the defaults themselves, the reference page, and
 /// what `relayflow init` starts from.

@@ -26,7 +26,7 @@ const WORDS: [&str; 9] = [
 ];
 
 /// Whether a key or variable of this name holds a secret.
-pub(super) fn is_secret_name(name: &str) -> bool {
+pub(crate) fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     WORDS.iter().any(|word| name.contains(word))
 }

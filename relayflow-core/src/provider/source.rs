@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 
 use super::catalog::{Catalog, Provider};
 use super::definition::{self, Scheme};
+use super::forensics::{Spare, Standing};
 use super::keep::KeptHeaders;
 use super::key::{Key, sha256};
 use super::rules::Rules;
@@ -43,6 +44,8 @@ pub struct Source {
     /// For each way of the rules, the keys that fit it.
     pub(super) keys: Vec<Vec<Key>>,
     pub(super) kept: KeptHeaders,
+    /// As they are configured, to try them in other ways when a request is not verified.
+    pub(super) secrets: Vec<Secret>,
     fingerprints: Vec<String>,
 }
 
@@ -179,8 +182,30 @@ impl Source {
             kept: KeptHeaders::new(&rules, catalog),
             rules,
             keys,
+            secrets: config.secrets.clone(),
             fingerprints: config.secrets.iter().map(fingerprint).collect(),
         })
+    }
+
+    /// An endpoint of a provider with that one's example settings and no secret: to see whether a
+    /// request is that provider's. `None` where the definition does not compile so.
+    pub(crate) fn stand_in(
+        name: &str,
+        public_url: Option<&str>,
+        provider: &Provider,
+        catalog: &Catalog,
+    ) -> Option<Self> {
+        let config = SourceConfig {
+            name: name.to_owned(),
+            provider: provider.name.to_string(),
+            secrets: Vec::new(),
+            tolerance: None,
+            public_url: public_url.map(str::to_owned),
+            settings: provider.examples.clone(),
+            accept_identical: false,
+            derived_window: SignedDuration::ZERO,
+        };
+        Self::for_reading(&config, catalog).ok()
     }
 
     /// The beginning of each secret's digest, to tell secrets apart without showing them:
@@ -194,6 +219,16 @@ impl Source {
     #[must_use]
     pub fn reply_within_label(&self) -> String {
         self.provider.reply_within_label()
+    }
+
+    /// The source's secrets, for when they are not in force.
+    pub(crate) fn spares(&self, standing: Standing) -> Vec<Spare> {
+        let spare = |secret: &Secret| Spare {
+            source: Arc::clone(&self.name),
+            secret: secret.clone(),
+            standing,
+        };
+        self.secrets.iter().map(spare).collect()
     }
 
     /// Whether this is one of the source's secrets, as far as their fingerprints tell.

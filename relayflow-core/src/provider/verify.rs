@@ -118,7 +118,7 @@ pub fn verify_with<'r>(
     now: Timestamp,
     fetched: &FetchedKeys,
 ) -> Result<Verified<'r>, VerifyError> {
-    Check { source, request, now, kept: None, fetched }.run()
+    Check { source, request, now, kept: None, fetched, at_any_age: false }.run()
 }
 
 fn no_keys() -> &'static FetchedKeys {
@@ -166,7 +166,7 @@ pub fn verify_kept_with<'r>(
     digest_key: &[u8; 32],
     fetched: &FetchedKeys,
 ) -> Result<Verified<'r>, VerifyError> {
-    Check { source, request, now, kept: Some(digest_key), fetched }.run()
+    Check { source, request, now, kept: Some(digest_key), fetched, at_any_age: false }.run()
 }
 
 pub(super) struct Check<'a, 'r> {
@@ -175,11 +175,18 @@ pub(super) struct Check<'a, 'r> {
     pub(super) now: Timestamp,
     pub(super) kept: Option<&'a [u8; 32]>,
     pub(super) fetched: &'a FetchedKeys,
+    /// Whether a signed time may lie anywhere: to tell a wrong time from a wrong signature.
+    pub(super) at_any_age: bool,
 }
 
 impl<'r> Check<'_, 'r> {
-    fn run(&self) -> Result<Verified<'r>, VerifyError> {
+    pub(super) fn run(&self) -> Result<Verified<'r>, VerifyError> {
         let (way, keys) = self.choose();
+        self.run_way(way, keys)
+    }
+
+    /// The same in one way, with these keys of it.
+    pub(super) fn run_way(&self, way: &Way, keys: &[Key]) -> Result<Verified<'r>, VerifyError> {
         if way.scheme == Scheme::None {
             return Ok(Verified::new(self.request));
         }
@@ -227,39 +234,19 @@ impl<'r> Check<'_, 'r> {
 
     /// The first way whose signature is there and for which there is a key; else the first for
     /// which there is a key, whose error then tells what is missing.
-    fn choose(&self) -> (&Way, &[Key]) {
+    pub(super) fn choose(&self) -> (&Way, &[Key]) {
         let ways = || {
             self.source.rules.ways.iter().zip(&self.source.keys).filter(|(way, keys)| {
                 way.scheme == Scheme::None || !keys.is_empty() || way.keys_at.is_some()
             })
         };
         let chosen = ways()
-            .find(|(way, _)| self.applies(way))
+            .find(|(way, _)| bears(way, self.request))
             .or_else(|| ways().next())
             // A source that waits for its secret has no key, and nothing fits.
             .or_else(|| self.source.rules.ways.iter().zip(&self.source.keys).next())
             .expect("a definition has a way to verify");
         (chosen.0, chosen.1)
-    }
-
-    fn applies(&self, way: &Way) -> bool {
-        if let Some(when) = &way.when
-            && !holds(when, self.request)
-        {
-            return false;
-        }
-        match &way.place {
-            SignaturePlace::Headers(names) => names.iter().any(|name| {
-                self.request.headers.get_all(name).iter().any(|value| {
-                    way.shape.prefixes.is_empty()
-                        || value
-                            .to_str()
-                            .is_ok_and(|v| way.shape.prefixes.iter().any(|p| v.contains(&**p)))
-                })
-            }),
-            SignaturePlace::Query(name) => parameter(self.request, name).is_some(),
-            SignaturePlace::Slot(_) | SignaturePlace::Nowhere => true,
-        }
     }
 
     /// A batch whose elements are signed one by one. All must hold, and there must be one.
@@ -340,6 +327,9 @@ impl<'r> Check<'_, 'r> {
     }
 
     pub(super) fn tolerance(&self, way: &Way) -> Option<SignedDuration> {
+        if self.at_any_age {
+            return None;
+        }
         self.source.tolerance.unwrap_or(way.tolerance)
     }
 
@@ -364,6 +354,27 @@ impl<'r> Check<'_, 'r> {
             Some(name) => Ok((name, header(self.request, name)?)),
             None => Err(VerifyError::Missing { place: "credential".to_owned() }),
         }
+    }
+}
+
+/// Whether a request is of this way: its signature is there, and what else says so.
+pub(super) fn bears(way: &Way, request: &Request) -> bool {
+    if let Some(when) = &way.when
+        && !holds(when, request)
+    {
+        return false;
+    }
+    match &way.place {
+        SignaturePlace::Headers(names) => names.iter().any(|name| {
+            request.headers.get_all(name).iter().any(|value| {
+                way.shape.prefixes.is_empty()
+                    || value
+                        .to_str()
+                        .is_ok_and(|v| way.shape.prefixes.iter().any(|p| v.contains(&**p)))
+            })
+        }),
+        SignaturePlace::Query(name) => parameter(request, name).is_some(),
+        SignaturePlace::Slot(_) | SignaturePlace::Nowhere => true,
     }
 }
 

@@ -127,7 +127,7 @@ fn validate(kept: &KeptEvent, event: &IntegrationEvent, config: &InForce) -> Res
             continue;
         }
         let Some((found, _)) = config.workflows.step(workflow, step) else { continue };
-        let told = one(found, kept, event, &scope);
+        let told = one(found, &kept.tasks, event, &scope);
         if told.result != "match" {
             return Err(format!("{workflow} does not take it: {}", told.because));
         }

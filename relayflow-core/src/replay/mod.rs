@@ -6,6 +6,7 @@ mod edit;
 mod explain;
 mod judge;
 mod late;
+mod made;
 mod reroute;
 mod run;
 mod select;
@@ -28,7 +29,7 @@ use crate::store::{
 use crate::view::{self, ViewError};
 use candidate::candidate;
 pub use edit::edit;
-pub use explain::explain;
+pub use explain::{explain, explain_made};
 use judge::Bench;
 pub(crate) use judge::Summary;
 pub use run::run;

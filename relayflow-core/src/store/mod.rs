@@ -4,6 +4,7 @@
 //! what arrives together. What is written down here is what `guarantees.md` promises: a request, its
 //! events, their tasks and their timeline in one transaction, before anybody is answered.
 
+mod beside;
 mod commit;
 mod db;
 mod discards;

@@ -115,6 +115,7 @@ pub(super) fn task(row: &TaskRow) -> Task {
         destination: row.destination.clone(),
         worker: row.worker.map(|w| w.to_string()),
         history: None,
+        would_send: None,
     }
 }
 

@@ -203,6 +203,8 @@ fn what_came_in() -> Vec<Route> {
             .sends(BYTES),
         Route::get("/api/v1/requests/{id}/timeline", "What happened", get(requests::timeline))
             .lists::<api::TimelineEntry>(),
+        Route::get("/api/v1/requests/{id}/explain", "Why it fails", get(requests::explain))
+            .gives::<api::Verification>(),
         Route::post("/api/v1/requests/{id}/readmit", "Verify it again", post(requests::readmit))
             .takes::<requests::Why>()
             .gives::<api::Readmitted>(),

@@ -5,6 +5,8 @@ mod edit;
 mod letters;
 mod types;
 
+pub(crate) use self::letters::read_data;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 
