@@ -195,7 +195,7 @@ impl<'a, T: Listed> Printer<'a, T> {
             Some(layout) => layout,
             None => {
                 let layout = Layout::new(self.out, T::COLUMNS, rows, self.now)?;
-                text.push_str(&layout.header(self.out, rows));
+                text.push_str(&layout.header(self.out));
                 text.push('\n');
                 layout
             }

@@ -208,6 +208,8 @@ const BARS: usize = 20;
 /// The columns that are shown, and how wide each is. Made from the first page, it serves the rest.
 pub(crate) struct Layout<T: 'static> {
     columns: Vec<(&'static Column<T>, usize)>,
+    /// The fields that stand on the right, also where there is nothing.
+    right: Vec<&'static str>,
 }
 
 impl<T> Layout<T> {
@@ -226,7 +228,11 @@ impl<T> Layout<T> {
             let widest = cells.map(|cell| cell.show(out, now).width()).max().unwrap_or(0);
             (column, widest.max(column.name.width()))
         });
-        let mut layout = Self { columns: measured.collect() };
+        let columns: Vec<_> = measured.collect();
+        let is_right = |column: &Column<T>| rows.iter().any(|row| (column.get)(row).is_right());
+        let right = columns.iter().filter(|(column, _)| is_right(column));
+        let right = right.map(|(column, _)| column.field).collect();
+        let mut layout = Self { columns, right };
         if let (Some(width), Format::Table) = (out.width, out.format) {
             layout.fit(width, rows, !out.fields.is_empty());
         }
@@ -272,9 +278,9 @@ impl<T> Layout<T> {
         self.columns = columns.into_iter().map(|(column, _)| column).collect();
     }
 
-    pub(crate) fn header(&self, out: &Out, rows: &[T]) -> String {
+    pub(crate) fn header(&self, out: &Out) -> String {
         let cells = self.columns.iter().map(|(column, width)| {
-            let is_right = rows.first().is_some_and(|row| (column.get)(row).is_right());
+            let is_right = self.right.contains(&column.field);
             (column.name.to_owned(), *width, is_right, Tone::Dim)
         });
         join(out, cells)
@@ -287,7 +293,8 @@ impl<T> Layout<T> {
             if out.width.is_some() && datum.kept().is_some() {
                 shown = datum.shortened(&shown, *width, out.style.ellipsis());
             }
-            (shown, *width, datum.is_right(), datum.tone())
+            let is_right = self.right.contains(&column.field);
+            (shown, *width, is_right, datum.tone())
         });
         join(out, cells)
     }
@@ -433,7 +440,7 @@ mod tests {
         let out = Out::test(format, columns);
         let now = "2026-11-23T14:03:11Z".parse().unwrap();
         let layout = Layout::new(&out, COLUMNS, ROWS, now).unwrap();
-        let mut lines = vec![layout.header(&out, ROWS)];
+        let mut lines = vec![layout.header(&out)];
         lines.extend(ROWS.iter().map(|row| layout.row(&out, row, now)));
         lines.join("\n")
     }

@@ -11,7 +11,7 @@ use super::gate::{Breaker, Call};
 use super::lane::{Lane, Renewal, Start, bytes_of, sooner};
 use super::lease::Lease;
 use crate::id::TaskId;
-use crate::store::{LeasedTask, QueuePause, Store};
+use crate::store::{LeasedTask, Store};
 use crate::task::Slot;
 
 /// Why a task that was leased did not run.
@@ -72,7 +72,7 @@ pub struct Lanes {
     waiting_bytes: AtomicUsize,
     is_draining: AtomicBool,
     /// Queues that stand still, by destination.
-    pauses: RwLock<HashMap<String, QueuePause>>,
+    pauses: RwLock<HashSet<String>>,
     /// Somebody paused a queue or let it go on: it is looked at now, not at the next poll.
     pub(super) pauses_changed: Notify,
     /// Where a circuit that opens or closes is put on the timeline; tests have none.
@@ -192,7 +192,7 @@ impl Lanes {
         let cell = lanes.entry(Arc::clone(&name));
         let new = || {
             // Under the lock of all lanes: whoever changes the pauses finds this lane, or it them.
-            let is_paused = self.pauses().contains_key(destination);
+            let is_paused = self.pauses().contains(destination);
             Arc::new(Cell::new(name, self.limits.concurrency, is_paused))
         };
         Some(Arc::clone(cell.or_insert_with(new)))
@@ -376,12 +376,11 @@ impl Lanes {
 
     /// Takes in which queues stand still now. Answers the tasks of those that were stopped by it, to
     /// be given back: they were leased, and did not start.
-    pub(super) fn set_pauses(&self, pauses: Vec<QueuePause>) -> Vec<LeasedTask> {
-        let pauses: HashMap<_, _> = pauses.into_iter().map(|p| (p.name.clone(), p)).collect();
+    pub(super) fn set_pauses(&self, pauses: HashSet<String>) -> Vec<LeasedTask> {
         *self.pauses.write().unwrap_or_else(PoisonError::into_inner) = pauses;
         let mut given_back = Vec::new();
         for cell in self.cells() {
-            let is_paused = self.pauses().contains_key(&*cell.name);
+            let is_paused = self.pauses().contains(&*cell.name);
             let mut lane = cell.lock();
             if lane.is_paused == is_paused {
                 continue;
@@ -400,16 +399,8 @@ impl Lanes {
         given_back
     }
 
-    fn pauses(&self) -> std::sync::RwLockReadGuard<'_, HashMap<String, QueuePause>> {
+    fn pauses(&self) -> std::sync::RwLockReadGuard<'_, HashSet<String>> {
         self.pauses.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The queues that stand still, by name, as this process knows them.
-    #[must_use]
-    pub fn paused(&self) -> Vec<QueuePause> {
-        let mut paused: Vec<_> = self.pauses().values().cloned().collect();
-        paused.sort_by(|a, b| a.name.cmp(&b.name));
-        paused
     }
 
     /// A queue was paused or let go on in the store: this process looks now.
@@ -549,14 +540,8 @@ mod tests {
         assert!(lanes.reserve("a").is_some(), "its concurrency is 1: it is closed again");
     }
 
-    fn pause(name: &str) -> QueuePause {
-        QueuePause {
-            name: name.to_owned(),
-            who: "ana".to_owned(),
-            reason: "deploy".to_owned(),
-            since: jiff::Timestamp::UNIX_EPOCH,
-            until: None,
-        }
+    fn pauses(names: &[&str]) -> HashSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
     }
 
     #[test]
@@ -565,7 +550,7 @@ mod tests {
         let cell = lanes.cell("a").unwrap();
         let running = runs(arrive(&lanes, "a"));
         assert!(matches!(arrive(&lanes, "a"), Arrival::Waits));
-        assert_eq!(lanes.set_pauses(vec![pause("a")]).len(), 1, "what waited is given back");
+        assert_eq!(lanes.set_pauses(pauses(&["a"])).len(), 1, "what waited is given back");
         assert_eq!(lanes.waiting.load(Ordering::SeqCst), 0);
         assert!(lanes.reserve("a").is_none() && lanes.reserve("b").is_some());
         assert!(lanes.places(&cell, 100).is_empty());
@@ -575,7 +560,7 @@ mod tests {
         assert!(lanes.tick().0.is_empty());
         assert!(lanes.state()[0].is_paused);
 
-        assert!(lanes.set_pauses(vec![]).is_empty());
+        assert!(lanes.set_pauses(pauses(&[])).is_empty());
         assert_eq!(lanes.hungry().len(), 1, "the store may have more for it");
         assert!(lanes.reserve("a").is_some());
         drop(runs(arrive(&lanes, "a")));
@@ -584,9 +569,8 @@ mod tests {
     #[test]
     fn a_lane_that_is_made_while_its_queue_is_paused_is_paused() {
         let lanes = Lanes::new(LIMITS);
-        lanes.set_pauses(vec![pause("a")]);
+        lanes.set_pauses(pauses(&["a"]));
         assert!(lanes.reserve("a").is_none());
-        assert_eq!(lanes.paused(), [pause("a")]);
     }
 
     #[test]

@@ -42,7 +42,8 @@ pub(super) async fn look(shared: &Shared) -> Result<Instant, StoreError> {
     let pauses = store.queue_pauses().await?;
     let waits = pauses.iter().filter_map(|pause| pause.until?.duration_since(wall).try_into().ok());
     let soonest: Duration = waits.min().unwrap_or(LONGEST_SLEEP);
-    for leased in shared.lanes.set_pauses(pauses) {
+    let names = pauses.into_iter().map(|pause| pause.name).collect();
+    for leased in shared.lanes.set_pauses(names) {
         shared.release(leased, PAUSED);
     }
     // A moment later than its end, so that it is over for the store's clock too.

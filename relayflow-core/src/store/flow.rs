@@ -9,7 +9,7 @@ use rusqlite::params;
 use sqlx::Row as _;
 
 use super::writer::Tx;
-use super::{Store, StoreError, on_db};
+use super::{Store, StoreError, on_db, rows_if_there};
 use crate::clock::from_micros;
 use crate::task::words;
 
@@ -256,12 +256,12 @@ impl Store {
         let now = self.clock().now();
         let seconds = seconds.clamp(SLOT_SECONDS, FLOW_SECONDS);
         let from = (now.as_microsecond() - seconds * 1_000_000).div_euclid(SLOT_US);
-        let rows = on_db!(self.db(), pool => sqlx::query(
+        let rows = rows_if_there(on_db!(self.db(), pool => sqlx::query(
             "select at, dimension, of, name, sum(value) from flow
              where daemon = $1 and at >= $2 and ($3 is null or dimension = $3)
              group by at, dimension, of, name")
             .bind(DAEMON).bind(from).bind(only.map(By::as_str))
-            .fetch_all(pool).await.map_err(StoreError::Read)?);
+            .fetch_all(pool).await))?;
         let read = |row: &sqlx::sqlite::SqliteRow| -> Result<Option<FlowRow>, sqlx::Error> {
             let by: String = row.try_get(1)?;
             let Some(by) = By::from_word(&by) else { return Ok(None) };

@@ -208,6 +208,17 @@ macro_rules! on_db {
 }
 use on_db;
 
+/// Rows of a table that a store of before may not have yet: it is read without being brought up to
+/// date, as a backup is.
+fn rows_if_there<R>(rows: Result<Vec<R>, sqlx::Error>) -> Result<Vec<R>, StoreError> {
+    match rows {
+        Err(sqlx::Error::Database(error)) if error.message().starts_with("no such table") => {
+            Ok(Vec::new())
+        }
+        rows => rows.map_err(StoreError::Read),
+    }
+}
+
 /// The store, open. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Store(Arc<Inner>);

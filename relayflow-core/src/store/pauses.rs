@@ -8,7 +8,7 @@ use sqlx::Row as _;
 
 use super::timeline::{self, Row};
 use super::writer::Tx;
-use super::{Store, StoreError, on_db};
+use super::{Store, StoreError, on_db, rows_if_there};
 use crate::clock::from_micros;
 use crate::event::micros;
 use crate::timeline::What;
@@ -43,10 +43,10 @@ impl Store {
     /// The queues that stand still now, by name.
     pub async fn queue_pauses(&self) -> Result<Vec<QueuePause>, StoreError> {
         let now = self.clock().now_us();
-        let rows = on_db!(self.db(), pool => sqlx::query(
+        let rows = rows_if_there(on_db!(self.db(), pool => sqlx::query(
             "select destination, who, reason, since_us, until_us from queue_pause
              where until_us is null or $1 < until_us order by destination")
-            .bind(now).fetch_all(pool).await.map_err(StoreError::Read)?);
+            .bind(now).fetch_all(pool).await))?;
         let read = |row: &sqlx::sqlite::SqliteRow| {
             Ok(QueuePause {
                 name: row.try_get(0)?,

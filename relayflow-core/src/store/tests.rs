@@ -3,6 +3,7 @@
 mod commits;
 mod files;
 mod leases;
+mod operating;
 mod replays;
 
 use std::collections::BTreeMap;

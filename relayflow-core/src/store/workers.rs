@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rusqlite::params;
 use sqlx::Row as _;
 
-use super::{Store, StoreError, on_db};
+use super::{Store, StoreError, on_db, rows_if_there};
 use crate::clock::from_micros;
 use crate::id::WorkerId;
 
@@ -87,9 +87,9 @@ impl Store {
     }
 
     async fn known_workers(&self) -> Result<Vec<WorkerRow>, StoreError> {
-        let rows = on_db!(self.db(), pool => sqlx::query(
+        let rows = rows_if_there(on_db!(self.db(), pool => sqlx::query(
             "select id, version, pid, started_us, beat_us from worker")
-            .fetch_all(pool).await.map_err(StoreError::Read)?);
+            .fetch_all(pool).await))?;
         let mut workers = Vec::with_capacity(rows.len());
         for row in &rows {
             let id: Vec<u8> = row.try_get(0).map_err(StoreError::Read)?;

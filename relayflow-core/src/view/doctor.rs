@@ -260,7 +260,9 @@ fn queue_check(queue: &Queue, has_worker: bool) -> Option<Check> {
     let oldest = queue.oldest_queued_seconds.unwrap_or(0.0);
     if let Some(pause) = &queue.pause {
         let until = match &pause.until {
-            Some(until) => format!("until {}", until.get(..16).unwrap_or(until).replace('T', " ")),
+            Some(until) => {
+                format!("until {} UTC", until.get(..16).unwrap_or(until).replace('T', " "))
+            }
             None => "until it is resumed".to_owned(),
         };
         let text = format!("{waiting}, paused by {} {until} \"{}\"", pause.who, pause.reason);

@@ -143,7 +143,7 @@ fn a_queue_that_nobody_works_says_why() {
             until: Some("2026-11-23T14:30:00.000000Z".to_owned()),
         });
     };
-    let paused = "ci.internal: 38 waiting, paused by ana until 2026-11-23 14:30 \"deploy\"";
+    let paused = "ci.internal: 38 waiting, paused by ana until 2026-11-23 14:30 UTC \"deploy\"";
     let fix = "relayflow queue resume ci.internal";
     assert_eq!(said(true, pause), format!("fail queue.paused {paused} | {fix}"));
     let mut empty = queue();
