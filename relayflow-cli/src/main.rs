@@ -4,8 +4,10 @@ mod app;
 mod args;
 mod backend;
 mod commands;
+mod complete;
 mod confirm;
 mod context;
+mod environment;
 mod failure;
 mod output;
 mod selection;
@@ -25,11 +27,15 @@ use relayflow_core::execute::action::command::run_guard_if_asked;
 use crate::app::App;
 use crate::args::{Cli, Command, Format};
 use crate::failure::{Done, Failure};
+use crate::output::pager::Sink;
 use crate::output::{Out, Surroundings};
 
 fn main() -> ExitCode {
     // This binary, started again to keep watch over a command of a step, is nothing else.
     run_guard_if_asked();
+    if complete::answer_if_asked() {
+        return ExitCode::SUCCESS;
+    }
     let args: Vec<OsString> = std::env::args_os().collect();
     let around = Surroundings::look();
     let wants_json = wants_json(&args);
@@ -37,7 +43,10 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error, wants_json),
     };
-    let out = Out::new(&cli.global, &around, TimeZone::system());
+    let mut out = Out::new(&cli.global, &around, TimeZone::system());
+    if cli.command.is_read() {
+        out.sink = Sink::paged(&cli.global, out.format, &|name| std::env::var(name).ok());
+    }
     let code = match run(cli, &out) {
         Ok(exit) => exit.code(),
         Err(failure) => {
@@ -45,14 +54,12 @@ fn main() -> ExitCode {
             failure.exit_code()
         }
     };
+    out.sink.finish();
     ExitCode::from(code)
 }
 
 fn parse(args: Vec<OsString>, around: &Surroundings) -> Result<Cli, clap::Error> {
-    let mut command = Cli::command();
-    if let Some(width) = around.stdout_width {
-        command = command.term_width(width.min(100));
-    }
+    let command = Cli::command().term_width(args::help_width(around.stdout_width));
     Cli::from_arg_matches(&command.try_get_matches_from(args)?)
 }
 
@@ -99,7 +106,12 @@ fn run(cli: Cli, out: &Out) -> Done {
     let app = App { out: out.clone(), global: cli.global, dir, connected: OnceLock::new() };
     let is_server = matches!(
         cli.command,
-        Command::Up(_) | Command::Daemon(_) | Command::Demo | Command::Bench(_) | Command::Tui(_)
+        Command::Up(_)
+            | Command::Daemon(_)
+            | Command::Demo
+            | Command::Bench(_)
+            | Command::Tui(_)
+            | Command::Top
     );
     let mut builder = if is_server {
         tokio::runtime::Builder::new_multi_thread()

@@ -25,7 +25,7 @@ use crate::timeline::What;
 use convert::{dead_request, dead_task};
 pub use operate::{flow, queue_pause, queues, stats, worker, workers};
 pub(crate) use replays::replay_counts;
-pub use replays::{plan, replay, replay_items, replays};
+pub use replays::{plan, plan_items, replay, replay_items, replays};
 pub use trace::trace;
 
 /// What a list counts to before it says "at least so many".

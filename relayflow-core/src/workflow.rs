@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
+use sha2::{Digest as _, Sha256};
 
 use crate::backoff::Backoff;
 use crate::event::IntegrationEvent;
@@ -80,6 +81,13 @@ pub struct CommandAction {
 }
 
 impl Workflow {
+    /// What tells it from any other workflow, and from itself with another setting. Two versions of the
+    /// program may give the same workflow two digests: it then looks changed, which is the safe side.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        hex::encode(&Sha256::digest(format!("{self:?}"))[..8])
+    }
+
     /// What its expressions and templates read: the place (`when`, `notify url`) and the name, as
     /// far as it is written out (`event.payload.data.id`).
     #[must_use]

@@ -177,7 +177,7 @@ pub async fn start(options: Options) -> Result<Running, ServeError> {
 
     let worker = WorkerId::next();
     let Opened { store, leased } = open(&config, worker).await?;
-    reload::note(&store, sources, workflows).await;
+    reload::note(&store, sources, &in_force.workflows).await;
     let tokens = tokens(&config)?;
     let admin_token =
         tokens.iter().find(|token| token.role == Role::Admin).map(|token| token.token.clone());

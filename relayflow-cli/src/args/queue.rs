@@ -12,10 +12,18 @@ pub(crate) type QueueCmd = Noun<QueueVerb>;
 #[derive(Debug, Subcommand)]
 pub(crate) enum QueueVerb {
     /// All of them: what waits, how fast it goes, what holds it up.
-    #[command(aliases = ["list", "stats"])]
+    #[command(
+        aliases = ["list", "stats"],
+        before_long_help = "\
+relayflow queue ls
+relayflow queue ls -w"
+    )]
     Ls(ListArgs),
     /// One, by its name.
-    #[command(aliases = ["get", "describe"])]
+    #[command(
+        aliases = ["get", "describe"],
+        before_long_help = "relayflow queue show api.example.com"
+    )]
     Show(QueueName),
     /// Start nothing new for it; what is under way ends, what comes in waits.
     #[command(before_long_help = "\
@@ -23,6 +31,9 @@ relayflow queue pause api.example.com --for 30m --reason \"they deploy\"
 relayflow queue pause ci.internal --indefinitely --reason \"moved\" --yes=prod")]
     Pause(PauseArgs),
     /// Go on, now.
+    #[command(
+        before_long_help = "relayflow queue resume api.example.com --reason \"they are done\""
+    )]
     Resume(ResumeQueue),
 }
 

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use relayflow_core::api::{
     DeadLetter, DeadLetterGroup, Discard, Discarded, Event, Explain, Explanation, List, NewPause,
-    NewPlan, NewReplay, NewRevision, Plan, Provider, Queue, Readmitted, Replay, ReplayControl,
-    ReplayItem, Request, Resume, Revised, Source, Stats, Task, TimelineEntry, Trace, Verification,
-    Worker, Workflow,
+    NewPlan, NewReplay, NewRevision, Plan, PlanItem, Provider, Queue, Readmitted, Replay,
+    ReplayControl, ReplayItem, Request, Resume, Revised, Source, Stats, Task, TimelineEntry, Trace,
+    Verification, Worker, Workflow,
 };
 use relayflow_core::filter;
 use relayflow_core::ingest::InForce;
@@ -183,6 +183,16 @@ impl Backend {
 
     pub(crate) async fn plan(&self, id: &str) -> Result<Plan, Failure> {
         ask!(self, api => api.get(&["plans", id]), store => view::plan(store, id))
+    }
+
+    /// A page of a plan's items, in its order.
+    pub(crate) async fn plan_items(
+        &self,
+        id: &str,
+        page: &Page,
+    ) -> Result<List<PlanItem>, Failure> {
+        ask!(self, api => api.list_of(&["plans", id, "items"], page),
+             store => view::plan_items(store, id, page))
     }
 
     pub(crate) async fn replays(&self, page: &Page) -> Result<List<Replay>, Failure> {

@@ -8,7 +8,7 @@ use super::events::describe_task;
 use super::list::{list, show_document};
 use super::{edit, plan, replay};
 use crate::app::App;
-use crate::args::{DiscardArgs, DlqCmd, DlqVerb};
+use crate::args::{DiscardArgs, DlqCmd, DlqVerb, Job};
 use crate::backend::Backend;
 use crate::confirm::{Deed, confirm, needs_window};
 use crate::failure::{Done, Failure};
@@ -40,6 +40,7 @@ pub(crate) async fn dlq(app: &App, dlq: DlqCmd) -> Done {
                 failed: false,
                 how: &args.how,
                 config: None,
+                edit: None,
                 act: &args.act,
                 job: &args.job,
                 command: "relayflow dlq replay".to_owned(),
@@ -156,13 +157,13 @@ async fn discard(app: &App, args: &DiscardArgs) -> Done {
     }
     if args.act.dry_run {
         if !show_document(&app.out, &planned, &planned.id)? {
-            app.out.print(&plan::describe(&app.out, &target, &planned))?;
+            app.out.print(&plan::describe(&app.out, &target, &planned, &Job::default()))?;
         }
         return Ok(Exit::Ok);
     }
     deed.items = planned.items.total;
     deed.is_single = false;
-    app.out.notice(&plan::describe(&app.out, &target, &planned));
+    app.out.notice(&plan::describe(&app.out, &target, &planned, &Job::default()));
     confirm(&app.out, &target, &args.act, &deed)?;
     let what = Discard { ids: None, plan: Some(planned.id), hash: Some(planned.hash), reason };
     let done = backend.discard(&what).await?;

@@ -5,6 +5,7 @@ mod candidate;
 mod columns;
 mod completions;
 mod config;
+mod context;
 mod contract;
 mod demo;
 mod destination;
@@ -15,7 +16,10 @@ pub(crate) mod edit;
 mod events;
 mod explain;
 mod findings;
+mod help;
+mod init;
 mod list;
+mod man;
 mod nouns;
 pub(crate) mod plan;
 mod providers;
@@ -35,6 +39,7 @@ pub(crate) mod watch;
 mod workers;
 
 pub(crate) use explain::replay_failure;
+pub(crate) use help::Topic;
 pub(crate) use list::{no_junit, no_sarif};
 pub(crate) use nouns::find;
 
@@ -51,7 +56,9 @@ pub(crate) async fn run(app: &App, command: Command) -> Done {
         },
         Command::Demo => demo::demo(app).await,
         Command::Bench(args) => bench::bench(app, &args).await,
-        Command::Config(config) => config::config(app, &config.verb),
+        Command::Init(args) => init::init(app, &args),
+        Command::Config(config) => config::config(app, &config.verb).await,
+        Command::Context(context) => context::context(app, context).await,
         Command::Send(args) => send::send(app, &args).await,
         Command::Tail(args) => tail::tail(app, &args).await,
         Command::Events(events) => events::events(app, events).await,
@@ -70,6 +77,9 @@ pub(crate) async fn run(app: &App, command: Command) -> Done {
         Command::Stats(args) => stats::stats(app, &args).await,
         Command::Doctor => doctor::doctor(app).await,
         Command::Tui(args) => crate::tui::tui(app, &args).await,
+        Command::Top => crate::tui::tui(app, &crate::args::TuiArgs::top()).await,
+        Command::Man(args) => man::man(app, &args),
+        Command::Help(args) => help::help(app, &args),
         Command::Version => version::version(app).await,
         Command::Completions { shell } => completions::completions(app, shell),
     }

@@ -309,7 +309,9 @@ fn join(out: &Out, cells: impl Iterator<Item = (String, usize, bool, Tone)>) -> 
         if is_right {
             line.push_str(&pad);
         }
-        line.push_str(&out.style.paint(&text, tone));
+        if !text.is_empty() {
+            line.push_str(&out.style.paint(&text, tone));
+        }
         if place != last {
             if !is_right {
                 line.push_str(&pad);
@@ -317,6 +319,8 @@ fn join(out: &Out, cells: impl Iterator<Item = (String, usize, bool, Tone)>) -> 
             line.push_str("  ");
         }
     }
+    // An empty cell at the end leaves no spaces.
+    line.truncate(line.trim_end_matches(' ').len());
     line
 }
 

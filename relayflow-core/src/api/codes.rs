@@ -20,6 +20,62 @@ pub enum Exit {
 }
 
 impl Exit {
+    pub const ALL: [Self; 11] = [
+        Self::Ok,
+        Self::Error,
+        Self::Usage,
+        Self::NotFound,
+        Self::Auth,
+        Self::Unreachable,
+        Self::Refused,
+        Self::Partial,
+        Self::Pending,
+        Self::Empty,
+        Self::Findings,
+    ];
+
+    /// When a command ends so.
+    #[must_use]
+    pub fn when(self) -> &'static str {
+        match self {
+            Self::Ok => "done; an empty list; a dry run; a closed pipe",
+            Self::Error => "anything not below",
+            Self::Usage => "a bad flag, filter or time; a config that could not be loaded",
+            Self::NotFound => "a named id or thing does not exist; an ambiguous beginning of an id",
+            Self::Auth => "no, a wrong or a refused token; a role too low",
+            Self::Unreachable => {
+                "the daemon or the store does not answer; of the daemon: a taken port, a store \
+                 that another has, a corrupt store"
+            }
+            Self::Refused => {
+                "a guard said no: no terminal and no `--yes`, a protected or read-only context, a \
+                 plan that expired or changed, more than `--max`"
+            }
+            Self::Partial => {
+                "a job ended, or stopped itself, and at least one item died or never ran; \
+                 `send --follow` on a dead task"
+            }
+            Self::Pending => "`--wait` or `tail --timeout` ran out; the work goes on",
+            Self::Empty => "an action selected nothing; a list with `--fail-empty`",
+            Self::Findings => {
+                "a check found problems: `doctor`, `config check`, `contract check`, \
+                 `drift ls --fail-on`"
+            }
+        }
+    }
+
+    /// Whether the same command may end otherwise when it is tried again.
+    #[must_use]
+    pub fn another_try(self) -> &'static str {
+        match self {
+            Self::Ok | Self::Empty => "",
+            Self::Error => "maybe",
+            Self::Usage | Self::NotFound | Self::Auth | Self::Refused | Self::Findings => "no",
+            Self::Unreachable | Self::Pending => "yes",
+            Self::Partial => "look",
+        }
+    }
+
     /// The name, which is also the first word of every error code that ends in this exit.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -47,20 +103,7 @@ impl Exit {
     #[must_use]
     pub fn of_code(code: &str) -> Self {
         let first = code.split('.').next().unwrap_or_default();
-        [
-            Self::Usage,
-            Self::NotFound,
-            Self::Auth,
-            Self::Unreachable,
-            Self::Refused,
-            Self::Partial,
-            Self::Pending,
-            Self::Empty,
-            Self::Findings,
-        ]
-        .into_iter()
-        .find(|exit| exit.name() == first)
-        .unwrap_or(Self::Error)
+        Self::ALL.into_iter().find(|exit| exit.name() == first).unwrap_or(Self::Error)
     }
 }
 

@@ -20,9 +20,10 @@ pub use operate::{
     StatsSeries, Worker,
 };
 pub use replay::{
-    Difference, DifferenceCount, FieldChange, NewPlan, NewReplay, Plan, PlanCounts, PlanGroup,
-    PlanLate, ProviderFile, Replay, ReplayControl, ReplayCounts, ReplayErrors, ReplayItem,
-    ReplayTotals,
+    Difference, DifferenceCount, EditMap, EditSet, FieldChange, NewPlan, NewReplay, Plan,
+    PlanContract, PlanCounts, PlanEdit, PlanEdited, PlanExample, PlanGroup, PlanItem, PlanLate,
+    PlanRouting, PlanTime, ProviderFile, Replay, ReplayControl, ReplayCounts, ReplayErrors,
+    ReplayItem, ReplayTotals,
 };
 
 use serde::{Deserialize, Serialize};
@@ -563,6 +564,19 @@ pub struct Ingested {
 pub struct IngestedEvent {
     pub id: String,
     pub duplicate: bool,
+}
+
+/// Whose token a request bore.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Identity {
+    pub v: u32,
+    /// `identity`.
+    pub object: String,
+    pub name: String,
+    /// `viewer`, `operator` or `admin`.
+    pub role: String,
+    /// The daemon's.
+    pub version: String,
 }
 
 /// What the daemon says of itself.

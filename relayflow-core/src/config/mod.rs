@@ -23,6 +23,7 @@ use crate::workflow::Workflows;
 
 pub use load::{CONFIG_VARIABLE, Overrides};
 pub use reader::{Explained, ExplainedFrom, env_name};
+pub use secrets::fingerprint;
 pub(crate) use secrets::is_secret_name;
 
 /// Every setting with its default and a comment: the defaults themselves, the reference page, and
@@ -52,6 +53,8 @@ pub struct Config {
     pub workflows: Arc<Workflows>,
     /// Every setting in force and where it was found, by key; no secret is among them.
     pub explained: Vec<Explained>,
+    /// The keys of settings that there are, and that nothing sets.
+    pub unset: Vec<String>,
 }
 
 #[derive(Debug, Clone)]

@@ -183,10 +183,47 @@ fn a_flag_beats_the_environment_which_beats_the_file() {
     assert_eq!(from("api.listen"), "localhost:4 from env RELAYFLOW_API__LISTEN");
     assert_eq!(from("retry.attempts"), format!("4 from {}:6", path.display()));
     assert_eq!(from("retry.first"), "1s from default");
+    // What nothing says is in force too, with what it is taken from.
+    assert_eq!(from("sources.my-shop.accept_identical"), "false from default");
+    assert_eq!(
+        from("workflows.w.steps.s.timeout"),
+        "3s from env RELAYFLOW_WORKFLOWS__W__STEPS__S__TIMEOUT"
+    );
+    assert_eq!(from("workflows.w.steps.s.retry.attempts"), "4 from default of retry.attempts");
+    assert_eq!(from("workflows.w.steps.s.http.method"), "POST from default");
     assert_eq!(
         from("sources.my-shop.secrets"),
         "••• sha256:0f23 from env RELAYFLOW_SOURCES__MY_SHOP__SECRETS"
     );
+}
+
+#[test]
+fn a_source_has_the_tolerance_of_its_provider_unless_it_says_otherwise() {
+    let text = "[sources.s]\nprovider = 'stripe'\nsecrets = ['sixteen bytes ok']";
+    let config = good(text);
+    let found = config.explained.iter().find(|e| e.key == "sources.s.tolerance").unwrap();
+    assert_eq!(
+        (found.value.as_str(), &*found.from.to_string()),
+        ("5m", "default of provider stripe")
+    );
+}
+
+#[test]
+fn no_password_of_a_url_is_explained() {
+    let shown = |url: &str| super::secrets::without_password(url.to_owned());
+    assert_eq!(shown("postgres://ana:hunter2@db.example/a@b"), "postgres://ana:•••@db.example/a@b");
+    assert_eq!(shown("postgres://ana:a:b@db"), "postgres://ana:•••@db");
+    assert_eq!(shown("https://x.example/a:b@c"), "https://x.example/a:b@c");
+}
+
+#[test]
+fn what_is_known_and_said_nowhere_is_named() {
+    let config = good("[sources.s]\nprovider = 'stripe'\nsecrets = ['sixteen bytes ok']");
+    let is_unset = |key: &str| config.unset.iter().any(|known| known == key);
+    assert!(is_unset("context") && is_unset("ingest.public_url"), "{:?}", config.unset);
+    assert!(is_unset("sources.s.public_url") && is_unset("providers.dir"), "{:?}", config.unset);
+    let is_both = |key: &&String| config.explained.iter().any(|e| e.key == **key);
+    assert_eq!(config.unset.iter().find(is_both), None);
 }
 
 #[test]

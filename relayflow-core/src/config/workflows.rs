@@ -13,6 +13,7 @@ use super::settings::Dirs;
 use super::units;
 use crate::backoff::Backoff;
 use crate::expr::{Escape, ExprError, Expression, Template, host_end};
+use crate::filter::show_duration;
 use crate::provider::Catalog;
 use crate::text::nearest;
 use crate::workflow::{
@@ -177,7 +178,8 @@ impl Reader<'_> {
         }
         let needs_at = self.setting(s, "needs").map(|setting| setting.from);
         let needs = self.get(s, "needs", units::texts).unwrap_or_default();
-        let timeout = self.get(s, "timeout", units::duration_to(TIMEOUT_MAX)).unwrap_or(TIMEOUT);
+        let usual = (TIMEOUT, show_duration(TIMEOUT));
+        let timeout = self.get_or(s, "timeout", units::duration_to(TIMEOUT_MAX), usual);
         let dedupes = self.get(s, "dedupes", units::boolean);
         let mut policy = self.section(s, "retry");
         let backoff = self.backoff(&mut policy, Some(retry));
@@ -219,8 +221,9 @@ impl Reader<'_> {
     ) -> Option<(Action, Option<Arc<str>>)> {
         let mut section = self.section(step, "http");
         let s = &mut section;
-        let method = self.get(s, "method", method);
-        let dynamic_host = self.get(s, "dynamic_host", units::boolean).unwrap_or(false);
+        let method = self.get_or(s, "method", method, (Method::POST, Method::POST.to_string()));
+        let no = (false, "false".to_owned());
+        let dynamic_host = self.get_or(s, "dynamic_host", units::boolean, no);
         let url = self.url(s, dynamic_host, reads);
         let headers = self.headers(s, dirs, reads);
         let body = self.setting(s, "body").and_then(|setting| {
@@ -230,7 +233,6 @@ impl Reader<'_> {
         });
         self.finish(&section);
         let (url, destination) = url?;
-        let method = method.unwrap_or(Method::POST);
         Some((Action::Http(HttpAction { method, url, headers, body, dynamic_host }), destination))
     }
 

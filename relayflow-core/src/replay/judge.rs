@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{Asked, Mode};
-use crate::api::{Difference, PlanCounts, PlanGroup, PlanLate};
+use crate::api::{
+    Difference, PlanContract, PlanCounts, PlanEdited, PlanGroup, PlanLate, PlanRouting, PlanTime,
+};
 use crate::clock::from_micros;
 use crate::event::micros;
 use crate::id::EventId;
@@ -29,6 +31,8 @@ pub(super) struct Bench<'a> {
     pub(super) paused: HashMap<String, String>,
     /// How the tasks stand that others of the plan need: event, workflow, step → status.
     pub(super) needed: HashMap<(EventId, String, String), String>,
+    /// Events in which the edit changes nothing.
+    pub(super) unchanged: HashSet<EventId>,
 }
 
 impl Bench<'_> {
@@ -76,9 +80,20 @@ impl Bench<'_> {
             status if self.asked.mode == Mode::Reroute && item.event_id.is_some() => {
                 return skip(&format!("has a task already, {status}: --mode resume runs it"));
             }
+            "discarded" | "skipped" if picked.has_succeeded && self.asked.mode == Mode::Resume => {
+                return skip("has succeeded, and was given up after a restart: --mode restart");
+            }
             _ => {}
         }
+        if item.event_id.is_some_and(|id| self.unchanged.contains(&id)) {
+            return skip("the edit changes nothing in it");
+        }
+        let blocked =
+            |effect: String, why: String| Judged { would: "blocked", moves: false, effect, why };
         let (Some(workflow), Some(step)) = (&item.workflow, &item.step) else {
+            if let Some(fault) = &picked.fault {
+                return blocked(String::new(), fault.clone());
+            }
             return Judged {
                 would: "run",
                 moves: true,
@@ -87,16 +102,12 @@ impl Bench<'_> {
             };
         };
         let Some((_, found)) = self.workflows.step(workflow, step) else {
-            return Judged {
-                would: "blocked",
-                moves: false,
-                effect: String::new(),
-                why: format!("the config has no step {workflow}/{step} any more"),
-            };
+            let why = format!("the config has no step {workflow}/{step} any more");
+            return blocked(String::new(), why);
         };
         let effect = effect_of(found);
         if let Some(fault) = &picked.fault {
-            return Judged { would: "blocked", moves: false, effect, why: fault.clone() };
+            return blocked(effect, fault.clone());
         }
         if let Some(why) = item.destination.as_ref().and_then(|d| self.paused.get(d)) {
             return Judged { would: "blocked", moves: true, effect, why: why.clone() };
@@ -158,6 +169,9 @@ fn effect_of(step: &Step) -> String {
 /// Whether a call may be a double, and how that is known. What is unknown is a risk.
 fn risk(step: &Step, picked: &Picked) -> (&'static str, &'static str) {
     let is_command = matches!(step.action, Action::Command(_));
+    if picked.has_succeeded && picked.item.status == "dead" && step.dedupes != Some(true) {
+        return ("run_at_risk", "has succeeded, then died as it was restarted: goes on with that");
+    }
     match (picked.may_have_effect, step.dedupes, is_command) {
         (false, _, _) if picked.item.attempt == 0 => ("run", "never called before"),
         (false, _, _) => ("run", "was refused before: nothing to double"),
@@ -219,6 +233,17 @@ pub(crate) struct Summary {
     pub(crate) is_candidate: bool,
     #[serde(default)]
     pub(crate) difference: Option<Difference>,
+    #[serde(default)]
+    pub(crate) routing: Vec<PlanRouting>,
+    #[serde(default)]
+    pub(crate) contract: PlanContract,
+    #[serde(default)]
+    pub(crate) time: Option<PlanTime>,
+    #[serde(default)]
+    pub(crate) edit: Option<PlanEdited>,
+    /// Whether it runs only with a reason.
+    #[serde(default)]
+    pub(crate) needs_reason: bool,
 }
 
 /// Counts per destination, what would happen there and why.
@@ -265,6 +290,11 @@ pub(super) fn summarize(picked: &[Picked], judged: &[Judged]) -> Summary {
         late: PlanLate::default(),
         is_candidate: false,
         difference: None,
+        routing: vec![],
+        contract: PlanContract::default(),
+        time: None,
+        edit: None,
+        needs_reason: false,
     }
 }
 
@@ -323,6 +353,8 @@ mod tests {
             need_names: needs.map(str::to_owned),
             may_have_effect: true,
             fault: None,
+            has_succeeded: status == "ok",
+            is_drifted: false,
         }
     }
 
@@ -343,6 +375,7 @@ mod tests {
             circuits,
             paused,
             needed: HashMap::new(),
+            unchanged: HashSet::new(),
         };
         needs_first(&mut all);
         let judged = bench.judge(&mut all);

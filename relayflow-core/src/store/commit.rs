@@ -112,7 +112,7 @@ impl Job for Commit {
             let (request, reread) = (&self.request, self.reread.as_ref());
             let (scheme, skew_ms) = (&self.scheme, self.skew_ms);
             let candidate = &mut self.events[i];
-            candidate.found = find_or_take(tx, candidate, request.id)?;
+            candidate.found = find_or_take(tx, candidate, request.id, reread.is_some())?;
             if candidate.found.1 {
                 continue;
             }
@@ -277,13 +277,21 @@ fn find_or_take(
     tx: &mut Tx<'_>,
     candidate: &Candidate,
     request: RequestId,
+    is_reread: bool,
 ) -> Result<(EventId, bool), StoreError> {
     let event = &candidate.context.event;
     if let Some(known) = take_key(tx, candidate)? {
         note_duplicate(tx, event, known, request, false)?;
         return Ok((known, true));
     }
-    let Some(known) = take_digest(tx, event)? else {
+    // What an earlier reading of this request took in is that event still, whatever id today's
+    // definition finds in its bytes: what was done for it is not done again.
+    let before = if is_reread { of_same_bytes(tx, event, request)? } else { None };
+    let known = match before {
+        Some(known) => Some(known),
+        None => take_digest(tx, event)?,
+    };
+    let Some(known) = known else {
         return Ok((event.id, false));
     };
     // The same signed bytes under another id: from now on that id is the known event's too.
@@ -346,6 +354,36 @@ fn take_key(tx: &Tx<'_>, candidate: &Candidate) -> Result<Option<EventId>, Store
         return Ok(None);
     }
     EventId::from_bytes(&known).map(Some).ok_or(StoreError::Value { what: "an event's id" })
+}
+
+/// The event of this request whose payload is these very bytes of it.
+fn of_same_bytes(
+    tx: &Tx<'_>,
+    event: &IntegrationEvent,
+    request: RequestId,
+) -> Result<Option<EventId>, StoreError> {
+    let (range, text) = match &event.payload {
+        Payload::Slice { from, to, .. } => (Some((*from, *to)), None),
+        Payload::Converted(text) => (None, Some(text.as_str())),
+    };
+    let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    let found = tx.rows(
+        "select id from event
+         where (id = (select first_event_id from request where id = $1)
+                or (request_id = $1 and place > 0))
+            and payload_from is $2 and payload_to is $3 and payload is $4 limit 2",
+        params![
+            request.bytes(),
+            range.map(|(from, _)| number(from)),
+            range.map(|(_, to)| number(to)),
+            text,
+        ],
+        |r| r.get::<_, Vec<u8>>(0),
+    )?;
+    Ok(match found.as_slice() {
+        [only] => EventId::from_bytes(only),
+        _ => None,
+    })
 }
 
 fn take_digest(tx: &Tx<'_>, event: &IntegrationEvent) -> Result<Option<EventId>, StoreError> {

@@ -27,9 +27,10 @@ mod stats;
 mod tasks;
 mod timeline;
 mod workers;
+mod workflows;
 mod writer;
 
-pub use db::sqlite_path;
+pub use db::{schema_version, sqlite_path};
 pub use drift::{ContractRow, DriftRow, NewContract, WatchedRow};
 pub(crate) use drift::{DriftNotes, NewDrift};
 pub use error::{Refusal, StoreError};

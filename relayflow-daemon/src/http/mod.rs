@@ -14,7 +14,7 @@ mod drift;
 mod events;
 mod health;
 mod metrics;
-mod openapi;
+pub(crate) mod openapi;
 mod plans;
 mod queues;
 mod replays;
@@ -24,6 +24,7 @@ mod setup;
 mod stats;
 mod tail;
 mod tasks;
+mod whoami;
 
 #[cfg(test)]
 mod tests;
@@ -167,6 +168,8 @@ fn about_itself() -> Vec<Route> {
         Route::get("/api/v1/config", "The configuration in force", get(setup::config))
             .needs(Some(Role::Admin))
             .gives::<Value>(),
+        Route::get("/api/v1/whoami", "Whose token it is", get(whoami::whoami))
+            .gives::<api::Identity>(),
         Route::get("/api/v1/stats", "The numbers", get(stats::stats))
             .params(&["since", "by"])
             .gives::<api::Stats>(),
@@ -249,6 +252,9 @@ fn bulk() -> Vec<Route> {
             .takes::<api::NewPlan>()
             .gives::<api::Plan>(),
         Route::get("/api/v1/plans/{id}", "One plan", get(plans::show)).gives::<api::Plan>(),
+        Route::get("/api/v1/plans/{id}/items", "What it would do with each", get(plans::items))
+            .params(PAGE)
+            .lists::<api::PlanItem>(),
         Route::post("/api/v1/replays", "Carry out a plan", post(replays::create))
             .creates()
             .takes::<api::NewReplay>()
