@@ -4,8 +4,11 @@ pub mod contracts;
 mod convert;
 pub mod doctor;
 pub mod drift;
+mod groups;
 mod operate;
+mod reconciles;
 mod replays;
+mod sorted;
 mod trace;
 
 use bytes::Bytes;
@@ -16,7 +19,7 @@ use crate::api::{
 };
 use crate::event::micros;
 use crate::filter::{Filter, FilterError, Now};
-use crate::id::{EventId, PlanId, ReplayId, RequestId, TaskId};
+use crate::id::{EventId, PlanId, ReconcileId, ReplayId, RequestId, TaskId};
 use crate::store::{
     EventRow, IdTable, Of, Over, QueryError, Selection, Store, StoreError, TaskRow,
 };
@@ -24,8 +27,10 @@ use crate::task::TaskStatus;
 use crate::timeline::What;
 use convert::{dead_request, dead_task};
 pub use operate::{flow, queue_pause, queues, stats, worker, workers};
+pub use reconciles::{reconcile, reconcile_items};
 pub(crate) use replays::replay_counts;
 pub use replays::{plan, plan_items, replay, replay_items, replays};
+pub use sorted::sort_whole;
 pub use trace::trace;
 
 /// What a list counts to before it says "at least so many".
@@ -46,6 +51,8 @@ pub struct Page {
     pub limit: usize,
     /// `next_cursor` of the page before.
     pub cursor: Option<String>,
+    /// A field, or `-` and a field: another order than the list's own.
+    pub sort: Option<String>,
 }
 
 /// Why there is no answer.
@@ -64,16 +71,19 @@ pub enum ViewError {
     #[error("`{0}` begins more than one id; type more of it")]
     Ambiguous(String),
     #[error(
-        "`{0}` is nothing to group by: wanted error, source, type, dest, workflow, step or reason"
+        "`{0}` is nothing to group by: wanted a field such as error, type, dest, workflow, http, \
+         subject, attr.NAME or payload.PATH"
     )]
     By(String),
+    #[error("`{field}` is nothing that this list can be sorted by: wanted {known}")]
+    Sort { field: String, known: String },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 /// What is wrong with a text that no id of the wanted kind is, or begins.
 fn no_id(text: &str) -> &'static str {
-    let known = ["evt_", "tsk_", "req_", "rpl_", "pln_", "drf_"];
+    let known = ["evt_", "tsk_", "req_", "rpl_", "pln_", "drf_", "rcn_"];
     let Some(digits) = known.iter().find_map(|prefix| text.strip_prefix(prefix)) else {
         return ": they begin with evt_, tsk_, req_, rpl_, pln_ or drf_";
     };
@@ -95,7 +105,7 @@ impl ViewError {
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
-            Self::Filter(_) | Self::Query(_) | Self::By(_) => Code::BadFilter,
+            Self::Filter(_) | Self::Query(_) | Self::By(_) | Self::Sort { .. } => Code::BadFilter,
             Self::Cursor(_) => Code::BadCursor,
             Self::Id(_) => Code::BadId,
             Self::NotFound(_) => Code::NoSuchObject,
@@ -203,6 +213,9 @@ resolver!(
     /// The replay that an id or a unique prefix of one names.
     replay_id, ReplayId, IdTable::Replay);
 resolver!(
+    /// The comparison that an id or a unique prefix of one names.
+    reconcile_id, ReconcileId, IdTable::Reconcile);
+resolver!(
     /// The plan that an id or a unique prefix of one names.
     plan_id, PlanId, IdTable::Plan);
 
@@ -215,9 +228,15 @@ fn total(value: u64) -> Total {
 pub async fn events(store: &Store, page: &Page) -> Result<List<Event>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
     let selection = Selection::new(&filter, Over::Events)?;
-    let mut rows = store.events(&selection, cursor(page)?, page.limit + 1).await?;
-    let more = cut(&mut rows, page.limit);
-    let next = rows.last().filter(|_| more).map(|row| row.event.id.to_string());
+    let (rows, next) = match &page.sort {
+        Some(sort) => sorted::events(store, &selection, page, sort).await?,
+        None => {
+            let mut rows = store.events(&selection, cursor(page)?, page.limit + 1).await?;
+            let more = cut(&mut rows, page.limit);
+            let next = rows.last().filter(|_| more).map(|row| row.event.id.to_string());
+            (rows, next)
+        }
+    };
     let count = if filter == Filter::All {
         let events = u64::try_from(store.counters().await?.total("events")).unwrap_or(0);
         Some(Total { value: events, exact: true })
@@ -321,7 +340,9 @@ pub async fn timeline(store: &Store, id: &str) -> Result<List<TimelineEntry>, Vi
     if let (Of::Event(_), Some(request)) = (of, entries.first().and_then(|e| e.request_id)) {
         // How its request was turned away and taken back is a part of an event's story.
         let mut of_request = store.timeline_of(Of::Request(request), TIMELINE_MAX).await?;
-        let is_part = |what| matches!(what, What::Rejected | What::Readmitted | What::Replayed);
+        let is_part = |what| {
+            matches!(what, What::Rejected | What::Readmitted | What::Replayed | What::Reconciled)
+        };
         of_request.retain(|e| is_part(e.what));
         entries.extend(of_request);
         entries.sort_by_key(|e| e.seq);
@@ -337,6 +358,9 @@ pub async fn timeline(store: &Store, id: &str) -> Result<List<TimelineEntry>, Vi
 pub async fn requests(store: &Store, page: &Page) -> Result<List<Request>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
     let selection = Selection::new(&filter, Over::Requests)?;
+    if let Some(sort) = &page.sort {
+        return sorted::requests(store, &selection, page, sort).await;
+    }
     let mut rows = store.requests(&selection, cursor(page)?, page.limit + 1).await?;
     let more = cut(&mut rows, page.limit);
     let next = rows.last().filter(|_| more).map(|row| row.id.to_string());
@@ -357,6 +381,10 @@ pub async fn request(store: &Store, id: &str) -> Result<Request, ViewError> {
 /// A page of tasks, newest first.
 pub async fn tasks(store: &Store, page: &Page) -> Result<List<Task>, ViewError> {
     let selection = Selection::new(&filter_of(store, page.q.as_deref())?, Over::Tasks)?;
+    if let Some(sort) = &page.sort {
+        let (rows, next) = sorted::tasks(store, &selection, page, sort).await?;
+        return Ok(list("task_list", rows.iter().map(convert::task).collect(), next, None));
+    }
     let mut rows = store.tasks(&selection, cursor(page)?, page.limit + 1).await?;
     let more = cut(&mut rows, page.limit);
     let next = rows.last().filter(|_| more).map(|row| row.id.to_string());
@@ -374,6 +402,9 @@ pub async fn task(store: &Store, id: &str) -> Result<Task, ViewError> {
 /// A page of dead letters, the latest first: tasks, and requests that could not be read.
 pub async fn dead_letters(store: &Store, page: &Page) -> Result<List<DeadLetter>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
+    if let Some(sort) = &page.sort {
+        return sorted::dead_letters(store, &filter, page, sort).await;
+    }
     let mut items = dead_page(store, &filter, page).await?;
     let more = cut(&mut items, page.limit);
     let next =
@@ -444,26 +475,27 @@ pub async fn dead_letter_groups(
     by: &str,
 ) -> Result<List<DeadLetterGroup>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
-    let mut groups: Vec<DeadLetterGroup> = Vec::new();
+    let mut found: Vec<DeadLetterGroup> = Vec::new();
     let mut places: std::collections::HashMap<String, usize> = std::collections::HashMap::new();
-    let mut at = Page { q: page.q.clone(), limit: PAGE, cursor: None };
+    let mut at = Page { q: page.q.clone(), limit: PAGE, cursor: None, sort: None };
     let mut read = 0;
     loop {
         let mut letters = dead_page(store, &filter, &at).await?;
         let more = cut(&mut letters, PAGE);
         read += letters.len();
-        for (ended, letter) in &letters {
-            let value = value_of(letter, by)?;
+        let all: Vec<&DeadLetter> = letters.iter().map(|(_, letter)| letter).collect();
+        let values = groups::values(store, &all, by).await?;
+        for ((ended, letter), value) in letters.iter().zip(values) {
             let died = micros(crate::clock::from_micros(*ended));
             match places.get(&value) {
                 Some(place) => {
                     // The latest come first.
-                    groups[*place].count += 1;
-                    groups[*place].first_at = died;
+                    found[*place].count += 1;
+                    found[*place].first_at = died;
                 }
                 None => {
-                    places.insert(value.clone(), groups.len());
-                    groups.push(convert::group(by, value, died, letter));
+                    places.insert(value.clone(), found.len());
+                    found.push(convert::group(by, value, died, letter));
                 }
             }
         }
@@ -472,29 +504,15 @@ pub async fn dead_letter_groups(
             break;
         }
     }
-    groups.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| b.last_at.cmp(&a.last_at)));
-    let count = u64::try_from(groups.len()).unwrap_or(0);
-    groups.truncate(page.limit);
+    found.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| b.last_at.cmp(&a.last_at)));
+    let count = u64::try_from(found.len()).unwrap_or(0);
+    found.truncate(page.limit);
     Ok(list(
         "dead_letter_group_list",
-        groups,
+        found,
         None,
         Some(Total { value: count, exact: read < GROUPED_MAX }),
     ))
-}
-
-fn value_of(letter: &DeadLetter, by: &str) -> Result<String, ViewError> {
-    let value = match by {
-        "error" => letter.error_id.clone(),
-        "source" => Some(letter.source.clone()),
-        "type" => letter.event_type.clone(),
-        "dest" => letter.destination.clone(),
-        "workflow" => letter.workflow.clone(),
-        "step" => letter.step.clone(),
-        "reason" => Some(letter.reason.clone()),
-        other => return Err(ViewError::By(other.to_owned())),
-    };
-    Ok(value.unwrap_or_else(|| "–".to_owned()))
 }
 
 /// What a tail has read.

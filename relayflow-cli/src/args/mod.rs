@@ -8,6 +8,7 @@ mod manners;
 mod nouns;
 mod providers;
 mod queue;
+mod reconcile;
 mod send;
 mod tail;
 mod tui;
@@ -33,6 +34,7 @@ pub(crate) use nouns::{
 };
 pub(crate) use providers::{ProvidersCmd, ProvidersVerb};
 pub(crate) use queue::{PauseArgs, QueueCmd, QueueVerb, ResumeQueue, StatsArgs, WorkersCmd};
+pub(crate) use reconcile::ReconcileArgs;
 pub(crate) use send::{SendArgs, Tamper};
 pub(crate) use tail::TailArgs;
 pub(crate) use tui::TuiArgs;
@@ -105,6 +107,12 @@ relayflow send stripe charge.failed --print
 relayflow send --from evt_01J9ZC4K --set data.object.amount=1
 relayflow send --list stripe")]
     Send(Box<SendArgs>),
+    /// What a vendor says it sent, against what arrived; take in the rest.
+    #[command(before_long_help = "\
+relayflow reconcile stripe --since 6h --dry-run
+relayflow reconcile stripe --since 6h --type charge,invoice --reason \"the outage of 14:00\"
+relayflow reconcile github --since 1d --yes -o json")]
+    Reconcile(Box<ReconcileArgs>),
     /// Follow the timeline live.
     #[command(before_long_help = "\
 relayflow tail source:stripe status:failed
@@ -277,6 +285,7 @@ impl Command {
             | Self::Init(_)
             | Self::Config(_)
             | Self::Send(_)
+            | Self::Reconcile(_)
             | Self::Tail(_)
             | Self::Stats(_)
             | Self::Doctor

@@ -1,6 +1,6 @@
 //! Where answers come from: a daemon's API, or a store opened directly. Both give the same documents.
 
-mod api;
+pub(crate) mod api;
 mod drift;
 mod sse;
 

@@ -3,7 +3,7 @@
 
 use relayflow_core::api::{
     Cause, Check, Contract, DeadLetter, DeadLetterGroup, Drift, Event, Mend, Provider, Queue,
-    Replay, Request, Source, StatsRow, Violation, Worker, Workflow,
+    ReconcileItem, Replay, Request, Source, StatsRow, Violation, Worker, Workflow,
 };
 
 use super::list::Listed;
@@ -60,6 +60,25 @@ impl Listed for Event {
 
     fn name(&self) -> &str {
         &self.id
+    }
+}
+
+impl Listed for ReconcileItem {
+    const COLUMNS: &'static [Column<Self>] = &[
+        col("external_id", "ID", 0, |i| id(&i.external_id)),
+        col("type", "TYPE", 0, |i| text(&i.event_type)),
+        col("occurred_at", "WHEN", 1, |i| Datum::Moment(i.occurred_at.clone())),
+        col("delivery", "VENDOR SAYS", 2, |i| Datum::text(&i.delivery)),
+        col("state", "STATE", 0, |i| text(&i.state)),
+        col("verdict", "VERDICT", 0, |i| Datum::text(&i.verdict)),
+        col("request_id", "REQUEST", 3, |i| Datum::id(&i.request_id)),
+        wide("event_id", "EVENT", |i| Datum::id(&i.event_id)),
+        wide("place", "PLACE", |i| Datum::Count(i.place)),
+        col("why", "WHY", 1, |i| Datum::text(&i.why)),
+    ];
+
+    fn name(&self) -> &str {
+        &self.external_id
     }
 }
 
@@ -129,6 +148,7 @@ impl Listed for DeadLetter {
 }
 
 impl Listed for DeadLetterGroup {
+    const IS_WHOLE: bool = true;
     const COLUMNS: &'static [Column<Self>] = &[
         col("value", "VALUE", 0, |g| id(&g.value)),
         col("count", "COUNT", 0, |g| Datum::Count(i64::try_from(g.count).unwrap_or(i64::MAX))),
@@ -174,6 +194,7 @@ fn count(number: u64) -> Datum {
 }
 
 impl Listed for Queue {
+    const IS_WHOLE: bool = true;
     const COLUMNS: &'static [Column<Self>] = &[
         col("name", "QUEUE", 0, |q| id(&q.name)),
         col("depth", "DEPTH", 0, |q| Datum::Count(q.depth)),
@@ -214,6 +235,7 @@ fn state(queue: &Queue) -> Datum {
 }
 
 impl Listed for Worker {
+    const IS_WHOLE: bool = true;
     const COLUMNS: &'static [Column<Self>] = &[
         col("id", "WORKER", 0, |w| id(&w.id)),
         col("state", "STATE", 0, |w| Datum::Status(w.state.clone())),
@@ -232,6 +254,7 @@ impl Listed for Worker {
 }
 
 impl Listed for StatsRow {
+    const IS_WHOLE: bool = true;
     const COLUMNS: &'static [Column<Self>] = &[
         col("name", "NAME", 0, |r| id(&r.name)),
         col("received", "RECEIVED", 1, |r| Datum::Count(r.received)),
@@ -274,6 +297,7 @@ impl Listed for Check {
 }
 
 impl Listed for Source {
+    const IS_WHOLE: bool = true;
     const COLUMNS: &'static [Column<Self>] = &[
         col("name", "SOURCE", 0, |s| id(&s.name)),
         col("provider", "PROVIDER", 1, |s| text(&s.provider)),
@@ -290,6 +314,7 @@ impl Listed for Source {
 }
 
 impl Listed for Workflow {
+    const IS_WHOLE: bool = true;
     const COLUMNS: &'static [Column<Self>] = &[
         col("name", "WORKFLOW", 0, |w| id(&w.name)),
         col("on", "ON", 0, |w| text(&w.on.join(" "))),
@@ -307,6 +332,7 @@ impl Listed for Workflow {
 }
 
 impl Listed for Provider {
+    const IS_WHOLE: bool = true;
     const COLUMNS: &'static [Column<Self>] = &[
         col("name", "PROVIDER", 0, |p| id(&p.name)),
         col("title", "TITLE", 2, |p| text(&p.title)),
@@ -356,6 +382,7 @@ impl Listed for Drift {
 }
 
 impl Listed for Contract {
+    const IS_WHOLE: bool = true;
     const COLUMNS: &'static [Column<Self>] = &[
         col("source", "SOURCE", 0, |c| Datum::text(&c.source)),
         col("provider", "PROVIDER", 1, |c| text(&c.provider)),

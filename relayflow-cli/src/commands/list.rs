@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use relayflow_core::api::codes::Exit;
 use relayflow_core::api::{List, QueuePause, Total};
-use relayflow_core::view::Page;
+use relayflow_core::view::{Page, sort_whole};
 use serde::Serialize;
 
 use super::watch::{Frame, watch};
@@ -20,6 +20,8 @@ const LIMIT: usize = 50;
 /// What can stand in a list.
 pub(crate) trait Listed: Serialize + Sized + 'static {
     const COLUMNS: &'static [Column<Self>];
+    /// It comes in one piece, in an order of its own.
+    const IS_WHOLE: bool = false;
 
     /// What `-o name` prints.
     fn name(&self) -> &str;
@@ -71,7 +73,7 @@ async fn print_once<T: Listed>(
     frame: &Frame,
 ) -> Done {
     let wanted = if args.all { usize::MAX } else { args.limit.unwrap_or(LIMIT) };
-    let mut page = Page { q, limit: 0, cursor: args.after.clone() };
+    let mut page = Page { q, limit: 0, cursor: args.after.clone(), sort: args.sort.clone() };
     let mut printer = Printer::new(&app.out, app.now());
     let mut whole: Option<List<T>> = None;
     let mut count = 0;
@@ -79,6 +81,10 @@ async fn print_once<T: Listed>(
         page.limit = (wanted - count).clamp(1, PAGE_MAX);
         let mut got = fetch(&page).await?;
         frame.begin(&app.out)?;
+        if let Some(sort) = page.sort.as_deref().filter(|_| T::IS_WHOLE) {
+            got.items = sort_whole(got.items, sort)
+                .map_err(|error| Failure::new(error.code().as_str(), error.to_string()))?;
+        }
         // What comes whole, as configuration does, is shown whole.
         if args.limit.is_some() || got.next_cursor.is_some() {
             got.items.truncate(wanted - count);

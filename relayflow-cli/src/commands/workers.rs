@@ -42,7 +42,8 @@ async fn show(app: &App, id: &str) -> Done {
     let backend = app.connect().await?;
     let worker = backend.worker(id).await?;
     let q = Some("status:running".to_owned());
-    let running: List<Task> = backend.tasks(&Page { q, limit: LOOKED_AT, cursor: None }).await?;
+    let running: List<Task> =
+        backend.tasks(&Page { q, limit: LOOKED_AT, ..Page::default() }).await?;
     let is_its = |task: &Task| task.worker.as_deref() == Some(worker.id.as_str());
     let mut held: Vec<Task> = running.items.into_iter().filter(is_its).collect();
     let is_cut = TASKS < held.len() || running.next_cursor.is_some();

@@ -8,6 +8,7 @@ pub mod codes;
 mod drift;
 mod forensics;
 mod operate;
+mod reconcile;
 mod replay;
 
 pub use drift::{
@@ -18,6 +19,9 @@ pub use forensics::{Cause, Mend, Tried, Verification, VerifiedBy};
 pub use operate::{
     Check, DoctorReport, Latency, NewPause, Queue, QueuePause, Resume, StatsFlow, StatsRow,
     StatsSeries, Worker,
+};
+pub use reconcile::{
+    NewReconcile, Reconcile, ReconcileCounts, ReconcileError, ReconcileItem, RunReconcile,
 };
 pub use replay::{
     Difference, DifferenceCount, EditMap, EditSet, FieldChange, NewPlan, NewReplay, Plan,
@@ -260,7 +264,7 @@ pub struct DeadLetterGroup {
     pub v: u32,
     /// `dead_letter_group`.
     pub object: String,
-    /// The field: `error`, `source`, `type`, `dest`, `workflow`, `step`, `reason`.
+    /// The field: `error`, `source`, `subject`, `payload.data.plan` …
     pub by: String,
     pub value: String,
     /// What `value` stands for: an error's message.

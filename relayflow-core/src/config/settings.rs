@@ -269,6 +269,7 @@ impl Reader<'_> {
         let is_public = definition.is_some_and(|known| known.takes_public_keys(&settings));
         let known = if is_public { Known::Public } else { Known::Secret };
         let secrets = self.secrets(secrets_at.as_ref(), dirs, known);
+        let reconcile = self.reconcile(section, dirs, definition.map(|known| &**known));
 
         let provider = provider?;
         let Some(definition) = definition else {
@@ -310,6 +311,7 @@ impl Reader<'_> {
             settings,
             accept_identical,
             derived_window,
+            reconcile,
         })
     }
 

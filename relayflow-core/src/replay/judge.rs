@@ -315,6 +315,7 @@ mod tests {
                 timeout: jiff::SignedDuration::from_secs(1),
                 backoff: crate::backoff::Backoff::default(),
                 dedupes,
+                order: None,
                 action: Action::Command(CommandAction {
                     argv: vec![],
                     env: vec![],
@@ -345,6 +346,7 @@ mod tests {
                 workflow: Some("w".to_owned()),
                 step: Some(step.to_owned()),
                 need_names: None,
+                line: None,
                 revision: 0,
             },
             received_us: 0,

@@ -175,8 +175,9 @@ pub async fn create_plan(ingest: &Ingest, new: &NewPlan, who: &str) -> Result<Pl
     }
     for (place, one) in (1..).zip(found.picked.iter_mut()) {
         one.item.place = place;
-        let subject = one.subject.as_ref().filter(|_| asked.order == "received" && one.item.moves);
-        one.item.key = subject.map(|subject| format!("{}\u{1f}{subject}", one.source));
+        if asked.order == "received" && one.item.moves {
+            one.item.key = late::key_of(one);
+        }
     }
     let id = PlanId::next();
     let now = store.clock().now_us();

@@ -13,10 +13,12 @@ mod error;
 mod events;
 mod flow;
 mod health;
+mod line;
 mod moves;
 mod pauses;
 mod plans;
 mod query;
+mod reconciles;
 mod reject;
 mod replays;
 mod requests;
@@ -41,7 +43,8 @@ pub use health::{Disk, Health, Turned};
 pub use pauses::QueuePause;
 pub use plans::{Change, Item, ItemRow, PlanRow, Reading};
 pub(crate) use plans::{NEW, PLAN_LIFE_US, Picked, PlanReading};
-pub use query::{Over, QueryError, Selection};
+pub use query::{After, Over, QueryError, Selection, Sort};
+pub use reconciles::{Fetched, GapCounts, GapRow, ReconcileRow};
 pub use replays::{Control, ErrorCount, How, ItemVerdict, ReplayRow};
 pub use requests::RequestRow;
 pub(crate) use requests::RequestWithBody;
@@ -85,6 +88,8 @@ pub struct NewRequest {
     pub unreadable: Option<String>,
     /// Set when a kept request is read again (readmitted or replayed): the row exists already.
     pub reread: Option<Reread>,
+    /// Set when it did not come by itself, but was fetched from its vendor.
+    pub fetched: Option<Fetched>,
 }
 
 /// Who had a kept request read again, and why.

@@ -17,7 +17,7 @@ const GROUPS: usize = 200;
 const JOBS: usize = 100;
 
 fn page(q: Option<String>, limit: usize, cursor: Option<String>) -> view::Page {
-    view::Page { q, limit, cursor }
+    view::Page { q, limit, cursor, sort: None }
 }
 
 fn rows<T>(list: List<T>, row: impl Fn(T) -> Row) -> Reply {

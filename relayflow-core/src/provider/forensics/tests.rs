@@ -32,6 +32,7 @@ fn named(catalog: &Catalog, provider: &Provider, name: &str, secrets: Vec<Secret
         settings: provider.examples.clone(),
         accept_identical: false,
         derived_window: SignedDuration::from_hours(24),
+        reconcile: None,
     };
     Arc::new(Source::new(&config, None, catalog).unwrap())
 }
