@@ -4,9 +4,8 @@ use super::*;
 
 on_each_database! {
     async fn a_paused_queue_is_not_claimed_until_its_time_or_somebody_says_so(house: House) {
-        let store = house.store();
         let until = house.clock.now() + SECOND * 60;
-        store.pause_queue(DESTINATION, Some(until), "ana", "deploy").await.unwrap();
+        house.store().pause_queue(DESTINATION, Some(until), "ana", "deploy").await.unwrap();
         house.commit_tasks(vec![step("a", &[])]).await;
         assert!(house.claim().await.is_empty());
         house.reopen().await;
