@@ -16,6 +16,7 @@ mod vendor;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _};
@@ -102,7 +103,7 @@ fn run(cli: Cli, out: &Out) -> Done {
         return Err(commands::no_sarif());
     }
     let dir = std::env::current_dir().unwrap_or_default();
-    let app = App { out: out.clone(), global: cli.global, dir };
+    let app = App { out: out.clone(), global: cli.global, dir, connected: OnceLock::new() };
     let is_server = matches!(
         cli.command,
         Command::Up(_)
