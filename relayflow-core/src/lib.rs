@@ -44,6 +44,7 @@ pub mod egress;
 pub mod execute;
 pub mod ingest;
 pub mod keys;
+pub mod reconcile;
 pub mod replay;
 pub mod verification;
 pub mod view;

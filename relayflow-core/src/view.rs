@@ -1,10 +1,14 @@
 //! From a query to a document: what the API answers and what `--db` prints, said once.
 
+pub mod charts;
 pub mod contracts;
 mod convert;
 pub mod drift;
+mod groups;
+mod reconciles;
 mod replays;
 pub mod setup;
+mod sorted;
 mod trace;
 
 use bytes::Bytes;
@@ -16,16 +20,18 @@ use crate::api::{
 };
 use crate::event::micros;
 use crate::filter::{Filter, FilterError, Now};
-use crate::id::{EventId, PlanId, ReplayId, RequestId, TaskId};
+use crate::id::{EventId, PlanId, ReconcileId, ReplayId, RequestId, TaskId};
 use crate::store::{
-    EventRow, IdTable, Of, Over, QueryError, Selection, Store, StoreError, TaskRow,
+    EventRow, IdTable, Of, Over, QueryError, Selection, Store, StoreError, TaskRow, Way,
 };
 use crate::task::TaskStatus;
 use crate::timeline::What;
 pub(crate) use convert::shown_headers;
 use convert::{counts, dead_request, dead_task};
+pub use reconciles::{reconcile, reconcile_items};
 pub(crate) use replays::replay_counts;
 pub use replays::{plan, plan_items, replay, replay_items, replays};
+pub use sorted::sort_whole;
 pub use trace::trace;
 
 /// What a list counts to before it says "at least so many".
@@ -37,6 +43,9 @@ const TIMELINE_MAX: usize = 10_000;
 /// How many dead letters a grouping reads at most.
 const GROUPED_MAX: usize = 100_000;
 const PAGE: usize = 1000;
+/// The parts of the last while in which a group's dead letters are counted, and how long one is.
+const RECENT_PARTS: usize = 10;
+const RECENT_PART_US: i64 = 90_000_000;
 
 /// A page of a list that is asked for.
 #[derive(Debug, Clone, Default)]
@@ -44,8 +53,11 @@ pub struct Page {
     /// A filter (`cli.md`, 4).
     pub q: Option<String>,
     pub limit: usize,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the page before. `end`: the last page; its `next_cursor` leads to the page
+    /// before it.
     pub cursor: Option<String>,
+    /// A field, or `-` and a field: another order than the list's own.
+    pub sort: Option<String>,
 }
 
 /// Why there is no answer.
@@ -64,16 +76,19 @@ pub enum ViewError {
     #[error("`{0}` begins more than one id; type more of it")]
     Ambiguous(String),
     #[error(
-        "`{0}` is nothing to group by: wanted error, source, type, dest, workflow, step or reason"
+        "`{0}` is nothing to group by: wanted a field such as error, type, dest, workflow, http, \
+         subject, attr.NAME or payload.PATH"
     )]
     By(String),
+    #[error("`{field}` is nothing that this list can be sorted by: wanted {known}")]
+    Sort { field: String, known: String },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 /// What is wrong with a text that no id of the wanted kind is, or begins.
 fn no_id(text: &str) -> &'static str {
-    let known = ["evt_", "tsk_", "req_", "rpl_", "pln_", "drf_"];
+    let known = ["evt_", "tsk_", "req_", "rpl_", "pln_", "drf_", "rcn_"];
     let Some(digits) = known.iter().find_map(|prefix| text.strip_prefix(prefix)) else {
         return ": they begin with evt_, tsk_, req_, rpl_, pln_ or drf_";
     };
@@ -95,7 +110,7 @@ impl ViewError {
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
-            Self::Filter(_) | Self::Query(_) | Self::By(_) => Code::BadFilter,
+            Self::Filter(_) | Self::Query(_) | Self::By(_) | Self::Sort { .. } => Code::BadFilter,
             Self::Cursor(_) => Code::BadCursor,
             Self::Id(_) => Code::BadId,
             Self::NotFound(_) => Code::NoSuchObject,
@@ -160,6 +175,41 @@ fn cut<T>(rows: &mut Vec<T>, limit: usize) -> bool {
     more
 }
 
+/// The cursor of a list's last page, and what begins the cursors that lead from there to the newest.
+const END: &str = "end";
+const BACK: char = '-';
+
+/// Which way a page is read, and the page with the cursor that it begins behind.
+fn turned(page: &Page) -> (Way, Page) {
+    let (way, cursor) = match page.cursor.as_deref() {
+        Some(END) => (Way::Oldest, None),
+        Some(text) => match text.strip_prefix(BACK) {
+            Some(rest) => (Way::Oldest, Some(rest.to_owned())),
+            None => (Way::Newest, Some(text.to_owned())),
+        },
+        None => (Way::Newest, None),
+    };
+    (way, Page { cursor, ..page.clone() })
+}
+
+/// Rows read either way as a page, newest first, and the cursor that goes on the same way.
+fn leafed<T>(
+    rows: &mut Vec<T>,
+    limit: usize,
+    way: Way,
+    cursor: impl Fn(&T) -> String,
+) -> Option<String> {
+    let more = cut(rows, limit);
+    let next = rows.last().filter(|_| more).map(cursor);
+    match way {
+        Way::Newest => next,
+        Way::Oldest => {
+            rows.reverse();
+            next.map(|cursor| format!("{BACK}{cursor}"))
+        }
+    }
+}
+
 fn cursor<T: std::str::FromStr>(page: &Page) -> Result<Option<T>, ViewError> {
     let parse = |text: &String| text.parse().map_err(|_| ViewError::Cursor(text.clone()));
     page.cursor.as_ref().map(parse).transpose()
@@ -205,6 +255,9 @@ resolver!(
     /// The replay that an id or a unique prefix of one names.
     replay_id, ReplayId, IdTable::Replay);
 resolver!(
+    /// The comparison that an id or a unique prefix of one names.
+    reconcile_id, ReconcileId, IdTable::Reconcile);
+resolver!(
     /// The plan that an id or a unique prefix of one names.
     plan_id, PlanId, IdTable::Plan);
 
@@ -217,9 +270,15 @@ fn total(value: u64) -> Total {
 pub async fn events(store: &Store, page: &Page) -> Result<List<Event>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
     let selection = Selection::new(&filter, Over::Events)?;
-    let mut rows = store.events(&selection, cursor(page)?, page.limit + 1).await?;
-    let more = cut(&mut rows, page.limit);
-    let next = rows.last().filter(|_| more).map(|row| row.event.id.to_string());
+    let (way, turn) = turned(page);
+    let (rows, next) = match &page.sort {
+        Some(sort) => sorted::events(store, &selection, page, sort).await?,
+        None => {
+            let mut rows = store.events_by(&selection, way, cursor(&turn)?, page.limit + 1).await?;
+            let next = leafed(&mut rows, page.limit, way, |row| row.event.id.to_string());
+            (rows, next)
+        }
+    };
     let count = if filter == Filter::All {
         let events = u64::try_from(store.counters().await?.total("events")).unwrap_or(0);
         Some(Total { value: events, exact: true })
@@ -323,7 +382,9 @@ pub async fn timeline(store: &Store, id: &str) -> Result<List<TimelineEntry>, Vi
     if let (Of::Event(_), Some(request)) = (of, entries.first().and_then(|e| e.request_id)) {
         // How its request was turned away and taken back is a part of an event's story.
         let mut of_request = store.timeline_of(Of::Request(request), TIMELINE_MAX).await?;
-        let is_part = |what| matches!(what, What::Rejected | What::Readmitted | What::Replayed);
+        let is_part = |what| {
+            matches!(what, What::Rejected | What::Readmitted | What::Replayed | What::Reconciled)
+        };
         of_request.retain(|e| is_part(e.what));
         entries.extend(of_request);
         entries.sort_by_key(|e| e.seq);
@@ -339,9 +400,12 @@ pub async fn timeline(store: &Store, id: &str) -> Result<List<TimelineEntry>, Vi
 pub async fn requests(store: &Store, page: &Page) -> Result<List<Request>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
     let selection = Selection::new(&filter, Over::Requests)?;
-    let mut rows = store.requests(&selection, cursor(page)?, page.limit + 1).await?;
-    let more = cut(&mut rows, page.limit);
-    let next = rows.last().filter(|_| more).map(|row| row.id.to_string());
+    if let Some(sort) = &page.sort {
+        return sorted::requests(store, &selection, page, sort).await;
+    }
+    let (way, page) = turned(page);
+    let mut rows = store.requests(&selection, way, cursor(&page)?, page.limit + 1).await?;
+    let next = leafed(&mut rows, page.limit, way, |row| row.id.to_string());
     Ok(list("request_list", rows.iter().map(convert::request).collect(), next, None))
 }
 
@@ -359,6 +423,10 @@ pub async fn request(store: &Store, id: &str) -> Result<Request, ViewError> {
 /// A page of tasks, newest first.
 pub async fn tasks(store: &Store, page: &Page) -> Result<List<Task>, ViewError> {
     let selection = Selection::new(&filter_of(store, page.q.as_deref())?, Over::Tasks)?;
+    if let Some(sort) = &page.sort {
+        let (rows, next) = sorted::tasks(store, &selection, page, sort).await?;
+        return Ok(list("task_list", rows.iter().map(convert::task).collect(), next, None));
+    }
     let mut rows = store.tasks(&selection, cursor(page)?, page.limit + 1).await?;
     let more = cut(&mut rows, page.limit);
     let next = rows.last().filter(|_| more).map(|row| row.id.to_string());
@@ -376,10 +444,13 @@ pub async fn task(store: &Store, id: &str) -> Result<Task, ViewError> {
 /// A page of dead letters, the latest first: tasks, and requests that could not be read.
 pub async fn dead_letters(store: &Store, page: &Page) -> Result<List<DeadLetter>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
-    let mut items = dead_page(store, &filter, page).await?;
-    let more = cut(&mut items, page.limit);
+    if let Some(sort) = &page.sort {
+        return sorted::dead_letters(store, &filter, page, sort).await;
+    }
+    let (way, page) = turned(page);
+    let mut items = dead_page(store, &filter, way, &page).await?;
     let next =
-        items.last().filter(|_| more).map(|(ended, letter)| format!("{ended}.{}", letter.id));
+        leafed(&mut items, page.limit, way, |(ended, letter)| format!("{ended}.{}", letter.id));
     let count = if filter == Filter::All {
         let counters = store.counters().await?;
         let dead = counters.tasks(TaskStatus::Dead) + counters.total("dead_requests");
@@ -391,10 +462,11 @@ pub async fn dead_letters(store: &Store, page: &Page) -> Result<List<DeadLetter>
     Ok(list("dead_letter_list", items, next, count))
 }
 
-/// Tasks and requests, merged by when they died; one more than the page holds.
+/// Tasks and requests, merged by when they died; one or more than the page holds, in the way's order.
 async fn dead_page(
     store: &Store,
     filter: &Filter,
+    way: Way,
     page: &Page,
 ) -> Result<Vec<(i64, DeadLetter)>, ViewError> {
     let after = page.cursor.as_ref().and_then(|text| text.split_once('.'));
@@ -416,7 +488,7 @@ async fn dead_page(
     let requests = Selection::new(filter, Over::Requests);
     match Selection::new(filter, Over::DeadTasks) {
         Ok(tasks) => {
-            for row in store.dead_tasks(&tasks, of_task, page.limit + 1).await? {
+            for row in store.dead_tasks(&tasks, way, of_task, page.limit + 1).await? {
                 items.push((row.ended_us.unwrap_or(0), dead_task(&row)));
             }
         }
@@ -425,13 +497,16 @@ async fn dead_page(
     }
     if let Ok(requests) = requests {
         let wants_discarded = page.q.as_deref().is_some_and(|q| q.contains("discarded"));
-        for row in store.dead_requests(&requests, of_request, page.limit + 1).await? {
+        for row in store.dead_requests(&requests, way, of_request, page.limit + 1).await? {
             if row.status == "dead" || wants_discarded {
                 items.push((row.ended_us.unwrap_or(0), dead_request(&row)));
             }
         }
     }
     items.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| b.1.id.cmp(&a.1.id)));
+    if way == Way::Oldest {
+        items.reverse();
+    }
     Ok(items)
 }
 
@@ -446,27 +521,37 @@ pub async fn dead_letter_groups(
     by: &str,
 ) -> Result<List<DeadLetterGroup>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
-    let mut groups: Vec<DeadLetterGroup> = Vec::new();
+    let mut found: Vec<DeadLetterGroup> = Vec::new();
     let mut places: std::collections::HashMap<String, usize> = std::collections::HashMap::new();
-    let mut at = Page { q: page.q.clone(), limit: PAGE, cursor: None };
+    let mut at = Page { q: page.q.clone(), limit: PAGE, cursor: None, sort: None };
+    let now_us = store.clock().now_us();
     let mut read = 0;
     loop {
-        let mut letters = dead_page(store, &filter, &at).await?;
+        let mut letters = dead_page(store, &filter, Way::Newest, &at).await?;
         let more = cut(&mut letters, PAGE);
         read += letters.len();
-        for (ended, letter) in &letters {
-            let value = value_of(letter, by)?;
+        let all: Vec<&DeadLetter> = letters.iter().map(|(_, letter)| letter).collect();
+        let values = groups::values(store, &all, by).await?;
+        for ((ended, letter), value) in letters.iter().zip(values) {
             let died = micros(crate::clock::from_micros(*ended));
-            match places.get(&value) {
+            let place = match places.get(&value) {
                 Some(place) => {
                     // The latest come first.
-                    groups[*place].count += 1;
-                    groups[*place].first_at = died;
+                    found[*place].count += 1;
+                    found[*place].first_at = died;
+                    *place
                 }
                 None => {
-                    places.insert(value.clone(), groups.len());
-                    groups.push(convert::group(by, value, died, letter));
+                    let place = found.len();
+                    places.insert(value.clone(), place);
+                    found.push(convert::group(by, value, died, letter));
+                    place
                 }
+            };
+            let part = usize::try_from((now_us - ended).max(0) / RECENT_PART_US).ok();
+            let part = part.and_then(|part| RECENT_PARTS.checked_sub(part + 1));
+            if let Some(count) = part.and_then(|part| found[place].recent.get_mut(part)) {
+                *count += 1;
             }
         }
         at.cursor = letters.last().map(|(ended, letter)| format!("{ended}.{}", letter.id));
@@ -474,29 +559,15 @@ pub async fn dead_letter_groups(
             break;
         }
     }
-    groups.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| b.last_at.cmp(&a.last_at)));
-    let count = u64::try_from(groups.len()).unwrap_or(0);
-    groups.truncate(page.limit);
+    found.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| b.last_at.cmp(&a.last_at)));
+    let count = u64::try_from(found.len()).unwrap_or(0);
+    found.truncate(page.limit);
     Ok(list(
         "dead_letter_group_list",
-        groups,
+        found,
         None,
         Some(Total { value: count, exact: read < GROUPED_MAX }),
     ))
-}
-
-fn value_of(letter: &DeadLetter, by: &str) -> Result<String, ViewError> {
-    let value = match by {
-        "error" => letter.error_id.clone(),
-        "source" => Some(letter.source.clone()),
-        "type" => letter.event_type.clone(),
-        "dest" => letter.destination.clone(),
-        "workflow" => letter.workflow.clone(),
-        "step" => letter.step.clone(),
-        "reason" => Some(letter.reason.clone()),
-        other => return Err(ViewError::By(other.to_owned())),
-    };
-    Ok(value.unwrap_or_else(|| "–".to_owned()))
 }
 
 /// The queue of each destination, as the store has it; `state` and `concurrency` are the daemon's to

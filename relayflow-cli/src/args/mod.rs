@@ -8,6 +8,7 @@ mod groups;
 mod manners;
 mod nouns;
 mod providers;
+mod reconcile;
 mod send;
 mod tail;
 mod tui;
@@ -33,6 +34,7 @@ pub(crate) use nouns::{
     WorkflowsVerb,
 };
 pub(crate) use providers::{ProvidersCmd, ProvidersVerb};
+pub(crate) use reconcile::ReconcileArgs;
 pub(crate) use send::{SendArgs, Tamper};
 pub(crate) use tail::TailArgs;
 pub(crate) use tui::TuiArgs;
@@ -105,6 +107,12 @@ relayflow send stripe charge.failed --print
 relayflow send --from evt_01J9ZC4K --set data.object.amount=1
 relayflow send --list stripe")]
     Send(Box<SendArgs>),
+    /// What a vendor says it sent, against what arrived; take in the rest.
+    #[command(before_long_help = "\
+relayflow reconcile stripe --since 6h --dry-run
+relayflow reconcile stripe --since 6h --type charge,invoice --reason \"the outage of 14:00\"
+relayflow reconcile github --since 1d --yes -o json")]
+    Reconcile(Box<ReconcileArgs>),
     /// Follow the timeline live.
     #[command(before_long_help = "\
 relayflow tail source:stripe status:failed
@@ -265,6 +273,7 @@ impl Command {
             | Self::Init(_)
             | Self::Config(_)
             | Self::Send(_)
+            | Self::Reconcile(_)
             | Self::Tail(_)
             | Self::Queue(_)
             | Self::Stats(_)
@@ -338,6 +347,13 @@ relayflow queue ls -w")]
 
 #[derive(Debug, Args)]
 pub(crate) struct StatsArgs {
+    /// Of one destination or one replay: how long its attempts take, and how often they are repeated.
+    #[arg(long, value_name = "DEST|rpl_ID", conflicts_with = "watch")]
+    pub(crate) of: Option<String>,
+    /// How far back, for a destination (1m to 24h).
+    #[arg(long, value_name = "DUR", value_parser = values::duration, default_value = "15m",
+          requires = "of")]
+    pub(crate) window: jiff::SignedDuration,
     /// Again every so often.
     #[arg(short, long, value_name = "DUR", num_args = 0..=1, require_equals = true,
           default_missing_value = "2s", value_parser = values::duration)]

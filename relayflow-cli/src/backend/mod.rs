@@ -1,6 +1,7 @@
 //! Where answers come from: a daemon's API, or a store opened directly. Both give the same documents.
 
-mod api;
+pub(crate) mod api;
+mod charts;
 pub(crate) mod direct;
 mod drift;
 mod sse;
@@ -18,6 +19,7 @@ use crate::context::{Target, Way};
 use crate::failure::{Failure, chain};
 use crate::output::Out;
 pub(crate) use api::Api;
+pub(crate) use charts::ChartOf;
 pub(crate) use direct::Direct;
 pub(crate) use sse::{Message, Parser};
 

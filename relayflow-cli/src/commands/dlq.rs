@@ -78,12 +78,8 @@ async fn show(app: &App, id: &str) -> Done {
         ));
         for attempt in task.history.iter().flatten() {
             if let Some(response) = &attempt.response {
-                let answer = text::block(response);
-                shown.push_str(&format!(
-                    "\nanswer to attempt {}\n{}\n",
-                    attempt.attempt,
-                    answer.trim_end()
-                ));
+                shown.push_str(&format!("\nanswer to attempt {}\n", attempt.attempt));
+                shown.push_str(&quoted(response));
             }
         }
         if let Some(step) = &task.would_send {
@@ -103,6 +99,12 @@ async fn would_send(backend: &Backend, task: &Task) -> Option<ExplainedStep> {
     workflow.steps.into_iter().find(|step| step.step == task.step)
 }
 
+/// Somebody else's lines, each behind two spaces: none of them looks like one of ours.
+fn quoted(block: &str) -> String {
+    let block = text::message(block.trim_end());
+    block.lines().map(|line| format!("  {line}\n")).collect()
+}
+
 fn described(step: &ExplainedStep) -> String {
     let mut out = "\nwould send\n".to_owned();
     let request = step.request.as_deref().or(step.destination.as_deref()).unwrap_or("–");
@@ -114,7 +116,8 @@ fn described(step: &ExplainedStep) -> String {
     }
     if let Some(body) = &step.body {
         let body = document::indent(body).unwrap_or_else(|_| body.clone());
-        out.push_str(&format!("\n{}\n", text::block(&body)));
+        out.push('\n');
+        out.push_str(&quoted(&body));
     }
     if let Some(error) = &step.error {
         out.push_str(&format!("  {}\n", text::line(error)));

@@ -93,7 +93,7 @@ fn names_some(q: &str, app: &App) -> bool {
 
 /// How many events are selected, where that can be said.
 async fn count(backend: &Backend, q: Option<String>) -> Result<Option<u64>, Failure> {
-    let page = Page { q, limit: 1, cursor: None };
+    let page = Page { q, limit: 1, ..Page::default() };
     match backend.events(&page).await {
         Ok(List { total, items, .. }) => {
             Ok(total.map(|total| total.value).or(items.is_empty().then_some(0)))

@@ -23,6 +23,7 @@ mod man;
 mod nouns;
 pub(crate) mod plan;
 mod providers;
+mod reconcile;
 pub(crate) mod replay;
 mod report;
 mod requests;
@@ -56,6 +57,7 @@ pub(crate) async fn run(app: &App, command: Command) -> Done {
         Command::Config(config) => config::config(app, &config.verb).await,
         Command::Context(context) => context::context(app, context).await,
         Command::Send(args) => send::send(app, &args).await,
+        Command::Reconcile(args) => reconcile::reconcile(app, &args).await,
         Command::Tail(args) => tail::tail(app, &args).await,
         Command::Events(events) => events::events(app, events).await,
         Command::Requests(requests) => requests::requests(app, requests).await,

@@ -5,11 +5,13 @@ use std::time::Duration;
 use crossterm::event::KeyEvent;
 use jiff::Timestamp;
 use relayflow_core::api::{
-    DeadLetter, DeadLetterGroup, Discard, Drift, Event, List, NewExport, NewPlan, NewReplay, Plan,
-    Queue, Replay, Request, Source, Stats, TimelineEntry, Total, Trace, Verification, Worker,
+    Chart, DeadLetter, DeadLetterGroup, Discard, Drift, Event, Identity, List, Minute, NewExport,
+    NewPlan, NewReplay, Plan, Queue, Replay, Request, Source, Stats, TimelineEntry, Total, Trace,
+    Verification, Worker,
 };
 
 use super::route::Noun;
+use crate::backend::ChartOf;
 use crate::context::Target;
 use crate::failure::Failure;
 
@@ -117,6 +119,11 @@ pub(crate) enum Effect {
 #[derive(Debug, Clone)]
 pub(crate) enum Question {
     Stats,
+    /// The last hour, minute by minute.
+    Minutes,
+    /// Who the daemon takes us for.
+    Who,
+    Chart(ChartOf),
     Groups {
         by: &'static str,
         q: Option<String>,
@@ -183,6 +190,9 @@ impl Question {
             | Self::Readmit { .. }
             | Self::Export { .. } => true,
             Self::Stats
+            | Self::Minutes
+            | Self::Who
+            | Self::Chart(_)
             | Self::Groups { .. }
             | Self::Rows { .. }
             | Self::Replays { .. }
@@ -206,6 +216,9 @@ impl Question {
 #[derive(Debug)]
 pub(crate) enum Reply {
     Stats(Box<Stats>),
+    Minutes(Vec<Minute>),
+    Who(Identity),
+    Chart(Box<Chart>),
     Groups(List<DeadLetterGroup>),
     Rows(Page<Row>),
     Replays(Page<Replay>),

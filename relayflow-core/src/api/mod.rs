@@ -4,16 +4,22 @@
 //! A list is a [`List`]. A single object bears `v` and `object`: an event has a field `kind` of its
 //! own (the canonical one), so what a document is stands in `object` wherever it is not a list.
 
+mod chart;
 pub mod codes;
 mod drift;
 mod forensics;
+mod reconcile;
 mod replay;
 
+pub use chart::{Bucket, Chart, Latency, Minute, Slice};
 pub use drift::{
     AcceptDrift, CheckContracts, Contract, ContractCheck, Drift, LearnContract, MissingContract,
     Violation,
 };
 pub use forensics::{Cause, Mend, Tried, Verification, VerifiedBy};
+pub use reconcile::{
+    NewReconcile, Reconcile, ReconcileCounts, ReconcileError, ReconcileItem, RunReconcile,
+};
 pub use replay::{
     Difference, DifferenceCount, EditMap, EditSet, FieldChange, NewPlan, NewReplay, Plan,
     PlanContract, PlanCounts, PlanEdit, PlanEdited, PlanExample, PlanGroup, PlanItem, PlanLate,
@@ -255,7 +261,7 @@ pub struct DeadLetterGroup {
     pub v: u32,
     /// `dead_letter_group`.
     pub object: String,
-    /// The field: `error`, `source`, `type`, `dest`, `workflow`, `step`, `reason`.
+    /// The field: `error`, `source`, `subject`, `payload.data.plan` …
     pub by: String,
     pub value: String,
     /// What `value` stands for: an error's message.
@@ -264,6 +270,9 @@ pub struct DeadLetterGroup {
     pub first_at: String,
     pub last_at: String,
     pub example: String,
+    /// How many died in each tenth of the last 15 minutes, the oldest first.
+    #[serde(default)]
+    pub recent: Vec<u64>,
 }
 
 /// One thing that happened.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::BundleError;
 use crate::filter::{Field, Filter, Now, Test};
 use crate::id::{EventId, RequestId};
-use crate::store::{Over, Selection, Store};
+use crate::store::{Over, Selection, Store, Way};
 
 /// How many events and requests a bundle may be asked for, if nobody says.
 pub const EVENTS_MAX: u64 = 10_000;
@@ -124,7 +124,7 @@ async fn all_requests(
     let mut found = BTreeSet::new();
     let mut before = None;
     loop {
-        let rows = store.requests(selection, before, PAGE).await?;
+        let rows = store.requests(selection, Way::Newest, before, PAGE).await?;
         before = rows.last().map(|row| row.id);
         let is_last = rows.len() < PAGE;
         found.extend(rows.into_iter().map(|row| row.id));

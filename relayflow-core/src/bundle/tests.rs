@@ -45,6 +45,7 @@ async fn commit(store: &Store, body: &str) {
         events: vec![],
         unreadable: Some("no id for ana@example.com".to_owned()),
         reread: None,
+        fetched: None,
     };
     store.commit(new).await.unwrap();
 }
@@ -134,7 +135,7 @@ async fn what_is_masked_is_nowhere_and_the_rest_is_as_it_was() {
 }
 
 fn page(limit: usize) -> view::Page {
-    view::Page { q: None, limit, cursor: None }
+    view::Page { limit, ..view::Page::default() }
 }
 
 #[tokio::test]

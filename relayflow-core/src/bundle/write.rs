@@ -137,7 +137,7 @@ pub async fn write<W: Write + Send + 'static>(
 }
 
 fn page(limit: usize) -> Page {
-    Page { q: None, limit, cursor: None }
+    Page { limit, ..Page::default() }
 }
 
 /// Findings and contracts of what is in the new store, as the configuration in force tells them.

@@ -5,6 +5,7 @@
 
 mod load;
 mod reader;
+mod reconcile;
 mod secrets;
 mod settings;
 mod units;
@@ -143,6 +144,20 @@ pub struct SourceConfig {
     pub accept_identical: bool,
     /// How long an equal body without an id is a duplicate.
     pub derived_window: SignedDuration,
+    /// Access to the vendor's API, to compare with what it says it sent.
+    pub reconcile: Option<ReconcileConfig>,
+}
+
+/// `[sources.NAME.reconcile]`
+#[derive(Debug, Clone)]
+pub struct ReconcileConfig {
+    /// Where the API is, if not where the provider's definition has it.
+    pub base_url: Option<String>,
+    pub token: Secret,
+    /// What the definition's path wants to be told.
+    pub params: std::collections::BTreeMap<String, String>,
+    /// The types that the vendor was told to send; none are all.
+    pub types: Vec<String>,
 }
 
 /// How far a signed time may lie from ours.

@@ -114,6 +114,11 @@ impl Section<'_> {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
+    /// Whether the file has it.
+    pub(super) fn is_there(&self) -> bool {
+        self.table.is_some()
+    }
+
     /// `[sources.stripe]`, for messages.
     pub(super) fn title(&self) -> String {
         format!("[{}]", self.path)

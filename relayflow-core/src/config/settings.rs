@@ -270,6 +270,7 @@ impl Reader<'_> {
         let is_public = definition.is_some_and(|known| known.takes_public_keys(&settings));
         let known = if is_public { Known::Public } else { Known::Secret };
         let secrets = self.secrets(secrets_at.as_ref(), dirs, known);
+        let reconcile = self.reconcile(section, dirs, definition.map(|known| &**known));
 
         if let Some(redact) = redact {
             self.redact.insert(name.clone(), redact);
@@ -314,6 +315,7 @@ impl Reader<'_> {
             settings,
             accept_identical,
             derived_window,
+            reconcile,
         })
     }
 

@@ -6,9 +6,9 @@ use super::reroute::{Rerouted, reroute};
 use super::{Asked, Mode, ReplayError};
 use crate::api::NewPlan;
 use crate::filter::{Field, Filter, Now, Term, Test, Word};
-use crate::id::{EventId, RequestId, TaskId};
+use crate::id::{EventId, ReplayId, RequestId, TaskId};
 use crate::ingest::InForce;
-use crate::store::{Item, ItemRow, Over, Picked, RequestRow, Selection, Store};
+use crate::store::{Item, ItemRow, Over, Picked, RequestRow, Selection, Store, Way};
 use crate::task::TaskStatus;
 use crate::view;
 
@@ -73,6 +73,7 @@ async fn by_filter(
                 .to_owned(),
         ));
     }
+    named_exist(store, &filter).await?;
     let limit = asked.limit;
     let mut found = match asked.mode {
         Mode::Resume => {
@@ -103,11 +104,31 @@ async fn by_filter(
     if !found.names_steps
         && let Ok(requests) = Selection::new(&filter, Over::Requests)
     {
-        let dead = store.dead_requests(&requests, None, limit).await?;
+        let dead = store.dead_requests(&requests, Way::Newest, None, limit).await?;
         found.picked.extend(dead.into_iter().filter(|r| r.status == "dead").map(picked_request));
     }
     found.q = Some(filter.to_string());
     Ok(found)
+}
+
+/// What is named must be there, and be one thing: a misspelt id is no empty selection.
+async fn named_exist(store: &Store, filter: &Filter) -> Result<(), ReplayError> {
+    for term in filter.terms().into_iter().filter(|term| term.field == Field::Id) {
+        let Test::OneOf(words) = &term.test else { continue };
+        for word in words {
+            let text = word.text.as_str();
+            if text.starts_with(TaskId::PREFIX) {
+                view::task_id(store, text).await?;
+            } else if text.starts_with(RequestId::PREFIX) {
+                view::request_id(store, text).await?;
+            } else if text.starts_with(EventId::PREFIX) {
+                view::event_id(store, text).await?;
+            } else if text.starts_with(ReplayId::PREFIX) {
+                view::replay_id(store, text).await?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// To route again is about events; a `step:` beside the rest of the filter names the steps that it is
@@ -273,6 +294,7 @@ fn picked_request(row: RequestRow) -> Picked {
             workflow: None,
             step: None,
             need_names: None,
+            line: None,
             revision: 0,
         },
         received_us: row.received_us,

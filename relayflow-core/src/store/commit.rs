@@ -8,10 +8,12 @@ use jiff::SignedDuration;
 use rusqlite::params;
 use tokio::sync::oneshot;
 
+use super::reconciles::Fetched;
 use super::reject::leave_ring;
 use super::timeline::{self, Row};
 use super::writer::{After, Job, Tx};
 use super::{EventContext, LeasedTask, NewEvent, NewRequest, NewTask, Receipt, Reread, StoreError};
+use super::{line, settle};
 use crate::event::{IntegrationEvent, Payload};
 use crate::id::{EventId, RequestId};
 use crate::request::{CorrelationId, Request};
@@ -31,6 +33,7 @@ pub(super) struct Commit {
     skew_ms: Option<i64>,
     unreadable: Option<String>,
     reread: Option<Reread>,
+    fetched: Option<Fetched>,
     /// Set by `run`: the status of a request that is read again.
     was: String,
     events: Vec<Candidate>,
@@ -62,6 +65,7 @@ impl Commit {
             skew_ms: new.skew_ms,
             unreadable: new.unreadable,
             reread: new.reread,
+            fetched: new.fetched,
             was: String::new(),
             events,
             reply,
@@ -119,6 +123,9 @@ impl Job for Commit {
             insert_tasks(tx, candidate)?;
             note_committed(tx, candidate, scheme, skew_ms, reread)?;
             taken += 1;
+        }
+        if let (Some(fetched), Some(event)) = (&self.fetched, self.events.first()) {
+            fetched.note(tx, self.request.id, event.found)?;
         }
         let first = self.events.iter().find(|e| !e.found.1).map(|e| e.found.0);
         self.write_request(tx, taken, if place == 0 { first } else { None })
@@ -546,8 +553,15 @@ fn insert_tasks(tx: &mut Tx<'_>, candidate: &Candidate) -> Result<(), StoreError
                 error.map(|e| super::tasks::error_id(&task.step, None, e)),
             ],
         )?;
+        if let Some(line) = &task.line {
+            line::enter(tx, task.id, (&task.workflow, &task.step), line, status)?;
+        }
         tx.count(super::stats::task_counter(status), &task.destination, 1);
         tx.has_due |= status == TaskStatus::Queued;
+    }
+    for task in candidate.tasks.iter().filter(|t| t.dead.is_some()) {
+        let event = candidate.context.event.id;
+        settle::let_pass(tx, event, &task.workflow, &task.step)?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! events, their tasks and their timeline in one transaction, before anybody is answered.
 
 mod beside;
+mod charts;
 mod commit;
 mod copy;
 mod db;
@@ -12,10 +13,12 @@ mod discards;
 mod drift;
 mod error;
 mod events;
+mod line;
 mod moves;
 mod plans;
 mod query;
 mod readable;
+mod reconciles;
 mod reject;
 mod replays;
 mod requests;
@@ -28,6 +31,7 @@ mod timeline;
 mod workflows;
 mod writer;
 
+pub use charts::{MinuteRow, Sample, Sampled};
 pub(crate) use copy::{Cell, Copied, Rows, Story, check_whole};
 pub use db::{schema_version, sqlite_path};
 pub use drift::{ContractRow, DriftRow, NewContract, WatchedRow};
@@ -37,9 +41,10 @@ pub(crate) use events::KeptEvent;
 pub use events::{AttemptRow, EventRow, IdTable, TaskRow};
 pub use plans::{Change, Item, ItemRow, PlanRow, Reading};
 pub(crate) use plans::{NEW, PLAN_LIFE_US, Picked, PlanReading};
-pub use query::{Over, QueryError, Selection};
+pub use query::{After, Over, QueryError, Selection, Sort, Way};
 use readable::Readable;
 pub(crate) use readable::migrate_copy;
+pub use reconciles::{Fetched, GapCounts, GapRow, ReconcileRow};
 pub use replays::{Control, ErrorCount, How, ItemVerdict, ReplayRow};
 pub use requests::RequestRow;
 pub(crate) use requests::RequestWithBody;
@@ -82,6 +87,8 @@ pub struct NewRequest {
     pub unreadable: Option<String>,
     /// Set when a kept request is read again (readmitted or replayed): the row exists already.
     pub reread: Option<Reread>,
+    /// Set when it did not come by itself, but was fetched from its vendor.
+    pub fetched: Option<Fetched>,
 }
 
 /// Who had a kept request read again, and why.

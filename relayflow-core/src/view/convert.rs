@@ -237,6 +237,7 @@ pub(super) fn group(by: &str, value: String, died: String, letter: &DeadLetter) 
         first_at: died.clone(),
         last_at: died,
         example: letter.id.clone(),
+        recent: vec![0; super::RECENT_PARTS],
     }
 }
 

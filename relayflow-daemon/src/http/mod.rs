@@ -8,6 +8,7 @@ pub(crate) mod json;
 pub(crate) mod problem;
 pub(crate) mod server;
 
+mod charts;
 mod dead_letters;
 mod drift;
 mod events;
@@ -17,6 +18,7 @@ mod metrics;
 pub(crate) mod openapi;
 mod plans;
 mod queues;
+mod reconcile;
 mod replays;
 mod requests;
 mod schema;
@@ -43,6 +45,7 @@ use hyper::body::Incoming;
 use relayflow_core::api;
 use relayflow_core::api::codes::Code;
 use relayflow_core::config::Role;
+use relayflow_core::reconcile::ReconcileError;
 use relayflow_core::replay::ReplayError;
 use relayflow_core::view::ViewError;
 use serde_json::Value;
@@ -124,7 +127,7 @@ impl Route {
     }
 }
 
-const PAGE: &[&str] = &["q", "limit", "cursor"];
+const PAGE: &[&str] = &["q", "limit", "cursor", "sort"];
 const JSON: &str = "application/json";
 const GZIP: &str = "application/gzip";
 const BYTES: &str = "application/octet-stream";
@@ -138,6 +141,7 @@ pub(crate) fn routes() -> Vec<Route> {
     routes.extend(what_came_in());
     routes.extend(what_waits());
     routes.extend(bulk());
+    routes.extend(missed());
     routes.extend(contracts());
     routes.extend(taken_out());
     routes
@@ -173,6 +177,11 @@ fn about_itself() -> Vec<Route> {
         Route::get("/api/v1/whoami", "Whose token it is", get(whoami::whoami))
             .gives::<api::Identity>(),
         Route::get("/api/v1/stats", "The numbers", get(stats::stats)).gives::<api::Stats>(),
+        Route::get("/api/v1/stats/minutes", "The last hour", get(charts::minutes))
+            .lists::<api::Minute>(),
+        Route::get("/api/v1/charts", "Attempts over time", get(charts::chart))
+            .params(&["dest", "replay", "window"])
+            .gives::<api::Chart>(),
         Route::get("/api/v1/workers", "Who executes", get(queues::workers)).lists::<api::Worker>(),
     ]
 }
@@ -226,7 +235,7 @@ fn what_waits() -> Vec<Route> {
         Route::get("/api/v1/queues", "What waits, by destination", get(queues::list))
             .lists::<api::Queue>(),
         Route::get("/api/v1/dead-letters", "Dead letters, or groups", get(dead_letters::list))
-            .params(&["q", "limit", "cursor", "by"])
+            .params(&["q", "limit", "cursor", "by", "sort"])
             .lists::<api::DeadLetter>(),
         Route::post("/api/v1/dead-letters/discard", "Give up", post(dead_letters::discard))
             .takes::<api::Discard>(),
@@ -265,6 +274,23 @@ fn bulk() -> Vec<Route> {
         Route::post("/api/v1/replays/{id}/cancel", "Stop it for good", post(replays::cancel))
             .takes::<api::ReplayControl>()
             .gives::<api::Replay>(),
+    ]
+}
+
+fn missed() -> Vec<Route> {
+    vec![
+        Route::post("/api/v1/reconciles", "List what a vendor sent", post(reconcile::create))
+            .creates()
+            .takes::<api::NewReconcile>()
+            .gives::<api::Reconcile>(),
+        Route::get("/api/v1/reconciles/{id}", "How far it is", get(reconcile::show))
+            .gives::<api::Reconcile>(),
+        Route::get("/api/v1/reconciles/{id}/items", "What is missing", get(reconcile::items))
+            .params(PAGE)
+            .lists::<api::ReconcileItem>(),
+        Route::post("/api/v1/reconciles/{id}/run", "Take that in", post(reconcile::run))
+            .takes::<api::RunReconcile>()
+            .gives::<api::Reconcile>(),
     ]
 }
 
@@ -408,6 +434,12 @@ impl From<ViewError> for Problem {
 
 impl From<ReplayError> for Problem {
     fn from(error: ReplayError) -> Self {
+        Self::from_error(error.code(), &error)
+    }
+}
+
+impl From<ReconcileError> for Problem {
+    fn from(error: ReconcileError) -> Self {
         Self::from_error(error.code(), &error)
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod filter;
 pub(crate) mod pager;
 pub(crate) mod palette;
 pub(crate) mod question;
+pub(crate) mod search;
 
 use crossterm::event::KeyEvent;
 use tui_input::Input;
@@ -21,6 +22,7 @@ pub(crate) use filter::FilterBox;
 pub(crate) use pager::Pager;
 pub(crate) use palette::Palette;
 pub(crate) use question::Question;
+pub(crate) use search::SearchBox;
 
 #[derive(Debug)]
 pub(crate) enum Popup {
@@ -30,6 +32,7 @@ pub(crate) enum Popup {
     Question(Box<Question>),
     Export(Box<Export>),
     Pager(Pager),
+    Search(SearchBox),
 }
 
 /// What a key in a popup comes to.
@@ -55,6 +58,8 @@ pub(crate) enum Outcome {
         text: String,
     },
     GroupBy(&'static str),
+    /// For what stands on the screen.
+    Search(String),
 }
 
 impl Popup {
@@ -66,6 +71,7 @@ impl Popup {
             Self::Question(question) => question.key(ctx, key),
             Self::Export(export) => export.key(ctx, key),
             Self::Pager(pager) => pager.key(ctx, key),
+            Self::Search(search) => search.key(key),
         }
     }
 
@@ -74,6 +80,7 @@ impl Popup {
             Self::Filter(filter) => filter.paste(ctx, text),
             Self::Palette(palette) => palette.paste(text),
             Self::Question(question) => question.paste(text),
+            Self::Search(search) => search.paste(text),
             Self::Export(export) => export.paste(text),
             Self::Choice(_) | Self::Pager(_) => {}
         }
@@ -87,6 +94,7 @@ impl Popup {
             Self::Question(question) => question.view(ctx, canvas),
             Self::Export(export) => export.view(canvas),
             Self::Pager(pager) => pager.view(canvas),
+            Self::Search(search) => search.view(canvas),
         }
     }
 
@@ -94,9 +102,10 @@ impl Popup {
     pub(crate) fn keys(&self) -> &'static str {
         match self {
             Self::Filter(_) => "↵ apply  tab complete  esc restore",
-            Self::Palette(_) => "↵ run  ↑↓ choose  esc close",
+            Self::Palette(_) => "↵ run  tab complete  ↑↓ choose  esc close",
             Self::Choice(_) => "↵ choose  ↑↓ move  esc close",
             Self::Question(_) => "esc back",
+            Self::Search(_) => "↵ search  esc close",
             Self::Export(_) => "↵ write  esc back",
             Self::Pager(_) => "↑↓ scroll  y copy  esc close",
         }

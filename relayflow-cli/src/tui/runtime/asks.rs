@@ -18,7 +18,7 @@ const GROUPS: usize = 200;
 const JOBS: usize = 100;
 
 fn page(q: Option<String>, limit: usize, cursor: Option<String>) -> view::Page {
-    view::Page { q, limit, cursor }
+    view::Page { q, limit, cursor, sort: None }
 }
 
 fn rows<T>(list: List<T>, row: impl Fn(T) -> Row) -> Reply {
@@ -30,6 +30,9 @@ fn rows<T>(list: List<T>, row: impl Fn(T) -> Row) -> Reply {
 pub(super) async fn ask(backend: &Backend, question: Question) -> Result<Reply, Failure> {
     match question {
         Question::Stats => Ok(Reply::Stats(Box::new(backend.stats().await?))),
+        Question::Minutes => Ok(Reply::Minutes(backend.minutes().await?.items)),
+        Question::Who => Ok(Reply::Who(backend.whoami().await?)),
+        Question::Chart(of) => Ok(Reply::Chart(Box::new(backend.chart(&of).await?))),
         Question::Groups { by, q } => {
             let groups = backend.dead_letter_groups(&page(q, GROUPS, None), by).await?;
             Ok(Reply::Groups(groups))

@@ -55,6 +55,10 @@ impl Ring {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).entries.is_empty()
+    }
+
     pub(super) fn take(&self) -> Option<TailNews> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if held.entries.is_empty() {

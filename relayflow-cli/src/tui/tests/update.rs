@@ -328,7 +328,7 @@ fn a_page_that_takes_its_time_says_so() {
     desk.tell(Msg::Tick);
     assert!(desk.asked.iter().any(|(_, q)| page(q)), "{:?}", desk.asked);
     desk.pass(Duration::from_millis(1200));
-    desk.shows("loading 1.2s");
+    desk.shows("loading dead letters 1.2s");
     desk.settle();
     desk.shows_not("loading");
 }

@@ -32,6 +32,7 @@ fn named(catalog: &Catalog, provider: &Provider, name: &str, secrets: Vec<Secret
         settings: provider.examples.clone(),
         accept_identical: false,
         derived_window: SignedDuration::from_hours(24),
+        reconcile: None,
     };
     Arc::new(Source::new(&config, None, catalog).unwrap())
 }
@@ -372,6 +373,15 @@ fn a_source_that_is_gone_is_the_first_thing_said() {
     });
     assert_eq!(findings.causes[0].cause, "no_source");
     assert!(findings.causes[1].says.contains("source `own`"), "{findings:?}");
+}
+
+#[test]
+fn a_large_body_is_tried_within_bounds_and_that_is_said() {
+    let mut setting = Setting::signed("stripe", [6; 32], now(), |_| {});
+    setting.request.body = Bytes::from(vec![b'x'; 24 * 1024 * 1024]);
+    let found = setting.findings();
+    assert!(found.tried.is_cut, "{:?}", found.tried);
+    assert!(!found.causes.is_empty());
 }
 
 /// What `send` can do to a request.
