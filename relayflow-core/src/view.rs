@@ -1,10 +1,13 @@
 //! From a query to a document: what the API answers and what `--db` prints, said once.
 
+pub mod charts;
 pub mod contracts;
 mod convert;
 pub mod drift;
+mod groups;
 mod reconciles;
 mod replays;
+pub mod setup;
 mod sorted;
 mod trace;
 
@@ -19,10 +22,11 @@ use crate::event::micros;
 use crate::filter::{Filter, FilterError, Now};
 use crate::id::{EventId, PlanId, ReconcileId, ReplayId, RequestId, TaskId};
 use crate::store::{
-    EventRow, IdTable, Of, Over, QueryError, Selection, Store, StoreError, TaskRow,
+    EventRow, IdTable, Of, Over, QueryError, Selection, Store, StoreError, TaskRow, Way,
 };
 use crate::task::TaskStatus;
 use crate::timeline::What;
+pub(crate) use convert::shown_headers;
 use convert::{counts, dead_request, dead_task};
 pub use reconciles::{reconcile, reconcile_items};
 pub(crate) use replays::replay_counts;
@@ -39,6 +43,9 @@ const TIMELINE_MAX: usize = 10_000;
 /// How many dead letters a grouping reads at most.
 const GROUPED_MAX: usize = 100_000;
 const PAGE: usize = 1000;
+/// The parts of the last while in which a group's dead letters are counted, and how long one is.
+const RECENT_PARTS: usize = 10;
+const RECENT_PART_US: i64 = 90_000_000;
 
 /// A page of a list that is asked for.
 #[derive(Debug, Clone, Default)]
@@ -46,7 +53,8 @@ pub struct Page {
     /// A filter (`cli.md`, 4).
     pub q: Option<String>,
     pub limit: usize,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the page before. `end`: the last page; its `next_cursor` leads to the page
+    /// before it.
     pub cursor: Option<String>,
     /// A field, or `-` and a field: another order than the list's own.
     pub sort: Option<String>,
@@ -68,7 +76,8 @@ pub enum ViewError {
     #[error("`{0}` begins more than one id; type more of it")]
     Ambiguous(String),
     #[error(
-        "`{0}` is nothing to group by: wanted error, source, type, dest, workflow, step or reason"
+        "`{0}` is nothing to group by: wanted a field such as error, type, dest, workflow, http, \
+         subject, attr.NAME or payload.PATH"
     )]
     By(String),
     #[error("`{field}` is nothing that this list can be sorted by: wanted {known}")]
@@ -131,6 +140,8 @@ pub fn store_code(error: &StoreError) -> Code {
         | StoreError::File { .. }
         | StoreError::Locked { .. }
         | StoreError::Newer { .. }
+        | StoreError::Older { .. }
+        | StoreError::NotAStore { .. }
         | StoreError::Migrate(_)
         | StoreError::OldSqlite { .. }
         | StoreError::NotDurable { .. }
@@ -162,6 +173,41 @@ fn cut<T>(rows: &mut Vec<T>, limit: usize) -> bool {
     let more = limit < rows.len();
     rows.truncate(limit);
     more
+}
+
+/// The cursor of a list's last page, and what begins the cursors that lead from there to the newest.
+const END: &str = "end";
+const BACK: char = '-';
+
+/// Which way a page is read, and the page with the cursor that it begins behind.
+fn turned(page: &Page) -> (Way, Page) {
+    let (way, cursor) = match page.cursor.as_deref() {
+        Some(END) => (Way::Oldest, None),
+        Some(text) => match text.strip_prefix(BACK) {
+            Some(rest) => (Way::Oldest, Some(rest.to_owned())),
+            None => (Way::Newest, Some(text.to_owned())),
+        },
+        None => (Way::Newest, None),
+    };
+    (way, Page { cursor, ..page.clone() })
+}
+
+/// Rows read either way as a page, newest first, and the cursor that goes on the same way.
+fn leafed<T>(
+    rows: &mut Vec<T>,
+    limit: usize,
+    way: Way,
+    cursor: impl Fn(&T) -> String,
+) -> Option<String> {
+    let more = cut(rows, limit);
+    let next = rows.last().filter(|_| more).map(cursor);
+    match way {
+        Way::Newest => next,
+        Way::Oldest => {
+            rows.reverse();
+            next.map(|cursor| format!("{BACK}{cursor}"))
+        }
+    }
 }
 
 fn cursor<T: std::str::FromStr>(page: &Page) -> Result<Option<T>, ViewError> {
@@ -224,12 +270,12 @@ fn total(value: u64) -> Total {
 pub async fn events(store: &Store, page: &Page) -> Result<List<Event>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
     let selection = Selection::new(&filter, Over::Events)?;
+    let (way, turn) = turned(page);
     let (rows, next) = match &page.sort {
         Some(sort) => sorted::events(store, &selection, page, sort).await?,
         None => {
-            let mut rows = store.events(&selection, cursor(page)?, page.limit + 1).await?;
-            let more = cut(&mut rows, page.limit);
-            let next = rows.last().filter(|_| more).map(|row| row.event.id.to_string());
+            let mut rows = store.events_by(&selection, way, cursor(&turn)?, page.limit + 1).await?;
+            let next = leafed(&mut rows, page.limit, way, |row| row.event.id.to_string());
             (rows, next)
         }
     };
@@ -357,9 +403,9 @@ pub async fn requests(store: &Store, page: &Page) -> Result<List<Request>, ViewE
     if let Some(sort) = &page.sort {
         return sorted::requests(store, &selection, page, sort).await;
     }
-    let mut rows = store.requests(&selection, cursor(page)?, page.limit + 1).await?;
-    let more = cut(&mut rows, page.limit);
-    let next = rows.last().filter(|_| more).map(|row| row.id.to_string());
+    let (way, page) = turned(page);
+    let mut rows = store.requests(&selection, way, cursor(&page)?, page.limit + 1).await?;
+    let next = leafed(&mut rows, page.limit, way, |row| row.id.to_string());
     Ok(list("request_list", rows.iter().map(convert::request).collect(), next, None))
 }
 
@@ -401,10 +447,10 @@ pub async fn dead_letters(store: &Store, page: &Page) -> Result<List<DeadLetter>
     if let Some(sort) = &page.sort {
         return sorted::dead_letters(store, &filter, page, sort).await;
     }
-    let mut items = dead_page(store, &filter, page).await?;
-    let more = cut(&mut items, page.limit);
+    let (way, page) = turned(page);
+    let mut items = dead_page(store, &filter, way, &page).await?;
     let next =
-        items.last().filter(|_| more).map(|(ended, letter)| format!("{ended}.{}", letter.id));
+        leafed(&mut items, page.limit, way, |(ended, letter)| format!("{ended}.{}", letter.id));
     let count = if filter == Filter::All {
         let counters = store.counters().await?;
         let dead = counters.tasks(TaskStatus::Dead) + counters.total("dead_requests");
@@ -416,10 +462,11 @@ pub async fn dead_letters(store: &Store, page: &Page) -> Result<List<DeadLetter>
     Ok(list("dead_letter_list", items, next, count))
 }
 
-/// Tasks and requests, merged by when they died; one more than the page holds.
+/// Tasks and requests, merged by when they died; one or more than the page holds, in the way's order.
 async fn dead_page(
     store: &Store,
     filter: &Filter,
+    way: Way,
     page: &Page,
 ) -> Result<Vec<(i64, DeadLetter)>, ViewError> {
     let after = page.cursor.as_ref().and_then(|text| text.split_once('.'));
@@ -441,7 +488,7 @@ async fn dead_page(
     let requests = Selection::new(filter, Over::Requests);
     match Selection::new(filter, Over::DeadTasks) {
         Ok(tasks) => {
-            for row in store.dead_tasks(&tasks, of_task, page.limit + 1).await? {
+            for row in store.dead_tasks(&tasks, way, of_task, page.limit + 1).await? {
                 items.push((row.ended_us.unwrap_or(0), dead_task(&row)));
             }
         }
@@ -450,13 +497,16 @@ async fn dead_page(
     }
     if let Ok(requests) = requests {
         let wants_discarded = page.q.as_deref().is_some_and(|q| q.contains("discarded"));
-        for row in store.dead_requests(&requests, of_request, page.limit + 1).await? {
+        for row in store.dead_requests(&requests, way, of_request, page.limit + 1).await? {
             if row.status == "dead" || wants_discarded {
                 items.push((row.ended_us.unwrap_or(0), dead_request(&row)));
             }
         }
     }
     items.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| b.1.id.cmp(&a.1.id)));
+    if way == Way::Oldest {
+        items.reverse();
+    }
     Ok(items)
 }
 
@@ -471,27 +521,37 @@ pub async fn dead_letter_groups(
     by: &str,
 ) -> Result<List<DeadLetterGroup>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
-    let mut groups: Vec<DeadLetterGroup> = Vec::new();
+    let mut found: Vec<DeadLetterGroup> = Vec::new();
     let mut places: std::collections::HashMap<String, usize> = std::collections::HashMap::new();
     let mut at = Page { q: page.q.clone(), limit: PAGE, cursor: None, sort: None };
+    let now_us = store.clock().now_us();
     let mut read = 0;
     loop {
-        let mut letters = dead_page(store, &filter, &at).await?;
+        let mut letters = dead_page(store, &filter, Way::Newest, &at).await?;
         let more = cut(&mut letters, PAGE);
         read += letters.len();
-        for (ended, letter) in &letters {
-            let value = value_of(letter, by)?;
+        let all: Vec<&DeadLetter> = letters.iter().map(|(_, letter)| letter).collect();
+        let values = groups::values(store, &all, by).await?;
+        for ((ended, letter), value) in letters.iter().zip(values) {
             let died = micros(crate::clock::from_micros(*ended));
-            match places.get(&value) {
+            let place = match places.get(&value) {
                 Some(place) => {
                     // The latest come first.
-                    groups[*place].count += 1;
-                    groups[*place].first_at = died;
+                    found[*place].count += 1;
+                    found[*place].first_at = died;
+                    *place
                 }
                 None => {
-                    places.insert(value.clone(), groups.len());
-                    groups.push(convert::group(by, value, died, letter));
+                    let place = found.len();
+                    places.insert(value.clone(), place);
+                    found.push(convert::group(by, value, died, letter));
+                    place
                 }
+            };
+            let part = usize::try_from((now_us - ended).max(0) / RECENT_PART_US).ok();
+            let part = part.and_then(|part| RECENT_PARTS.checked_sub(part + 1));
+            if let Some(count) = part.and_then(|part| found[place].recent.get_mut(part)) {
+                *count += 1;
             }
         }
         at.cursor = letters.last().map(|(ended, letter)| format!("{ended}.{}", letter.id));
@@ -499,29 +559,15 @@ pub async fn dead_letter_groups(
             break;
         }
     }
-    groups.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| b.last_at.cmp(&a.last_at)));
-    let count = u64::try_from(groups.len()).unwrap_or(0);
-    groups.truncate(page.limit);
+    found.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| b.last_at.cmp(&a.last_at)));
+    let count = u64::try_from(found.len()).unwrap_or(0);
+    found.truncate(page.limit);
     Ok(list(
         "dead_letter_group_list",
-        groups,
+        found,
         None,
         Some(Total { value: count, exact: read < GROUPED_MAX }),
     ))
-}
-
-fn value_of(letter: &DeadLetter, by: &str) -> Result<String, ViewError> {
-    let value = match by {
-        "error" => letter.error_id.clone(),
-        "source" => Some(letter.source.clone()),
-        "type" => letter.event_type.clone(),
-        "dest" => letter.destination.clone(),
-        "workflow" => letter.workflow.clone(),
-        "step" => letter.step.clone(),
-        "reason" => Some(letter.reason.clone()),
-        other => return Err(ViewError::By(other.to_owned())),
-    };
-    Ok(value.unwrap_or_else(|| "–".to_owned()))
 }
 
 /// The queue of each destination, as the store has it; `state` and `concurrency` are the daemon's to

@@ -27,6 +27,8 @@ pub(super) struct Bench<'a> {
     pub(super) workflows: &'a Workflows,
     /// Destinations whose circuit is open.
     pub(super) circuits: HashSet<String>,
+    /// Destinations whose queue somebody paused.
+    pub(super) paused: HashSet<String>,
     /// How the tasks stand that others of the plan need: event, workflow, step → status.
     pub(super) needed: HashMap<(EventId, String, String), String>,
     /// Events in which the edit changes nothing.
@@ -106,6 +108,10 @@ impl Bench<'_> {
         let effect = effect_of(found);
         if let Some(fault) = &picked.fault {
             return blocked(effect, fault.clone());
+        }
+        if item.destination.as_ref().is_some_and(|d| self.paused.contains(d)) {
+            let why = "its queue is paused: waits until it is resumed".to_owned();
+            return Judged { would: "blocked", moves: true, effect, why };
         }
         if item.destination.as_ref().is_some_and(|d| self.circuits.contains(d)) {
             let why = "its circuit is open: waits until a probe succeeds".to_owned();
@@ -369,6 +375,7 @@ mod tests {
             asked: &asked,
             workflows: &workflows,
             circuits,
+            paused: HashSet::from(["paused.example.com".to_owned()]),
             needed: HashMap::new(),
             unchanged: HashSet::new(),
         };
@@ -404,6 +411,10 @@ mod tests {
         let first = vec![picked(event, "first", "dead", None)];
         let wanted = "blocked true its circuit is open: waits until a probe succeeds";
         assert_eq!(judge(Mode::Resume, None, "command:x", first), [wanted]);
+        let mut first = picked(event, "first", "dead", None);
+        first.item.destination = Some("paused.example.com".to_owned());
+        let wanted = "blocked true its queue is paused: waits until it is resumed";
+        assert_eq!(judge(Mode::Resume, None, "", vec![first]), [wanted]);
         let gone = vec![picked(event, "gone", "dead", None)];
         let wanted = "blocked false the config has no step w/gone any more";
         assert_eq!(judge(Mode::Resume, None, "", gone), [wanted]);

@@ -146,6 +146,7 @@ pub async fn create_plan(ingest: &Ingest, new: &NewPlan, who: &str) -> Result<Pl
         asked: &asked,
         workflows: &config.workflows,
         circuits: open_circuits(ingest),
+        paused: paused_queues(ingest),
         needed: needed(store, &found.picked).await?,
         unchanged: std::mem::take(&mut mended.unchanged),
     };
@@ -209,6 +210,11 @@ fn open_circuits(ingest: &Ingest) -> HashSet<String> {
     let lanes = ingest.lanes.state().into_iter();
     let open = lanes.filter(|lane| matches!(lane.breaker, Breaker::Open { .. }));
     open.map(|lane| lane.name.to_string()).collect()
+}
+
+/// Destinations whose queue somebody paused. Queues cannot be paused yet: there is none.
+fn paused_queues(_ingest: &Ingest) -> HashSet<String> {
+    HashSet::new()
 }
 
 /// How the tasks of those events stand whose planned tasks need others.
