@@ -1,11 +1,15 @@
 //! From a query to a document: what the API answers and what `--db` prints, said once.
 
+pub mod charts;
 pub mod contracts;
 mod convert;
+pub mod doctor;
 pub mod drift;
 mod groups;
+mod operate;
 mod reconciles;
 mod replays;
+pub mod setup;
 mod sorted;
 mod trace;
 
@@ -13,18 +17,19 @@ use bytes::Bytes;
 
 use crate::api::codes::Code;
 use crate::api::{
-    DeadLetter, DeadLetterGroup, DriftTotals, Event, List, Queue, ReplayTotals, Request, Stats,
-    Task, TimelineEntry, Total, V,
+    DeadLetter, DeadLetterGroup, Event, List, Request, Task, TimelineEntry, Total, V,
 };
 use crate::event::micros;
 use crate::filter::{Filter, FilterError, Now};
 use crate::id::{EventId, PlanId, ReconcileId, ReplayId, RequestId, TaskId};
 use crate::store::{
-    EventRow, IdTable, Of, Over, QueryError, Selection, Store, StoreError, TaskRow,
+    EventRow, IdTable, Of, Over, QueryError, Selection, Store, StoreError, TaskRow, Way,
 };
 use crate::task::TaskStatus;
 use crate::timeline::What;
-use convert::{counts, dead_request, dead_task};
+pub(crate) use convert::shown_headers;
+use convert::{dead_request, dead_task};
+pub use operate::{flow, queue_pause, queues, stats, worker, workers};
 pub use reconciles::{reconcile, reconcile_items};
 pub(crate) use replays::replay_counts;
 pub use replays::{plan, plan_items, replay, replay_items, replays};
@@ -40,6 +45,9 @@ const TIMELINE_MAX: usize = 10_000;
 /// How many dead letters a grouping reads at most.
 const GROUPED_MAX: usize = 100_000;
 const PAGE: usize = 1000;
+/// The parts of the last while in which a group's dead letters are counted, and how long one is.
+const RECENT_PARTS: usize = 10;
+const RECENT_PART_US: i64 = 90_000_000;
 
 /// A page of a list that is asked for.
 #[derive(Debug, Clone, Default)]
@@ -47,7 +55,8 @@ pub struct Page {
     /// A filter (`cli.md`, 4).
     pub q: Option<String>,
     pub limit: usize,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the page before. `end`: the last page; its `next_cursor` leads to the page
+    /// before it.
     pub cursor: Option<String>,
     /// A field, or `-` and a field: another order than the list's own.
     pub sort: Option<String>,
@@ -133,6 +142,8 @@ pub fn store_code(error: &StoreError) -> Code {
         | StoreError::File { .. }
         | StoreError::Locked { .. }
         | StoreError::Newer { .. }
+        | StoreError::Older { .. }
+        | StoreError::NotAStore { .. }
         | StoreError::Migrate(_)
         | StoreError::OldSqlite { .. }
         | StoreError::NotDurable { .. }
@@ -164,6 +175,41 @@ fn cut<T>(rows: &mut Vec<T>, limit: usize) -> bool {
     let more = limit < rows.len();
     rows.truncate(limit);
     more
+}
+
+/// The cursor of a list's last page, and what begins the cursors that lead from there to the newest.
+const END: &str = "end";
+const BACK: char = '-';
+
+/// Which way a page is read, and the page with the cursor that it begins behind.
+fn turned(page: &Page) -> (Way, Page) {
+    let (way, cursor) = match page.cursor.as_deref() {
+        Some(END) => (Way::Oldest, None),
+        Some(text) => match text.strip_prefix(BACK) {
+            Some(rest) => (Way::Oldest, Some(rest.to_owned())),
+            None => (Way::Newest, Some(text.to_owned())),
+        },
+        None => (Way::Newest, None),
+    };
+    (way, Page { cursor, ..page.clone() })
+}
+
+/// Rows read either way as a page, newest first, and the cursor that goes on the same way.
+fn leafed<T>(
+    rows: &mut Vec<T>,
+    limit: usize,
+    way: Way,
+    cursor: impl Fn(&T) -> String,
+) -> Option<String> {
+    let more = cut(rows, limit);
+    let next = rows.last().filter(|_| more).map(cursor);
+    match way {
+        Way::Newest => next,
+        Way::Oldest => {
+            rows.reverse();
+            next.map(|cursor| format!("{BACK}{cursor}"))
+        }
+    }
 }
 
 fn cursor<T: std::str::FromStr>(page: &Page) -> Result<Option<T>, ViewError> {
@@ -226,12 +272,12 @@ fn total(value: u64) -> Total {
 pub async fn events(store: &Store, page: &Page) -> Result<List<Event>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
     let selection = Selection::new(&filter, Over::Events)?;
+    let (way, turn) = turned(page);
     let (rows, next) = match &page.sort {
         Some(sort) => sorted::events(store, &selection, page, sort).await?,
         None => {
-            let mut rows = store.events(&selection, cursor(page)?, page.limit + 1).await?;
-            let more = cut(&mut rows, page.limit);
-            let next = rows.last().filter(|_| more).map(|row| row.event.id.to_string());
+            let mut rows = store.events_by(&selection, way, cursor(&turn)?, page.limit + 1).await?;
+            let next = leafed(&mut rows, page.limit, way, |row| row.event.id.to_string());
             (rows, next)
         }
     };
@@ -359,9 +405,9 @@ pub async fn requests(store: &Store, page: &Page) -> Result<List<Request>, ViewE
     if let Some(sort) = &page.sort {
         return sorted::requests(store, &selection, page, sort).await;
     }
-    let mut rows = store.requests(&selection, cursor(page)?, page.limit + 1).await?;
-    let more = cut(&mut rows, page.limit);
-    let next = rows.last().filter(|_| more).map(|row| row.id.to_string());
+    let (way, page) = turned(page);
+    let mut rows = store.requests(&selection, way, cursor(&page)?, page.limit + 1).await?;
+    let next = leafed(&mut rows, page.limit, way, |row| row.id.to_string());
     Ok(list("request_list", rows.iter().map(convert::request).collect(), next, None))
 }
 
@@ -403,10 +449,10 @@ pub async fn dead_letters(store: &Store, page: &Page) -> Result<List<DeadLetter>
     if let Some(sort) = &page.sort {
         return sorted::dead_letters(store, &filter, page, sort).await;
     }
-    let mut items = dead_page(store, &filter, page).await?;
-    let more = cut(&mut items, page.limit);
+    let (way, page) = turned(page);
+    let mut items = dead_page(store, &filter, way, &page).await?;
     let next =
-        items.last().filter(|_| more).map(|(ended, letter)| format!("{ended}.{}", letter.id));
+        leafed(&mut items, page.limit, way, |(ended, letter)| format!("{ended}.{}", letter.id));
     let count = if filter == Filter::All {
         let counters = store.counters().await?;
         let dead = counters.tasks(TaskStatus::Dead) + counters.total("dead_requests");
@@ -418,10 +464,11 @@ pub async fn dead_letters(store: &Store, page: &Page) -> Result<List<DeadLetter>
     Ok(list("dead_letter_list", items, next, count))
 }
 
-/// Tasks and requests, merged by when they died; one more than the page holds.
+/// Tasks and requests, merged by when they died; one or more than the page holds, in the way's order.
 async fn dead_page(
     store: &Store,
     filter: &Filter,
+    way: Way,
     page: &Page,
 ) -> Result<Vec<(i64, DeadLetter)>, ViewError> {
     let after = page.cursor.as_ref().and_then(|text| text.split_once('.'));
@@ -443,7 +490,7 @@ async fn dead_page(
     let requests = Selection::new(filter, Over::Requests);
     match Selection::new(filter, Over::DeadTasks) {
         Ok(tasks) => {
-            for row in store.dead_tasks(&tasks, of_task, page.limit + 1).await? {
+            for row in store.dead_tasks(&tasks, way, of_task, page.limit + 1).await? {
                 items.push((row.ended_us.unwrap_or(0), dead_task(&row)));
             }
         }
@@ -452,13 +499,16 @@ async fn dead_page(
     }
     if let Ok(requests) = requests {
         let wants_discarded = page.q.as_deref().is_some_and(|q| q.contains("discarded"));
-        for row in store.dead_requests(&requests, of_request, page.limit + 1).await? {
+        for row in store.dead_requests(&requests, way, of_request, page.limit + 1).await? {
             if row.status == "dead" || wants_discarded {
                 items.push((row.ended_us.unwrap_or(0), dead_request(&row)));
             }
         }
     }
     items.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| b.1.id.cmp(&a.1.id)));
+    if way == Way::Oldest {
+        items.reverse();
+    }
     Ok(items)
 }
 
@@ -476,25 +526,34 @@ pub async fn dead_letter_groups(
     let mut found: Vec<DeadLetterGroup> = Vec::new();
     let mut places: std::collections::HashMap<String, usize> = std::collections::HashMap::new();
     let mut at = Page { q: page.q.clone(), limit: PAGE, cursor: None, sort: None };
+    let now_us = store.clock().now_us();
     let mut read = 0;
     loop {
-        let mut letters = dead_page(store, &filter, &at).await?;
+        let mut letters = dead_page(store, &filter, Way::Newest, &at).await?;
         let more = cut(&mut letters, PAGE);
         read += letters.len();
         let all: Vec<&DeadLetter> = letters.iter().map(|(_, letter)| letter).collect();
         let values = groups::values(store, &all, by).await?;
         for ((ended, letter), value) in letters.iter().zip(values) {
             let died = micros(crate::clock::from_micros(*ended));
-            match places.get(&value) {
+            let place = match places.get(&value) {
                 Some(place) => {
                     // The latest come first.
                     found[*place].count += 1;
                     found[*place].first_at = died;
+                    *place
                 }
                 None => {
-                    places.insert(value.clone(), found.len());
+                    let place = found.len();
+                    places.insert(value.clone(), place);
                     found.push(convert::group(by, value, died, letter));
+                    place
                 }
+            };
+            let part = usize::try_from((now_us - ended).max(0) / RECENT_PART_US).ok();
+            let part = part.and_then(|part| RECENT_PARTS.checked_sub(part + 1));
+            if let Some(count) = part.and_then(|part| found[place].recent.get_mut(part)) {
+                *count += 1;
             }
         }
         at.cursor = letters.last().map(|(ended, letter)| format!("{ended}.{}", letter.id));
@@ -511,68 +570,6 @@ pub async fn dead_letter_groups(
         None,
         Some(Total { value: count, exact: read < GROUPED_MAX }),
     ))
-}
-
-/// The queue of each destination, as the store has it; `state` and `concurrency` are the daemon's to
-/// say.
-pub async fn queues(store: &Store) -> Result<List<Queue>, ViewError> {
-    let counters = store.counters().await?;
-    let now = store.clock().now_us();
-    let mut items = Vec::new();
-    for name in counters.destinations() {
-        let of = |status| counters.tasks_of(&name, status);
-        let oldest = store.oldest_queued(&counters, Some(&name)).await?;
-        items.push(Queue {
-            v: V,
-            object: "queue".to_owned(),
-            depth: of(TaskStatus::Queued) + of(TaskStatus::Retrying),
-            running: of(TaskStatus::Running),
-            retrying: of(TaskStatus::Retrying),
-            dead: of(TaskStatus::Dead),
-            oldest_queued_seconds: oldest.map(|us| seconds(now - us)),
-            state: "open".to_owned(),
-            concurrency: 0,
-            name,
-        });
-    }
-    Ok(list("queue_list", items, None, None))
-}
-
-fn seconds(us: i64) -> f64 {
-    std::time::Duration::from_micros(u64::try_from(us).unwrap_or(0)).as_secs_f64()
-}
-
-/// The numbers.
-pub async fn stats(store: &Store) -> Result<Stats, ViewError> {
-    let counters = store.counters().await?;
-    let now = store.clock().now();
-    let oldest = store.oldest_queued(&counters, None).await?;
-    let by = TaskStatus::ALL.iter().map(|status| counters.tasks(*status));
-    let mut tasks = [0; 7];
-    tasks.iter_mut().zip(by).for_each(|(slot, count)| *slot = count);
-    Ok(Stats {
-        v: V,
-        object: "stats".to_owned(),
-        at: micros(now),
-        events: counters.total("events"),
-        requests: counters.total("requests"),
-        rejected: counters.total("rejected"),
-        duplicates: counters.total("duplicates"),
-        tasks: counts(tasks),
-        dead_letters: counters.tasks(TaskStatus::Dead) + counters.total("dead_requests"),
-        oldest_queued_seconds: oldest.map(|us| seconds(now.as_microsecond() - us)),
-        retry_rate: counters.retry_rate(),
-        replays: ReplayTotals {
-            running: counters.total("replay.running"),
-            paused: counters.total("replay.paused"),
-            done: counters.total("replay.done"),
-            cancelled: counters.total("replay.cancelled"),
-        },
-        drift: DriftTotals {
-            breaking: counters.of("drift", "breaking"),
-            additive: counters.of("drift", "additive"),
-        },
-    })
 }
 
 /// What a tail has read.

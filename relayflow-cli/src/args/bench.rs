@@ -37,6 +37,9 @@ pub(crate) struct BenchArgs {
     /// What drift detection costs: rounds with and without it, in turn.
     #[arg(long, conflicts_with = "target")]
     pub(crate) drift: bool,
+    /// What the TUI's promises come to: frames, keys, memory.
+    #[arg(long, conflicts_with_all = ["target", "drift"])]
+    pub(crate) tui: bool,
     /// How many rounds of each.
     #[arg(long, value_name = "N", default_value_t = 4, requires = "drift")]
     pub(crate) rounds: u32,

@@ -36,6 +36,8 @@ pub const EXAMPLE: &str = include_str!("../../relayflow.example.toml");
 pub struct Config {
     /// The file it was read from; `None` for built-in defaults.
     pub path: Option<PathBuf>,
+    /// SHA-256 of the file's text, as hexadecimal digits: whether it is the same file still.
+    pub digest: String,
     /// What relative paths in it are relative to.
     pub dir: PathBuf,
     /// The CLI's context in this folder.
@@ -50,6 +52,11 @@ pub struct Config {
     pub providers_dir: Option<PathBuf>,
     pub sources: Vec<SourceConfig>,
     pub workflows: Arc<Workflows>,
+    /// By source: the members of its payloads, beside those that always are, that are masked in what
+    /// leaves this machine.
+    pub redact: std::collections::BTreeMap<String, Vec<String>>,
+    /// Every secret in it, whatever it is for: what must not leave.
+    pub fetched: Vec<Secret>,
     /// Every setting in force and where it was found, by key; no secret is among them.
     pub explained: Vec<Explained>,
     /// The keys of settings that there are, and that nothing sets.

@@ -8,7 +8,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::plans::Picked;
-use super::query::{After, Page, Selection, Sort, Statement};
+use super::query::{After, Page, Selection, Sort, Statement, Way};
 use super::requests::RequestWithBody;
 use super::{EventContext, Store, StoreError, on_db};
 use crate::clock::from_micros;
@@ -218,19 +218,25 @@ impl Store {
         before: Option<EventId>,
         limit: usize,
     ) -> Result<Vec<EventRow>, StoreError> {
+        self.events_by(selection, Way::Newest, before, limit).await
+    }
+
+    /// A page of events in either order, from behind an id.
+    pub async fn events_by(
+        &self,
+        selection: &Selection,
+        way: Way,
+        behind: Option<EventId>,
+        limit: usize,
+    ) -> Result<Vec<EventRow>, StoreError> {
+        let beyond = format!("e.id {} ", way.beyond());
         let narrow = |query: &mut Statement, id: &EventId| {
-            query.and("e.id < ", id.bytes().to_vec());
+            query.and(&beyond, id.bytes().to_vec());
         };
         let cursor = |row: &SqliteRow| Columns::new(row).id(EventId::from_bytes);
-        let rows = self
-            .rows(
-                selection,
-                Page { columns: EVENT_COLUMNS, order: " order by e.id desc", limit },
-                before,
-                narrow,
-                cursor,
-            )
-            .await?;
+        let order = format!(" order by e.id {}", way.order());
+        let page = Page { columns: EVENT_COLUMNS, order: &order, limit };
+        let rows = self.rows(selection, page, behind, narrow, cursor).await?;
         rows.iter().map(|row| Ok(read_event(&mut Columns::new(row))?.0)).collect()
     }
 
@@ -400,24 +406,25 @@ impl Store {
         rows.iter().map(|row| read_task(&mut Columns::new(row))).collect()
     }
 
-    /// A page of dead letters that are tasks, the latest first: `before` is the last one's end and id.
+    /// A page of dead letters that are tasks: `behind` is the end and the id of the last one before.
     pub async fn dead_tasks(
         &self,
         selection: &Selection,
-        before: Option<(i64, TaskId)>,
+        way: Way,
+        behind: Option<(i64, TaskId)>,
         limit: usize,
     ) -> Result<Vec<TaskRow>, StoreError> {
+        let beyond = format!("(t.ended_us, t.id) {} ", way.beyond());
         let narrow = |query: &mut Statement, (ended, id): &(i64, TaskId)| {
-            query.and_pair("(t.ended_us, t.id) < ", *ended, id.bytes().to_vec());
+            query.and_pair(&beyond, *ended, id.bytes().to_vec());
         };
         let cursor = |row: &SqliteRow| {
             let task = read_task(&mut Columns::new(row))?;
             Ok((task.ended_us.unwrap_or(0), task.id))
         };
-        let order = " order by t.ended_us desc, t.id desc";
-        let rows = self
-            .rows(selection, Page { columns: TASK_COLUMNS, order, limit }, before, narrow, cursor)
-            .await?;
+        let order = format!(" order by t.ended_us {0}, t.id {0}", way.order());
+        let page = Page { columns: TASK_COLUMNS, order: &order, limit };
+        let rows = self.rows(selection, page, behind, narrow, cursor).await?;
         rows.iter().map(|row| read_task(&mut Columns::new(row))).collect()
     }
 

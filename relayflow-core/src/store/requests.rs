@@ -8,7 +8,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::events::correlation;
-use super::query::{After, Selection, Sort};
+use super::query::{After, Selection, Sort, Way};
 use super::{Store, StoreError, on_db};
 use crate::id::{EventId, RequestId};
 use crate::request::CorrelationId;
@@ -80,14 +80,16 @@ impl Store {
     pub async fn requests(
         &self,
         selection: &Selection,
-        before: Option<RequestId>,
+        way: Way,
+        behind: Option<RequestId>,
         limit: usize,
     ) -> Result<Vec<RequestRow>, StoreError> {
         let mut query = selection.select(COLUMNS);
-        if let Some(before) = before {
-            query.and("r.id < ", before.bytes().to_vec());
+        if let Some(behind) = behind {
+            query.and(&format!("r.id {} ", way.beyond()), behind.bytes().to_vec());
         }
-        let rows = query.fetch(self.db(), " order by r.id desc", limit).await?;
+        let order = format!(" order by r.id {}", way.order());
+        let rows = query.fetch(self.db(), &order, limit).await?;
         rows.iter().map(read).collect()
     }
 
@@ -95,15 +97,18 @@ impl Store {
     pub async fn dead_requests(
         &self,
         selection: &Selection,
-        before: Option<(i64, RequestId)>,
+        way: Way,
+        behind: Option<(i64, RequestId)>,
         limit: usize,
     ) -> Result<Vec<RequestRow>, StoreError> {
         let mut query = selection.select(COLUMNS);
         query.push(" and r.status in ('dead', 'discarded')");
-        if let Some((ended, id)) = before {
-            query.and_pair("(r.ended_us, r.id) < ", ended, id.bytes().to_vec());
+        if let Some((ended, id)) = behind {
+            let beyond = format!("(r.ended_us, r.id) {} ", way.beyond());
+            query.and_pair(&beyond, ended, id.bytes().to_vec());
         }
-        let rows = query.fetch(self.db(), " order by r.ended_us desc, r.id desc", limit).await?;
+        let order = format!(" order by r.ended_us {0}, r.id {0}", way.order());
+        let rows = query.fetch(self.db(), &order, limit).await?;
         rows.iter().map(read).collect()
     }
 

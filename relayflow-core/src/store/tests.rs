@@ -1,9 +1,11 @@
 //! The store, met from inside the crate: each test is written once and runs on each database.
 
+mod charts;
 mod commits;
 mod files;
 mod leases;
 mod lines;
+mod operating;
 mod replays;
 
 use std::collections::BTreeMap;
