@@ -36,6 +36,7 @@ pub(crate) fn source_config(provider: &Provider, secret: Secret) -> SourceConfig
         settings: provider.examples.clone(),
         accept_identical: false,
         derived_window: SignedDuration::from_hours(24),
+        reconcile: None,
     }
 }
 

@@ -19,7 +19,7 @@ use crate::provider::{self, Catalog, FetchedKeys, Reply, Source, Verified, Verif
 use crate::request::Request;
 use crate::route;
 use crate::store::{
-    NewEvent, NewRejected, NewRequest, Receipt, RequestRow, Reread, Store, StoreError,
+    Fetched, NewEvent, NewRejected, NewRequest, Receipt, RequestRow, Reread, Store, StoreError,
 };
 use crate::task::NewTask;
 use crate::workflow::Workflows;
@@ -157,6 +157,15 @@ impl ReadmitError {
             Self::Store(_) => Code::Store,
         }
     }
+}
+
+/// Why what a vendor gave back was not taken in.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TakeError {
+    #[error("{0}")]
+    Unreadable(String),
+    #[error("it was not committed")]
+    Store(#[source] StoreError),
 }
 
 /// What was read from a verified request.
@@ -313,10 +322,64 @@ impl Ingest {
         workflows: &Workflows,
     ) -> Vec<NewTask> {
         let mut tasks = route::tasks_for(event, headers, workflows);
-        for task in tasks.iter_mut().filter(|t| t.needs.is_empty() && t.dead.is_none()) {
+        for task in
+            tasks.iter_mut().filter(|t| t.needs.is_empty() && t.dead.is_none() && t.line.is_none())
+        {
             task.slot = self.lanes.reserve(&task.destination);
         }
         tasks
+    }
+
+    /// Whether a request that a vendor gave back reads as the one event that it is said to be: the type
+    /// and the vendor's own id of `key`.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not.
+    pub(crate) fn looks_like(
+        &self,
+        source: &Source,
+        request: &Request,
+        key: &(String, String),
+    ) -> Result<(), String> {
+        let read = read(source, &provider::vouched(source, request));
+        if let Some(why) = read.unreadable {
+            return Err(why);
+        }
+        let is_it = |e: &IntegrationEvent| e.event_type == key.0 && e.external_id == key.1;
+        match read.events.as_slice() {
+            [event] if is_it(event) => Ok(()),
+            [event] => Err(format!(
+                "it reads as `{}` with the id `{}`: another than the list has",
+                event.event_type, event.external_id
+            )),
+            events => Err(format!("it holds {} events", events.len())),
+        }
+    }
+
+    /// Takes in a request that a vendor gave back, on the way of any other, but for its signature: the
+    /// vendor vouches for it.
+    pub(crate) async fn take_in(
+        &self,
+        source: &Arc<Source>,
+        request: Request,
+        key: &(String, String),
+        fetched: Fetched,
+    ) -> Result<Receipt, TakeError> {
+        self.looks_like(source, &request, key).map_err(TakeError::Unreadable)?;
+        let in_force = self.current.get();
+        let verified = provider::vouched(source, &request);
+        let mut new = self.prepare(source, &in_force, &verified, None);
+        drop(verified);
+        new.scheme = "reconcile".into();
+        new.skew_ms = None;
+        let seen = seen(source, &request, None, &new);
+        let new = NewRequest { fetched: Some(fetched), ..new.of(request) };
+        let receipt = self.store.commit(new).await.map_err(TakeError::Store)?;
+        if let Some(watcher) = &self.watcher {
+            watcher.look(without_duplicates(seen, &receipt));
+        }
+        Ok(receipt)
     }
 
     /// Reads a kept request again: a rejected one after its secret was mended (it is verified as of
@@ -449,6 +512,7 @@ impl Prepared {
             events: self.events,
             unreadable: self.unreadable,
             reread: self.reread,
+            fetched: None,
         }
     }
 }

@@ -38,11 +38,13 @@ pub mod workflow;
 pub mod store;
 
 // Motion: decisions, store and network meet here.
+pub mod bundle;
 pub mod drift;
 pub mod egress;
 pub mod execute;
 pub mod ingest;
 pub mod keys;
+pub mod reconcile;
 pub mod replay;
 pub mod verification;
 pub mod view;

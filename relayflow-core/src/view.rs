@@ -3,28 +3,37 @@
 pub mod charts;
 pub mod contracts;
 mod convert;
+pub mod doctor;
 pub mod drift;
+mod groups;
+mod operate;
+mod reconciles;
 mod replays;
+pub mod setup;
+mod sorted;
 mod trace;
 
 use bytes::Bytes;
 
 use crate::api::codes::Code;
 use crate::api::{
-    DeadLetter, DeadLetterGroup, DriftTotals, Event, List, Queue, ReplayTotals, Request, Stats,
-    Task, TimelineEntry, Total, V,
+    DeadLetter, DeadLetterGroup, Event, List, Request, Task, TimelineEntry, Total, V,
 };
 use crate::event::micros;
 use crate::filter::{Filter, FilterError, Now};
-use crate::id::{EventId, PlanId, ReplayId, RequestId, TaskId};
+use crate::id::{EventId, PlanId, ReconcileId, ReplayId, RequestId, TaskId};
 use crate::store::{
     EventRow, IdTable, Of, Over, QueryError, Selection, Store, StoreError, TaskRow, Way,
 };
 use crate::task::TaskStatus;
 use crate::timeline::What;
-use convert::{counts, dead_request, dead_task};
+pub(crate) use convert::shown_headers;
+use convert::{dead_request, dead_task};
+pub use operate::{flow, queue_pause, queues, stats, worker, workers};
+pub use reconciles::{reconcile, reconcile_items};
 pub(crate) use replays::replay_counts;
 pub use replays::{plan, plan_items, replay, replay_items, replays};
+pub use sorted::sort_whole;
 pub use trace::trace;
 
 /// What a list counts to before it says "at least so many".
@@ -49,6 +58,8 @@ pub struct Page {
     /// `next_cursor` of the page before. `end`: the last page; its `next_cursor` leads to the page
     /// before it.
     pub cursor: Option<String>,
+    /// A field, or `-` and a field: another order than the list's own.
+    pub sort: Option<String>,
 }
 
 /// Why there is no answer.
@@ -67,16 +78,19 @@ pub enum ViewError {
     #[error("`{0}` begins more than one id; type more of it")]
     Ambiguous(String),
     #[error(
-        "`{0}` is nothing to group by: wanted error, source, type, dest, workflow, step or reason"
+        "`{0}` is nothing to group by: wanted a field such as error, type, dest, workflow, http, \
+         subject, attr.NAME or payload.PATH"
     )]
     By(String),
+    #[error("`{field}` is nothing that this list can be sorted by: wanted {known}")]
+    Sort { field: String, known: String },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 /// What is wrong with a text that no id of the wanted kind is, or begins.
 fn no_id(text: &str) -> &'static str {
-    let known = ["evt_", "tsk_", "req_", "rpl_", "pln_", "drf_"];
+    let known = ["evt_", "tsk_", "req_", "rpl_", "pln_", "drf_", "rcn_"];
     let Some(digits) = known.iter().find_map(|prefix| text.strip_prefix(prefix)) else {
         return ": they begin with evt_, tsk_, req_, rpl_, pln_ or drf_";
     };
@@ -98,7 +112,7 @@ impl ViewError {
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
-            Self::Filter(_) | Self::Query(_) | Self::By(_) => Code::BadFilter,
+            Self::Filter(_) | Self::Query(_) | Self::By(_) | Self::Sort { .. } => Code::BadFilter,
             Self::Cursor(_) => Code::BadCursor,
             Self::Id(_) => Code::BadId,
             Self::NotFound(_) => Code::NoSuchObject,
@@ -128,6 +142,8 @@ pub fn store_code(error: &StoreError) -> Code {
         | StoreError::File { .. }
         | StoreError::Locked { .. }
         | StoreError::Newer { .. }
+        | StoreError::Older { .. }
+        | StoreError::NotAStore { .. }
         | StoreError::Migrate(_)
         | StoreError::OldSqlite { .. }
         | StoreError::NotDurable { .. }
@@ -241,6 +257,9 @@ resolver!(
     /// The replay that an id or a unique prefix of one names.
     replay_id, ReplayId, IdTable::Replay);
 resolver!(
+    /// The comparison that an id or a unique prefix of one names.
+    reconcile_id, ReconcileId, IdTable::Reconcile);
+resolver!(
     /// The plan that an id or a unique prefix of one names.
     plan_id, PlanId, IdTable::Plan);
 
@@ -253,9 +272,15 @@ fn total(value: u64) -> Total {
 pub async fn events(store: &Store, page: &Page) -> Result<List<Event>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
     let selection = Selection::new(&filter, Over::Events)?;
-    let (way, page) = turned(page);
-    let mut rows = store.events_by(&selection, way, cursor(&page)?, page.limit + 1).await?;
-    let next = leafed(&mut rows, page.limit, way, |row| row.event.id.to_string());
+    let (way, turn) = turned(page);
+    let (rows, next) = match &page.sort {
+        Some(sort) => sorted::events(store, &selection, page, sort).await?,
+        None => {
+            let mut rows = store.events_by(&selection, way, cursor(&turn)?, page.limit + 1).await?;
+            let next = leafed(&mut rows, page.limit, way, |row| row.event.id.to_string());
+            (rows, next)
+        }
+    };
     let count = if filter == Filter::All {
         let events = u64::try_from(store.counters().await?.total("events")).unwrap_or(0);
         Some(Total { value: events, exact: true })
@@ -359,7 +384,9 @@ pub async fn timeline(store: &Store, id: &str) -> Result<List<TimelineEntry>, Vi
     if let (Of::Event(_), Some(request)) = (of, entries.first().and_then(|e| e.request_id)) {
         // How its request was turned away and taken back is a part of an event's story.
         let mut of_request = store.timeline_of(Of::Request(request), TIMELINE_MAX).await?;
-        let is_part = |what| matches!(what, What::Rejected | What::Readmitted | What::Replayed);
+        let is_part = |what| {
+            matches!(what, What::Rejected | What::Readmitted | What::Replayed | What::Reconciled)
+        };
         of_request.retain(|e| is_part(e.what));
         entries.extend(of_request);
         entries.sort_by_key(|e| e.seq);
@@ -375,6 +402,9 @@ pub async fn timeline(store: &Store, id: &str) -> Result<List<TimelineEntry>, Vi
 pub async fn requests(store: &Store, page: &Page) -> Result<List<Request>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
     let selection = Selection::new(&filter, Over::Requests)?;
+    if let Some(sort) = &page.sort {
+        return sorted::requests(store, &selection, page, sort).await;
+    }
     let (way, page) = turned(page);
     let mut rows = store.requests(&selection, way, cursor(&page)?, page.limit + 1).await?;
     let next = leafed(&mut rows, page.limit, way, |row| row.id.to_string());
@@ -395,6 +425,10 @@ pub async fn request(store: &Store, id: &str) -> Result<Request, ViewError> {
 /// A page of tasks, newest first.
 pub async fn tasks(store: &Store, page: &Page) -> Result<List<Task>, ViewError> {
     let selection = Selection::new(&filter_of(store, page.q.as_deref())?, Over::Tasks)?;
+    if let Some(sort) = &page.sort {
+        let (rows, next) = sorted::tasks(store, &selection, page, sort).await?;
+        return Ok(list("task_list", rows.iter().map(convert::task).collect(), next, None));
+    }
     let mut rows = store.tasks(&selection, cursor(page)?, page.limit + 1).await?;
     let more = cut(&mut rows, page.limit);
     let next = rows.last().filter(|_| more).map(|row| row.id.to_string());
@@ -412,6 +446,9 @@ pub async fn task(store: &Store, id: &str) -> Result<Task, ViewError> {
 /// A page of dead letters, the latest first: tasks, and requests that could not be read.
 pub async fn dead_letters(store: &Store, page: &Page) -> Result<List<DeadLetter>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
+    if let Some(sort) = &page.sort {
+        return sorted::dead_letters(store, &filter, page, sort).await;
+    }
     let (way, page) = turned(page);
     let mut items = dead_page(store, &filter, way, &page).await?;
     let next =
@@ -486,35 +523,36 @@ pub async fn dead_letter_groups(
     by: &str,
 ) -> Result<List<DeadLetterGroup>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
-    let mut groups: Vec<DeadLetterGroup> = Vec::new();
+    let mut found: Vec<DeadLetterGroup> = Vec::new();
     let mut places: std::collections::HashMap<String, usize> = std::collections::HashMap::new();
-    let mut at = Page { q: page.q.clone(), limit: PAGE, cursor: None };
+    let mut at = Page { q: page.q.clone(), limit: PAGE, cursor: None, sort: None };
     let now_us = store.clock().now_us();
     let mut read = 0;
     loop {
         let mut letters = dead_page(store, &filter, Way::Newest, &at).await?;
         let more = cut(&mut letters, PAGE);
         read += letters.len();
-        for (ended, letter) in &letters {
-            let value = value_of(letter, by)?;
+        let all: Vec<&DeadLetter> = letters.iter().map(|(_, letter)| letter).collect();
+        let values = groups::values(store, &all, by).await?;
+        for ((ended, letter), value) in letters.iter().zip(values) {
             let died = micros(crate::clock::from_micros(*ended));
             let place = match places.get(&value) {
                 Some(place) => {
                     // The latest come first.
-                    groups[*place].count += 1;
-                    groups[*place].first_at = died;
+                    found[*place].count += 1;
+                    found[*place].first_at = died;
                     *place
                 }
                 None => {
-                    let place = groups.len();
+                    let place = found.len();
                     places.insert(value.clone(), place);
-                    groups.push(convert::group(by, value, died, letter));
+                    found.push(convert::group(by, value, died, letter));
                     place
                 }
             };
             let part = usize::try_from((now_us - ended).max(0) / RECENT_PART_US).ok();
             let part = part.and_then(|part| RECENT_PARTS.checked_sub(part + 1));
-            if let Some(count) = part.and_then(|part| groups[place].recent.get_mut(part)) {
+            if let Some(count) = part.and_then(|part| found[place].recent.get_mut(part)) {
                 *count += 1;
             }
         }
@@ -523,91 +561,15 @@ pub async fn dead_letter_groups(
             break;
         }
     }
-    groups.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| b.last_at.cmp(&a.last_at)));
-    let count = u64::try_from(groups.len()).unwrap_or(0);
-    groups.truncate(page.limit);
+    found.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| b.last_at.cmp(&a.last_at)));
+    let count = u64::try_from(found.len()).unwrap_or(0);
+    found.truncate(page.limit);
     Ok(list(
         "dead_letter_group_list",
-        groups,
+        found,
         None,
         Some(Total { value: count, exact: read < GROUPED_MAX }),
     ))
-}
-
-fn value_of(letter: &DeadLetter, by: &str) -> Result<String, ViewError> {
-    let value = match by {
-        "error" => letter.error_id.clone(),
-        "source" => Some(letter.source.clone()),
-        "type" => letter.event_type.clone(),
-        "dest" => letter.destination.clone(),
-        "workflow" => letter.workflow.clone(),
-        "step" => letter.step.clone(),
-        "reason" => Some(letter.reason.clone()),
-        other => return Err(ViewError::By(other.to_owned())),
-    };
-    Ok(value.unwrap_or_else(|| "–".to_owned()))
-}
-
-/// The queue of each destination, as the store has it; `state` and `concurrency` are the daemon's to
-/// say.
-pub async fn queues(store: &Store) -> Result<List<Queue>, ViewError> {
-    let counters = store.counters().await?;
-    let now = store.clock().now_us();
-    let mut items = Vec::new();
-    for name in counters.destinations() {
-        let of = |status| counters.tasks_of(&name, status);
-        let oldest = store.oldest_queued(&counters, Some(&name)).await?;
-        items.push(Queue {
-            v: V,
-            object: "queue".to_owned(),
-            depth: of(TaskStatus::Queued) + of(TaskStatus::Retrying),
-            running: of(TaskStatus::Running),
-            retrying: of(TaskStatus::Retrying),
-            dead: of(TaskStatus::Dead),
-            oldest_queued_seconds: oldest.map(|us| seconds(now - us)),
-            state: "open".to_owned(),
-            concurrency: 0,
-            name,
-        });
-    }
-    Ok(list("queue_list", items, None, None))
-}
-
-fn seconds(us: i64) -> f64 {
-    std::time::Duration::from_micros(u64::try_from(us).unwrap_or(0)).as_secs_f64()
-}
-
-/// The numbers.
-pub async fn stats(store: &Store) -> Result<Stats, ViewError> {
-    let counters = store.counters().await?;
-    let now = store.clock().now();
-    let oldest = store.oldest_queued(&counters, None).await?;
-    let by = TaskStatus::ALL.iter().map(|status| counters.tasks(*status));
-    let mut tasks = [0; 7];
-    tasks.iter_mut().zip(by).for_each(|(slot, count)| *slot = count);
-    Ok(Stats {
-        v: V,
-        object: "stats".to_owned(),
-        at: micros(now),
-        events: counters.total("events"),
-        requests: counters.total("requests"),
-        rejected: counters.total("rejected"),
-        duplicates: counters.total("duplicates"),
-        tasks: counts(tasks),
-        dead_letters: counters.tasks(TaskStatus::Dead) + counters.total("dead_requests"),
-        oldest_queued_seconds: oldest.map(|us| seconds(now.as_microsecond() - us)),
-        retry_rate: counters.retry_rate(),
-        replays: ReplayTotals {
-            running: counters.total("replay.running"),
-            paused: counters.total("replay.paused"),
-            done: counters.total("replay.done"),
-            cancelled: counters.total("replay.cancelled"),
-        },
-        drift: DriftTotals {
-            breaking: counters.of("drift", "breaking"),
-            additive: counters.of("drift", "additive"),
-        },
-    })
 }
 
 /// What a tail has read.

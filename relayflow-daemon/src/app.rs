@@ -10,6 +10,7 @@ use relayflow_core::config::Config;
 use relayflow_core::execute::Lanes;
 use relayflow_core::id::WorkerId;
 use relayflow_core::ingest::{Current, Ingest};
+use relayflow_core::reconcile::Reconciler;
 use relayflow_core::store::Store;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::http::auth::Auth;
 use crate::learned::Learned;
 use crate::metrics::Metrics;
+use crate::reload::Reload;
 
 /// The most tails at once.
 pub(crate) const TAILS_MAX: usize = 64;
@@ -27,6 +29,7 @@ pub(crate) type App = Arc<AppState>;
 pub(crate) struct AppState {
     pub(crate) store: Store,
     pub(crate) ingest: Arc<Ingest>,
+    pub(crate) reconciler: Reconciler,
     pub(crate) current: Arc<Current>,
     pub(crate) lanes: Arc<Lanes>,
     pub(crate) auth: Auth,
@@ -36,8 +39,11 @@ pub(crate) struct AppState {
     pub(crate) api_addr: SocketAddr,
     pub(crate) started_at: Timestamp,
     pub(crate) tails: Arc<Semaphore>,
+    pub(crate) exports: Arc<Semaphore>,
     pub(crate) learned: Arc<Learned>,
     pub(crate) state: Arc<State>,
+    /// Reads the configuration again: on HUP, and to see whether it is still what is in force.
+    pub(crate) reload: Option<Reload>,
     /// The configuration in force: replaced whole on a reload.
     pub(crate) config: RwLock<Arc<Config>>,
 }

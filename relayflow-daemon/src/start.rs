@@ -16,6 +16,7 @@ use relayflow_core::execute::{self, Executor};
 use relayflow_core::id::WorkerId;
 use relayflow_core::ingest::{Current, Ingest};
 use relayflow_core::keys::Keys;
+use relayflow_core::reconcile::Reconciler;
 use relayflow_core::replay;
 use relayflow_core::secret::Secret;
 use relayflow_core::store::{OpenOptions, Opened, Store, StoreError};
@@ -132,9 +133,8 @@ pub struct Running {
 /// # Errors
 ///
 /// [`ServeError`], whose [`exit`](ServeError::exit) is the process's.
-pub async fn serve(mut options: Options, shutdown: CancellationToken) -> Result<(), ServeError> {
+pub async fn serve(options: Options, shutdown: CancellationToken) -> Result<(), ServeError> {
     let drain = options.drain;
-    let reload = options.reload.take();
     let running = start(options).await?;
     announce(&running.ready_line);
     let mut failed = running.app.store.failed();
@@ -144,7 +144,7 @@ pub async fn serve(mut options: Options, shutdown: CancellationToken) -> Result<
             Ok(text) => text.clone().unwrap_or_default(),
             Err(_) => "its writer is gone".to_owned(),
         }),
-        never = reload::on_hangup(&running.app, reload.as_ref()) => match never {},
+        never = reload::on_hangup(&running.app) => match never {},
     };
     if let Some(failure) = failure {
         // Nothing that is under way can be written down any more.
@@ -164,7 +164,7 @@ pub async fn serve(mut options: Options, shutdown: CancellationToken) -> Result<
 ///
 /// As [`serve`].
 pub async fn start(options: Options) -> Result<Running, ServeError> {
-    let Options { config, reload: _, drain: _, ready_file } = options;
+    let Options { config, reload, drain: _, ready_file } = options;
     let config = Arc::new(config);
     check_listeners(&config)?;
     let in_force = reload::in_force(&config).map_err(ServeError::Config)?;
@@ -206,10 +206,14 @@ pub async fn start(options: Options) -> Result<Running, ServeError> {
     let stop_replays = CancellationToken::new();
     let replays = tokio::spawn(replay::run(Arc::clone(&ingest), stop_replays.clone()));
 
+    let connector = Connector::new(Egress::new(&config.egress), Resolver::System);
+    let reconciler = Reconciler::start(Arc::clone(&ingest), connector, stop_replays.clone());
+
     let app = Arc::new(AppState {
         started_at: store.clock().now(),
         store,
         ingest,
+        reconciler,
         current,
         lanes,
         auth: Auth::new(&config.api, &tokens),
@@ -218,8 +222,10 @@ pub async fn start(options: Options) -> Result<Running, ServeError> {
         ingest_addr,
         api_addr,
         tails: Arc::new(Semaphore::new(TAILS_MAX)),
+        exports: Arc::new(Semaphore::new(crate::http::export::EXPORTS_MAX)),
         learned: Arc::new(Learned::new(&config)),
         state: Arc::new(State::default()),
+        reload,
         config: RwLock::new(Arc::clone(&config)),
     });
     app.learned.sweep(app.started_at);
@@ -275,6 +281,7 @@ impl Running {
         if let Err(error) = self.replays.await {
             tracing::error!(%error, "the replay runner ended in a panic");
         }
+        self.app.reconciler.stopped().await;
         if let Some(watcher) = &self.app.ingest.watcher {
             watcher.flush().await;
         }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::delivery::one_step;
 use crate::harness::{Daemon, Home, text, until};
-use crate::receiver::Receiver;
+use crate::receiver::{Receiver, Reply};
 use crate::vendor::{self, STRIPE_SECRET, Signed, sign_stripe, stripe, stripe_body};
 
 /// Posts what is turned away, and gives its id.
@@ -135,4 +135,67 @@ fn a_request_is_readmitted_once_and_not_before_it_verifies() {
     });
     let told = daemon.get(&format!("/requests/{id}/explain"));
     assert_eq!(first_cause(&told), ("rotated_secret", "certain"), "{told}");
+}
+
+#[test]
+fn what_nobody_sent_is_explained_with_and_without_a_daemon() {
+    let receiver = Receiver::start();
+    receiver.answer(|_| Reply::Json(422, "{\"error\":\"no\"}".to_owned()));
+    let home = Home::new(&format!(
+        "{}[workflows.crm]\non = [\"payment.failed\"]\n[[workflows.crm.steps]]\nname = \"upsert\"\n\
+         [workflows.crm.steps.http]\nmethod = \"POST\"\nurl = \"{}/contacts/{{{{ event.subject }}}}\"\n\
+         headers = {{ authorization = \"Bearer canary-0123456789abcdef\", x-type = \"{{{{ event.type }}}}\" }}\n\
+         body = \"{{ 'amount': event.attributes.amount_minor }}\"\n\
+         [workflows.audit]\non = [\"*\"]\n\
+         when = \"event.provider == 'stripe' and event.source in ['hubspot']\"\n\
+         [[workflows.audit.steps]]\nname = \"note\"\nhttp = {{ method = \"POST\", url = \"{}\" }}\n",
+        vendor::sources(),
+        receiver.url(""),
+        receiver.url("/audit"),
+    ));
+    home.write("body.json", &stripe_body("evt_made", "charge.failed"));
+    let made = ["workflows", "explain", "--provider", "stripe", "--data", "@body.json"];
+    let check = |shown: &str| {
+        let line = |part: &str| shown.lines().position(|line| line.contains(part));
+        let no = line("event.source in ['hubspot']   is false: event.source = \"stripe\"");
+        let carets = shown.lines().nth(no.unwrap() + 1).unwrap();
+        let at = shown.lines().nth(no.unwrap()).unwrap().find("event.source in").unwrap();
+        assert_eq!(carets.trim_end().len(), at + "event.source in ['hubspot']".len(), "{shown}");
+        assert!(carets.ends_with(&"^".repeat("event.source in ['hubspot']".len())), "{shown}");
+        assert!(shown.contains("POST ") && shown.contains("/contacts/ch_evt_made"), "{shown}");
+        assert!(shown.contains("authorization: •••"), "{shown}");
+        assert!(
+            shown.contains("x-type: charge.failed") && shown.contains("{\"amount\":4200}"),
+            "{shown}"
+        );
+        assert!(!shown.contains("canary"), "{shown}");
+    };
+    let alone = home.relayflow(&made).ended(0);
+    check(&alone.out);
+    assert!(alone.err.contains("config in reach"), "{}", alone.err);
+    let daemon = home.start();
+    check(&daemon.relayflow(&home, &made).ended(0).out);
+    assert_eq!(receiver.count(), 0);
+    // The project's own payload of a type, and a candidate that wants nothing.
+    home.write("next.toml", &vendor::sources());
+    let own = ["workflows", "explain", "--source", "stripe", "--type", "charge.failed"];
+    let told = daemon.relayflow(&home, &[&own[..], &["-o", "json"]].concat()).ended(0).json();
+    assert_eq!((&told["event"], &told["kind"]), (&Value::Null, &"payment.failed".into()));
+    let more = ["--config", "next.toml", "--fail-unmatched"];
+    daemon.relayflow(&home, &[&own[..], &more].concat()).ended(10);
+    let odd = daemon.relayflow(&home, &["workflows", "explain", "--provider", "stripe"]).ended(2);
+    assert!(odd.err.contains("charge.failed"), "{}", odd.err);
+
+    let event = daemon.deliver_new(&stripe("evt_1", "charge.failed"));
+    daemon.event_becomes(&event, "dead");
+    let task = text(&daemon.list("/dead-letters", "").first().unwrap()["id"]).to_owned();
+    let shown = daemon.relayflow(&home, &["dlq", "show", &task]).ended(0).out;
+    let (_, would_send) = shown.split_once("would send").unwrap();
+    for part in ["/contacts/ch_evt_1", "authorization: •••", "\"amount\": 4200"] {
+        assert!(would_send.contains(part), "{part} is not in: {shown}");
+    }
+    assert!(!shown.contains("canary"), "{shown}");
+    let db = format!("sqlite:{}", home.path("relayflow.db").display());
+    let alone = home.relayflow(&["--db", &db, "workflows", "explain", &event]).ended(0).out;
+    assert!(alone.contains("/contacts/ch_evt_1"), "{alone}");
 }

@@ -256,6 +256,7 @@ fn nothing_hostile_acts_on_a_terminal_or_a_spreadsheet() {
     let request = text(&events.first().unwrap()["request_id"]);
     let corr = text(&events.first().unwrap()["correlation_id"]);
 
+    let body = self::event(&format!("=1{DISGUISE}"), "charge.failed").replace("====", "");
     let mut trial = Trial { daemon: &daemon, home: &home, problems: BTreeSet::new(), runs: 0 };
     for args in [
         &["events", "ls"][..],
@@ -284,6 +285,10 @@ fn nothing_hostile_acts_on_a_terminal_or_a_spreadsheet() {
         &["workflows", "ls"],
         &["workflows", "explain", event],
         &["sources", "ls"],
+        &["sources", "show", "stripe"],
+        &["providers", "show", "stripe"],
+        &["workflows", "show", "all"],
+        &["workflows", "explain", "--source", "stripe", "--data", &body],
         &["drift", "ls"],
         &["contract", "ls"],
         &["contract", "check", "--since", "1h"],
@@ -310,6 +315,16 @@ fn nothing_hostile_acts_on_a_terminal_or_a_spreadsheet() {
         trial.check(&["requests", "raw", "--headers", id], "table", true);
     }
     trial.check(&["events", "raw", "--headers", event], "table", true);
+    // A replay of it all, for a reason that is hostile too.
+    let replay = ["dlq", "replay", "--all-time", "--yes", "--wait", "--reason", &curse];
+    trial.check(&[&replay[..], &["-o", "table"]].concat(), "table", true);
+    let jobs = daemon.list("/replays", "");
+    let job = text(&jobs.first().unwrap()["id"]);
+    trial.every_format(&["replay", "show", job]);
+    trial.every_format(&["replay", "watch", job]);
+    trial.every_format(&["replay", "ls"]);
+    trial.every_format(&["timeline", event]);
+    trial.every_format(&["requests", "replay", text(&rejected.first().unwrap()["id"])]);
     trial.check(&["-v", "-v", "events", "show", event], "table", true);
     let mut told = String::new();
     for problem in &trial.problems {

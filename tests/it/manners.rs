@@ -56,7 +56,7 @@ fn the_three_commands_of_init_work_as_they_are_printed() {
         let mut daemon = Daemon::spawn(command, home.path("relayflow.token"));
         daemon.wait_ready();
         let sent = run(send);
-        assert!(sent.out.contains("sent") && sent.out.contains("ok"), "{sent:?}");
+        assert!(sent.out.starts_with("sent   20"), "{sent:?}");
         daemon.drained();
         let received = home.read("received.ndjson").unwrap_or_default();
         assert_eq!(received.lines().count(), 1, "{providers:?}: {received}");
@@ -68,7 +68,7 @@ fn init_writes_over_nothing_that_is_there() {
     let home = empty();
     home.relayflow(&["init", "a/b", "--provider", "stripe"]).ended(0);
     let secret = home.read("a/b/secrets/stripe").unwrap();
-    assert!(secret.starts_with("whsec_") && 32 < secret.len(), "{secret}");
+    assert!(32 <= secret.trim().len(), "{secret}");
     home.write("a/b/secrets/stripe", "whsec_of_a_person_0123456789\n");
     let refused = home.relayflow(&["init", "a/b", "-o", "json"]).ended(6);
     assert!(

@@ -408,3 +408,44 @@ fn the_last_page_is_one_key_away() {
     tui.press("q");
     assert_eq!(tui.exit(), 0);
 }
+
+#[test]
+fn a_bundle_is_written_and_looked_into() {
+    let setup = setup();
+    let mut tui = setup.open(&["dlq"]);
+    tui.shows("12 matching");
+    tui.press("x");
+    tui.shows("a masked bundle of all dead letters");
+    tui.press("\r");
+    tui.shows("wrote relayflow-dlq.tar.gz");
+    tui.shows("12 events");
+    tui.press("q");
+    assert_eq!(tui.exit(), 0);
+    assert!(setup.home.path("relayflow-dlq.tar.gz").exists());
+
+    let Setup { home, daemon, receiver: _receiver } = setup;
+    drop(daemon);
+    let mut tui = Tui::start(home.cli(&["--db", "relayflow-dlq.tar.gz", "tui"]), (80, 24), &[]);
+    tui.shows("12");
+    tui.press("7");
+    tui.shows("[7 Sources]");
+    tui.shows("stripe");
+    tui.press("6");
+    tui.shows("[6 Drift]");
+    tui.shows_not("needs a running daemon");
+    tui.press("3");
+    tui.shows("12 matching");
+    tui.press("\r");
+    tui.shows("✖ dead");
+    tui.press("q");
+    assert_eq!(tui.exit(), 0);
+    // A dead daemon's store is looked into in the same way.
+    let mut tui =
+        Tui::start(home.cli(&["--db", "sqlite:relayflow.db", "tui", "sources"]), (80, 24), &[]);
+    tui.shows("stripe");
+    tui.press("6");
+    tui.shows("[6 Drift]");
+    tui.shows_not("needs a running daemon");
+    tui.press("q");
+    assert_eq!(tui.exit(), 0);
+}

@@ -1,36 +1,37 @@
 //! Where answers come from: a daemon's API, or a store opened directly. Both give the same documents.
 
-mod api;
+pub(crate) mod api;
 mod charts;
+pub(crate) mod direct;
 mod drift;
 mod sse;
 
 use std::sync::Arc;
 
 use relayflow_core::api::{
-    DeadLetter, DeadLetterGroup, Discard, Discarded, Event, Explain, Explanation, List, NewPlan,
-    NewReplay, NewRevision, Plan, PlanItem, Provider, Queue, Readmitted, Replay, ReplayControl,
-    ReplayItem, Request, Revised, Source, Stats, Task, TimelineEntry, Trace, Verification,
-    Workflow,
+    DeadLetter, DeadLetterGroup, Discard, Discarded, Event, Explain, Explanation, List, NewPause,
+    NewPlan, NewReplay, NewRevision, Plan, PlanItem, Provider, Queue, Readmitted, Replay,
+    ReplayControl, ReplayItem, Request, Resume, Revised, Source, Stats, Task, TimelineEntry, Trace,
+    Verification, Worker, Workflow,
 };
-use relayflow_core::ingest::InForce;
-use relayflow_core::replay;
-use relayflow_core::store::Store;
+use relayflow_core::filter;
+use relayflow_core::store::By;
 use relayflow_core::verification::{self, Known};
 use relayflow_core::view::{self, Page, ViewError};
 
-use crate::commands::replay_failure;
 use crate::context::{Target, Way};
 use crate::failure::{Failure, chain};
 use crate::output::Out;
 pub(crate) use api::Api;
 pub(crate) use charts::ChartOf;
+pub(crate) use direct::Direct;
 pub(crate) use sse::{Message, Parser};
 
 /// One RelayFlow.
+#[derive(Clone)]
 pub(crate) enum Backend {
     Api(Api),
-    Store(Store),
+    Store(Arc<Direct>),
 }
 
 /// Asks either side for the same document.
@@ -38,7 +39,10 @@ macro_rules! ask {
     ($self:ident, $api:ident => $from_api:expr, $store:ident => $from_store:expr) => {
         match $self {
             Self::Api($api) => $from_api.await,
-            Self::Store($store) => $from_store.await.map_err(|e| failure(&e)),
+            Self::Store(direct) => {
+                let $store = &direct.store;
+                $from_store.await.map_err(|e| failure(&e))
+            }
         }
     };
 }
@@ -56,11 +60,7 @@ impl Backend {
             Way::Api { endpoint, token } => {
                 Ok(Self::Api(Api::new(endpoint, token.clone(), timeout, out.clone())?))
             }
-            Way::Store { url } => match Store::open_read_only(url).await {
-                Ok(store) => Ok(Self::Store(store)),
-                Err(e) => Err(Failure::new("unreachable.store", format!("{url} does not open"))
-                    .why(chain(&e))),
-            },
+            Way::Store { url } => Ok(Self::Store(Arc::new(Direct::open(url, out).await?))),
         }
     }
 
@@ -77,9 +77,10 @@ impl Backend {
         let noun = if id.starts_with("req_") { "requests" } else { "events" };
         match self {
             Self::Api(api) => api.bytes(&[noun, id, "raw"]).await,
-            Self::Store(store) => {
-                view::raw(store, id).await.map(|raw| raw.body.to_vec()).map_err(|e| failure(&e))
-            }
+            Self::Store(direct) => view::raw(&direct.store, id)
+                .await
+                .map(|raw| raw.body.to_vec())
+                .map_err(|e| failure(&e)),
         }
     }
 
@@ -127,11 +128,66 @@ impl Backend {
     }
 
     pub(crate) async fn stats(&self) -> Result<Stats, Failure> {
-        ask!(self, api => api.get(&["stats"]), store => view::stats(store))
+        match self {
+            Self::Api(api) => api.get(&["stats"]).await,
+            Self::Store(direct) => direct.stats().await,
+        }
     }
 
     pub(crate) async fn queues(&self) -> Result<List<Queue>, Failure> {
-        ask!(self, api => api.get(&["queues"]), store => view::queues(store))
+        match self {
+            Self::Api(api) => api.get(&["queues"]).await,
+            Self::Store(direct) => direct.queues().await,
+        }
+    }
+
+    pub(crate) async fn queue(&self, name: &str) -> Result<Queue, Failure> {
+        match self {
+            Self::Api(api) => api.get(&["queues", name]).await,
+            Self::Store(_) => crate::commands::find(self.queues().await?, name),
+        }
+    }
+
+    pub(crate) async fn pause_queue(&self, name: &str, new: &NewPause) -> Result<Queue, Failure> {
+        self.api("a pause")?.post(&["queues", name, "pause"], new).await
+    }
+
+    pub(crate) async fn resume_queue(&self, name: &str, how: &Resume) -> Result<Queue, Failure> {
+        self.api("a queue that goes on")?.post(&["queues", name, "resume"], how).await
+    }
+
+    pub(crate) async fn workers(&self) -> Result<List<Worker>, Failure> {
+        match self {
+            Self::Api(api) => api.get(&["workers"]).await,
+            Self::Store(direct) => direct.workers().await,
+        }
+    }
+
+    pub(crate) async fn worker(&self, id: &str) -> Result<Worker, Failure> {
+        match self {
+            Self::Api(api) => api.get(&["workers", id]).await,
+            Self::Store(direct) => direct.worker(id).await,
+        }
+    }
+
+    /// The numbers, with what came and went in a stretch of time such as `15m`.
+    pub(crate) async fn stats_since(
+        &self,
+        since: &str,
+        by: Option<&str>,
+    ) -> Result<Stats, Failure> {
+        match self {
+            Self::Api(api) => {
+                let mut query = vec![("since", since.to_owned())];
+                query.extend(by.map(|by| ("by", by.to_owned())));
+                api.get_with(&["stats"], &query).await
+            }
+            Self::Store(direct) => {
+                let length = filter::parse_duration(since);
+                let length = length.map_err(|e| Failure::usage(e.to_string()))?;
+                direct.stats_since(length.as_secs(), by.and_then(By::from_word)).await
+            }
+        }
     }
 
     pub(crate) async fn plan(&self, id: &str) -> Result<Plan, Failure> {
@@ -167,31 +223,33 @@ impl Backend {
     }
 
     pub(crate) async fn sources(&self) -> Result<List<Source>, Failure> {
-        self.api("the sources in force")?.get(&["sources"]).await
+        match self {
+            Self::Api(api) => api.get(&["sources"]).await,
+            Self::Store(direct) => direct.sources(),
+        }
     }
 
     pub(crate) async fn workflows(&self) -> Result<List<Workflow>, Failure> {
-        self.api("the workflows in force")?.get(&["workflows"]).await
+        match self {
+            Self::Api(api) => api.get(&["workflows"]).await,
+            Self::Store(direct) => direct.workflows(),
+        }
     }
 
     /// Which workflows want an event. A store that is opened directly is asked with the config in
-    /// reach, which `in_force` gives.
-    pub(crate) async fn explain(
-        &self,
-        asked: &Explain,
-        in_force: impl FnOnce() -> InForce,
-    ) -> Result<Explanation, Failure> {
+    /// reach.
+    pub(crate) async fn explain(&self, asked: &Explain) -> Result<Explanation, Failure> {
         match self {
             Self::Api(api) => api.post(&["workflows", "explain"], asked).await,
-            Self::Store(store) => {
-                let told = replay::explain(store, Arc::new(in_force()), asked).await;
-                told.map_err(|error| replay_failure(&error))
-            }
+            Self::Store(direct) => direct.explain(asked).await,
         }
     }
 
     pub(crate) async fn providers(&self) -> Result<List<Provider>, Failure> {
-        self.api("the providers in force")?.get(&["providers"]).await
+        match self {
+            Self::Api(api) => api.get(&["providers"]).await,
+            Self::Store(direct) => Ok(direct.providers()),
+        }
     }
 
     pub(crate) async fn create_plan(&self, new: &NewPlan) -> Result<Plan, Failure> {
@@ -256,7 +314,7 @@ impl Backend {
     }
 }
 
-fn failure(error: &ViewError) -> Failure {
+pub(crate) fn failure(error: &ViewError) -> Failure {
     let text = chain(error);
     Failure::new(error.code().as_str(), text.strip_prefix("error: ").unwrap_or(&text))
 }

@@ -65,7 +65,7 @@ async fn show(app: &App, id: &str) -> Done {
         return Ok(Exit::Ok);
     }
     let mut task = backend.task(id).await?;
-    task.would_send = would_send(app, &backend, &task).await;
+    task.would_send = would_send(&backend, &task).await;
     if !show_document(&app.out, &task, &task.id)? {
         let mut shown = String::new();
         describe_task(&mut shown, &app.out, &task, app.now());
@@ -78,12 +78,8 @@ async fn show(app: &App, id: &str) -> Done {
         ));
         for attempt in task.history.iter().flatten() {
             if let Some(response) = &attempt.response {
-                let answer = text::block(response);
-                shown.push_str(&format!(
-                    "\nanswer to attempt {}\n{}\n",
-                    attempt.attempt,
-                    answer.trim_end()
-                ));
+                shown.push_str(&format!("\nanswer to attempt {}\n", attempt.attempt));
+                shown.push_str(&quoted(response));
             }
         }
         if let Some(step) = &task.would_send {
@@ -96,11 +92,17 @@ async fn show(app: &App, id: &str) -> Done {
 
 /// The request that would be sent now; none where nothing of the configuration asks for the task any
 /// more, or its event is gone.
-async fn would_send(app: &App, backend: &Backend, task: &Task) -> Option<ExplainedStep> {
+async fn would_send(backend: &Backend, task: &Task) -> Option<ExplainedStep> {
     let asked = Explain { event: Some(task.event_id.clone()), ..Explain::default() };
-    let told = backend.explain(&asked, || app.in_force()).await.ok()?;
+    let told = backend.explain(&asked).await.ok()?;
     let workflow = told.workflows.into_iter().find(|w| w.workflow == task.workflow)?;
     workflow.steps.into_iter().find(|step| step.step == task.step)
+}
+
+/// Somebody else's lines, each behind two spaces: none of them looks like one of ours.
+fn quoted(block: &str) -> String {
+    let block = text::message(block.trim_end());
+    block.lines().map(|line| format!("  {line}\n")).collect()
 }
 
 fn described(step: &ExplainedStep) -> String {
@@ -114,7 +116,8 @@ fn described(step: &ExplainedStep) -> String {
     }
     if let Some(body) = &step.body {
         let body = document::indent(body).unwrap_or_else(|_| body.clone());
-        out.push_str(&format!("\n{}\n", text::block(&body)));
+        out.push('\n');
+        out.push_str(&quoted(&body));
     }
     if let Some(error) = &step.error {
         out.push_str(&format!("  {}\n", text::line(error)));

@@ -123,8 +123,7 @@ async fn one(app: &App, args: &EditArgs, id: &str, reason: &str) -> Done {
                 if in_flags {
                     return Err(failure);
                 }
-                let why = failure.why.as_deref().unwrap_or_default();
-                app.out.notice(&format!("{}: {why}", failure.message));
+                app.out.notice(failure.why.as_deref().unwrap_or(&failure.message));
                 app.out.prompt("Edit again? [Y/n] ");
                 if read_line().is_none_or(|answer| answer.trim().eq_ignore_ascii_case("n")) {
                     return Err(failure);

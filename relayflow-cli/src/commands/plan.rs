@@ -14,6 +14,8 @@ use crate::tui::draw::wrap;
 
 /// Where what is said of a plan begins, behind its label.
 const LABEL: usize = 10;
+/// Less room than this is none.
+const WHY_MIN: usize = 16;
 
 /// The whole of it, as `job` would run it.
 pub(crate) fn describe(out: &Out, target: &Target, plan: &Plan, job: &Job) -> String {
@@ -38,7 +40,7 @@ pub(crate) fn describe(out: &Out, target: &Target, plan: &Plan, job: &Job) -> St
         let room = out.width.map_or(usize::MAX, |width| width.saturating_sub(LABEL).max(LABEL));
         for (place, part) in wrap(&fact, room).iter().enumerate() {
             let label = if place == 0 { label } else { "" };
-            let _ = writeln!(shown, "{label:<LABEL$}{part}");
+            let _ = writeln!(shown, "{label:<LABEL$}{}", part.trim_end());
         }
     }
     if let Some(edit) = &plan.edit {
@@ -90,6 +92,9 @@ fn contract(plan: &Plan) -> Option<String> {
     let told = &plan.contract;
     if plan.items.moves == 0 || told.looked_at + told.unknown == 0 {
         return None;
+    }
+    if told.looked_at == 0 && told.then == 0 {
+        return Some("unknown: nothing says what these events should look like".to_owned());
     }
     let today = if told.looked_at == 0 {
         "unknown today".to_owned()
@@ -274,7 +279,7 @@ fn groups(out: &Out, groups: &[PlanGroup]) -> String {
         let tone = if place == 0 { Tone::Dim } else { Tone::of_status(&row[0]) };
         let pad = |column: usize| " ".repeat(widths[column].saturating_sub(row[column].width()));
         let line = format!(
-            "{}{}  {}{}  {}{}  {}{}  {}",
+            "{}{}  {}{}  {}{}  {}{}  ",
             out.style.paint(&row[0], tone),
             pad(0),
             pad(1),
@@ -283,9 +288,17 @@ fn groups(out: &Out, groups: &[PlanGroup]) -> String {
             pad(2),
             row[3],
             pad(3),
-            row[4]
         );
-        let _ = writeln!(shown, "{}", line.trim_end());
+        // On a terminal what has no room stands below itself.
+        let before = widths[..4].iter().sum::<usize>() + 8;
+        let room = out.width.map_or(usize::MAX, |width| width.saturating_sub(before));
+        let why = if room < WHY_MIN { vec![row[4].clone()] } else { wrap(&row[4], room) };
+        let mut why = why.into_iter();
+        let first = format!("{line}{}", why.next().unwrap_or_default());
+        let _ = writeln!(shown, "{}", first.trim_end());
+        for more in why {
+            let _ = writeln!(shown, "{:before$}{}", "", more.trim_end());
+        }
     }
     shown
 }

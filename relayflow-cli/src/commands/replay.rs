@@ -6,6 +6,7 @@ use relayflow_core::api::codes::Exit;
 use relayflow_core::api::{NewPlan, NewReplay, Plan, PlanEdit, Replay, ReplayControl};
 use relayflow_core::text;
 use relayflow_core::view::Page;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
 use super::candidate::{self, Candidate};
@@ -168,7 +169,7 @@ async fn dry_run(app: &App, target: &Target, backend: &Backend, planned: &Plan, 
 
 /// Every item of a plan, a line each: what would become of it, and how its payload is mended.
 async fn each_item(app: &App, backend: &Backend, id: &str) -> Done {
-    let mut page = Page { q: None, limit: ITEMS, cursor: None };
+    let mut page = Page { limit: ITEMS, ..Page::default() };
     loop {
         let got = backend.plan_items(id, &page).await?;
         for item in &got.items {
@@ -192,9 +193,11 @@ async fn run_plan(app: &App, id: &str, act: &Act, job: &Job, late: Option<String
     let planned = backend.plan(id).await?;
     // Said before anybody is asked; what has changed since is said by the daemon.
     if matches!(planned.status.as_str(), "used" | "expired") {
-        let said = if planned.status == "used" { "has been used" } else { "has expired" };
+        let (code, said) = match planned.status.as_str() {
+            "used" => ("refused.plan_used", "has been used"),
+            _ => ("refused.plan_expired", "has expired"),
+        };
         let message = format!("{} {said}", planned.id);
-        let code = format!("refused.plan_{}", planned.status);
         return Err(Failure::new(code, message)
             .why("nothing was changed")
             .hint(plan_again(&planned)));
@@ -322,6 +325,9 @@ async fn watch(
 ) -> Done {
     let limit = limit.and_then(|limit| Duration::try_from(limit).ok());
     let until = limit.map(|limit| Instant::now() + limit);
+    // Heard from before anything is said: whoever leaves then leaves the job to itself, too.
+    let mut interrupts = signal(SignalKind::interrupt())
+        .map_err(|e| Failure::error(format!("Ctrl-C cannot be heard: {e}")))?;
     let mut replay = backend.replay(id).await?;
     let id = replay.id.clone();
     let back = format!("relayflow replay watch {id}");
@@ -345,7 +351,7 @@ async fn watch(
         }
         tokio::select! {
             () = sleep(LOOK_AGAIN) => {}
-            _ = tokio::signal::ctrl_c() => {
+            _ = interrupts.recv() => {
                 progress.finish();
                 return Err(Failure::interrupted(format!("still running: {back}")));
             }

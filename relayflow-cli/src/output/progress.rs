@@ -18,7 +18,8 @@ pub(crate) struct Progress {
     out: Out,
     bar: Option<ProgressBar>,
     started: Instant,
-    said: Option<Instant>,
+    /// When a line was said last, and how many items had ended then.
+    said: Option<(Instant, u64)>,
 }
 
 /// With `-o ndjson`.
@@ -75,14 +76,40 @@ impl Progress {
                 per_second(ended, seconds),
                 eta(ended, items.total, seconds),
             ));
-        } else if self.said.is_none_or(|said| LINE_EVERY <= said.elapsed()) {
-            self.said = Some(Instant::now());
+        } else if self.is_worth_a_line(replay) {
+            self.said = Some((Instant::now(), ended));
             self.out.notice(&format!(
                 "{}  {ended}/{}  ok {}  dead {}  skipped {}",
                 replay.id, items.total, items.ok, items.dead, items.skipped
             ));
         }
         Ok(())
+    }
+
+    /// A log hears of the start, now and then, and of the end.
+    fn is_worth_a_line(&self, replay: &Replay) -> bool {
+        let Some((at, count)) = self.said else { return true };
+        let is_over = matches!(replay.status.as_str(), "done" | "cancelled" | "paused");
+        LINE_EVERY <= at.elapsed() || (is_over && count != ended(replay))
+    }
+
+    /// Shows how far something else is; `of` is 0 where that is not known.
+    pub(crate) fn at(&mut self, what: &str, done: u64, of: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(of.max(done));
+            bar.set_position(done);
+            bar.set_message(what.to_owned());
+        } else if self.out.format != Format::Ndjson
+            && self.said.is_none_or(|(at, _)| LINE_EVERY <= at.elapsed())
+        {
+            let is_first = self.said.replace((Instant::now(), done)).is_none();
+            // What is quickly done needs no line.
+            if !is_first && 0 < of {
+                self.out.notice(&format!("{done}/{of}  {what}"));
+            } else if !is_first {
+                self.out.notice(what);
+            }
+        }
     }
 
     /// Takes the bar away and gives the time that it took.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use crossterm::event::KeyEvent;
 use jiff::Timestamp;
 use relayflow_core::api::{
-    Chart, DeadLetter, DeadLetterGroup, Discard, Drift, Event, Identity, List, Minute, NewPlan,
-    NewReplay, Plan, Queue, Replay, Request, Source, Stats, TimelineEntry, Total, Trace,
-    Verification, Worker,
+    Chart, DeadLetter, DeadLetterGroup, Discard, Drift, Event, Identity, List, Minute, NewExport,
+    NewPause, NewPlan, NewReplay, Plan, Queue, Replay, Request, Source, Stats, TimelineEntry,
+    Total, Trace, Verification, Worker,
 };
 
 use super::route::Noun;
@@ -166,10 +166,20 @@ pub(crate) enum Question {
         id: String,
         verb: &'static str,
     },
+    PauseQueue {
+        name: String,
+        new: NewPause,
+    },
+    ResumeQueue(String),
     Discard(Discard),
     Readmit {
         id: String,
         reason: Option<String>,
+    },
+    /// A bundle, to a new file.
+    Export {
+        new: NewExport,
+        to: std::path::PathBuf,
     },
 }
 
@@ -179,10 +189,13 @@ impl Question {
         match self {
             Self::RunPlan(_)
             | Self::Control { .. }
+            | Self::PauseQueue { .. }
+            | Self::ResumeQueue(_)
             | Self::Discard(_)
             | Self::AcceptDrift { .. }
             | Self::Revise { .. }
-            | Self::Readmit { .. } => true,
+            | Self::Readmit { .. }
+            | Self::Export { .. } => true,
             Self::Stats
             | Self::Minutes
             | Self::Who

@@ -111,6 +111,7 @@ words! {
     /// The `code` of a problem. The first word is the name of the exit code in which it ends.
     Code {
         Internal = "error.internal",
+        VendorAnswer = "error.vendor",
         BadRequest = "usage.request",
         BadFilter = "usage.filter",
         BadCursor = "usage.cursor",
@@ -121,16 +122,19 @@ words! {
         LengthRequired = "usage.length_required",
         MediaType = "usage.media_type",
         Method = "usage.method",
+        NotConfigured = "usage.not_configured",
         Timeout = "usage.timeout",
         NoSuchRoute = "not_found.route",
         NoSuchSource = "not_found.source",
         NoSuchObject = "not_found.object",
         Ambiguous = "not_found.ambiguous",
+        VendorNotFound = "not_found.vendor",
         Signature = "auth.signature",
         NoToken = "auth.token",
         RoleTooLow = "auth.role",
         TooManyFailures = "auth.too_many_failures",
         Host = "auth.host",
+        VendorRefused = "auth.vendor",
         Overloaded = "unreachable.overloaded",
         Store = "unreachable.store",
         DiskFull = "unreachable.disk_full",
@@ -141,11 +145,62 @@ words! {
         PlanExpired = "refused.plan_expired",
         PlanChanged = "refused.plan_changed",
         Late = "refused.late",
+        OverMax = "refused.over_max",
         StateChanged = "refused.state_changed",
         ReasonRequired = "refused.reason_required",
         NotYet = "refused.not_supported",
     }
 }
+
+/// What the command line says beside the API's codes: as stable as those.
+pub const OF_COMMANDS: [&str; 46] = [
+    "auth.token",
+    "empty.selection",
+    "error.contract",
+    "error.internal",
+    "error.io",
+    "error.version",
+    "findings.config",
+    "not_found.context",
+    "not_found.file",
+    "not_found.object",
+    "not_found.provider",
+    "not_found.route",
+    "not_found.sample",
+    "not_found.source",
+    "ok.closed_pipe",
+    "partial.replay",
+    "pending.command",
+    "pending.wait",
+    "refused.context",
+    "refused.declined",
+    "refused.editor",
+    "refused.late",
+    "refused.no_terminal",
+    "refused.not_supported",
+    "refused.not_verified",
+    "refused.over_max",
+    "refused.plan_changed",
+    "refused.plan_expired",
+    "refused.plan_used",
+    "refused.protected",
+    "refused.read_only",
+    "refused.reason_required",
+    "refused.rejected",
+    "refused.same_event",
+    "refused.sign",
+    "refused.state_changed",
+    "refused.tamper",
+    "refused.terminal",
+    "unreachable.daemon",
+    "unreachable.ingest",
+    "unreachable.store",
+    "usage.argument",
+    "usage.config",
+    "usage.contract",
+    "usage.no_window",
+    "usage.provider",
+];
 
 words! {
     /// Why a request is not verified: the `cause` of a `verification`.
@@ -180,5 +235,10 @@ mod tests {
             let first = code.as_str().split('.').next().unwrap();
             assert_eq!(Exit::of_code(code.as_str()).name(), first, "{code}");
         }
+        for code in OF_COMMANDS.iter().filter(|code| !code.starts_with("ok.")) {
+            let first = code.split('.').next().unwrap();
+            assert_eq!(Exit::of_code(code).name(), first, "{code}");
+        }
+        assert!(OF_COMMANDS.is_sorted());
     }
 }

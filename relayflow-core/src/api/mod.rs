@@ -8,14 +8,23 @@ mod chart;
 pub mod codes;
 mod drift;
 mod forensics;
+mod operate;
+mod reconcile;
 mod replay;
 
-pub use chart::{Bucket, Chart, Latency, Minute, Slice};
+pub use chart::{Bucket, Chart, Distribution, Minute, Slice};
 pub use drift::{
     AcceptDrift, CheckContracts, Contract, ContractCheck, Drift, LearnContract, MissingContract,
     Violation,
 };
 pub use forensics::{Cause, Mend, Tried, Verification, VerifiedBy};
+pub use operate::{
+    Check, DoctorReport, Latency, NewPause, Queue, QueuePause, Resume, StatsFlow, StatsRow,
+    StatsSeries, Worker,
+};
+pub use reconcile::{
+    NewReconcile, Reconcile, ReconcileCounts, ReconcileError, ReconcileItem, RunReconcile,
+};
 pub use replay::{
     Difference, DifferenceCount, EditMap, EditSet, FieldChange, NewPlan, NewReplay, Plan,
     PlanContract, PlanCounts, PlanEdit, PlanEdited, PlanExample, PlanGroup, PlanItem, PlanLate,
@@ -257,7 +266,7 @@ pub struct DeadLetterGroup {
     pub v: u32,
     /// `dead_letter_group`.
     pub object: String,
-    /// The field: `error`, `source`, `type`, `dest`, `workflow`, `step`, `reason`.
+    /// The field: `error`, `source`, `subject`, `payload.data.plan` …
     pub by: String,
     pub value: String,
     /// What `value` stands for: an error's message.
@@ -313,36 +322,6 @@ pub struct Trace {
     pub truncated: bool,
 }
 
-/// One destination's queue.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Queue {
-    pub v: u32,
-    /// `queue`.
-    pub object: String,
-    pub name: String,
-    /// Tasks that wait: queued and retrying.
-    pub depth: i64,
-    pub running: i64,
-    pub retrying: i64,
-    pub dead: i64,
-    pub oldest_queued_seconds: Option<f64>,
-    /// `open`, `paused` or `circuit_open`.
-    pub state: String,
-    pub concurrency: u32,
-}
-
-/// One process that runs tasks.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Worker {
-    pub v: u32,
-    /// `worker`.
-    pub object: String,
-    pub id: String,
-    pub running: i64,
-    pub started_at: String,
-    pub version: String,
-}
-
 /// The numbers. Exact; no scan stands behind them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stats {
@@ -365,6 +344,12 @@ pub struct Stats {
     /// Open findings.
     #[serde(default)]
     pub drift: DriftTotals,
+    /// Queues that stand still.
+    #[serde(default)]
+    pub paused_queues: Vec<QueuePause>,
+    /// What came and went in a stretch of time that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub flow: Option<StatsFlow>,
 }
 
 /// Open findings of drift, by grade.
@@ -550,6 +535,24 @@ pub struct Discard {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub hash: Option<String>,
     pub reason: String,
+}
+
+/// What a bundle is asked to hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewExport {
+    /// A filter over events and requests; everything without one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub q: Option<String>,
+    /// Only the oldest so many.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub limit: Option<u64>,
+    /// Refuse if more are selected; 10,000 if nobody says.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub max: Option<u64>,
+    /// Why, for the record.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
 }
 
 /// What became of a discard.

@@ -5,6 +5,7 @@
 
 mod load;
 mod reader;
+mod reconcile;
 mod secrets;
 mod settings;
 mod units;
@@ -35,6 +36,8 @@ pub const EXAMPLE: &str = include_str!("../../relayflow.example.toml");
 pub struct Config {
     /// The file it was read from; `None` for built-in defaults.
     pub path: Option<PathBuf>,
+    /// SHA-256 of the file's text, as hexadecimal digits: whether it is the same file still.
+    pub digest: String,
     /// What relative paths in it are relative to.
     pub dir: PathBuf,
     /// The CLI's context in this folder.
@@ -49,6 +52,11 @@ pub struct Config {
     pub providers_dir: Option<PathBuf>,
     pub sources: Vec<SourceConfig>,
     pub workflows: Arc<Workflows>,
+    /// By source: the members of its payloads, beside those that always are, that are masked in what
+    /// leaves this machine.
+    pub redact: std::collections::BTreeMap<String, Vec<String>>,
+    /// Every secret in it, whatever it is for: what must not leave.
+    pub fetched: Vec<Secret>,
     /// Every setting in force and where it was found, by key; no secret is among them.
     pub explained: Vec<Explained>,
     /// The keys of settings that there are, and that nothing sets.
@@ -138,6 +146,20 @@ pub struct SourceConfig {
     pub accept_identical: bool,
     /// How long an equal body without an id is a duplicate.
     pub derived_window: SignedDuration,
+    /// Access to the vendor's API, to compare with what it says it sent.
+    pub reconcile: Option<ReconcileConfig>,
+}
+
+/// `[sources.NAME.reconcile]`
+#[derive(Debug, Clone)]
+pub struct ReconcileConfig {
+    /// Where the API is, if not where the provider's definition has it.
+    pub base_url: Option<String>,
+    pub token: Secret,
+    /// What the definition's path wants to be told.
+    pub params: std::collections::BTreeMap<String, String>,
+    /// The types that the vendor was told to send; none are all.
+    pub types: Vec<String>,
 }
 
 /// How far a signed time may lie from ours.

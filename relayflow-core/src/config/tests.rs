@@ -67,8 +67,13 @@ fn the_example_shows_what_a_source_and_a_step_have_unless_they_say_otherwise() {
     }
     let read = |text: &str| {
         let env = |name: &str| {
-            let is_known = ["STRIPE_WEBHOOK_SECRET", "RELAYFLOW_TOKEN_ANA", "CRM_AUTHORIZATION"]
-                .contains(&name);
+            let is_known = [
+                "STRIPE_WEBHOOK_SECRET",
+                "STRIPE_API_KEY",
+                "RELAYFLOW_TOKEN_ANA",
+                "CRM_AUTHORIZATION",
+            ]
+            .contains(&name);
             is_known.then(|| format!("a long secret for {name}"))
         };
         let read = Config::parse(text, "x.toml", dir.path(), &CATALOG, &env);
@@ -437,10 +442,29 @@ fn a_tree_without_end_is_refused() {
 
 #[test]
 fn a_later_key_is_refused_and_not_recommended() {
-    let told = bad("[workflows.w]\non = ['*']\norder_by = 'event.subject'\nordr_by = 1");
-    assert!(
-        told.contains("`order_by` is not there yet") && !told.contains("did you mean `order_by`")
-    );
+    let told = bad("[workflows.w]\non = ['*']\ndelay = '1h'\ndelya = 1");
+    assert!(told.contains("`delay` is not there yet") && !told.contains("did you mean `delay`"));
+}
+
+#[test]
+fn an_order_is_told_before_any_step_has_run() {
+    let step = |more: &str| {
+        format!(
+            "[workflows.w]\non = ['*']\n[[workflows.w.steps]]\nname = 'a'\n{more}\n\
+             http = {{ url = 'https://a.example/' }}"
+        )
+    };
+    let config = parse(&step("order_by = 'event.subject'\nafter_dead = 'hold'"), NO_ENV).unwrap().0;
+    assert!(config.workflows.list[0].steps[0].order.as_ref().is_some_and(|order| order.holds_dead));
+    for (more, told) in [
+        ("order_by = 'steps.b.response'", "cannot see steps"),
+        ("order_by = 'event.'", "order_by"),
+        ("after_dead = 'hold'", "has `after_dead` and no `order_by`"),
+        ("order_by = 'event.subject'\nafter_dead = 'wait'", "wanted \"go_on\" or \"hold\""),
+    ] {
+        let text = bad(&step(more));
+        assert!(text.contains(told), "{more}: {text}");
+    }
 }
 
 #[cfg(unix)]

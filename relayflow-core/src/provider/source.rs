@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 
 use super::catalog::{Catalog, Provider};
 use super::definition::{self, Scheme};
+use super::endpoint::Endpoint;
 use super::forensics::{Spare, Standing};
 use super::keep::KeptHeaders;
 use super::key::{Key, sha256};
@@ -38,6 +39,8 @@ pub struct Source {
     pub warnings: Vec<String>,
     /// Whether a secret is the public half of the key that RelayFlow publishes for tests.
     pub trusts_published_key: bool,
+    /// Its vendor's API, where the config gives access to it.
+    pub endpoint: Option<Endpoint>,
     /// `None`: as the definition has it; `Some(None)`: not checked.
     pub(super) tolerance: Option<Option<SignedDuration>>,
     pub(super) rules: Arc<Rules>,
@@ -157,6 +160,11 @@ impl Source {
                 provider.name
             ));
         }
+        let endpoint = config
+            .reconcile
+            .as_ref()
+            .map(|access| Endpoint::new(rules.listing.as_ref(), access))
+            .transpose()?;
         let scheme = rules
             .ways
             .iter()
@@ -180,6 +188,7 @@ impl Source {
                 Tolerance::Within(duration) => Some(duration),
             }),
             kept: KeptHeaders::new(&rules, catalog),
+            endpoint,
             rules,
             keys,
             secrets: config.secrets.clone(),
@@ -204,6 +213,7 @@ impl Source {
             settings: provider.examples.clone(),
             accept_identical: false,
             derived_window: SignedDuration::ZERO,
+            reconcile: None,
         };
         Self::for_reading(&config, catalog).ok()
     }

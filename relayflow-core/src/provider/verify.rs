@@ -28,7 +28,7 @@ use crate::request::Request;
 pub(super) const HEADER_BYTES_MAX: usize = 8 * 1024;
 pub(super) const SIGNATURES_MAX: usize = 10;
 
-/// A request whose sender is known. Only [`verify`] makes one.
+/// A request whose sender is known. Only [`verify`] and [`vouched`] make one.
 #[derive(Debug)]
 pub struct Verified<'r> {
     request: &'r Request,
@@ -146,6 +146,14 @@ pub fn verify_kept<'r>(
 #[must_use]
 pub fn once_verified(request: &Request) -> Verified<'_> {
     Verified::new(request)
+}
+
+/// A request as the vendor's own API gives it back: what it sent, or would have sent. The vendor vouches
+/// for it over TLS, so its signature (which such an answer seldom has) need not hold; where it does, what
+/// it covers is remembered as of any other.
+#[must_use]
+pub fn vouched<'r>(source: &Source, request: &'r Request) -> Verified<'r> {
+    verify(source, request, request.received_at).unwrap_or_else(|_| Verified::new(request))
 }
 
 /// The same, of a body that is not JSON and stands as this JSON.

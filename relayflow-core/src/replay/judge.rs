@@ -27,6 +27,8 @@ pub(super) struct Bench<'a> {
     pub(super) workflows: &'a Workflows,
     /// Destinations whose circuit is open.
     pub(super) circuits: HashSet<String>,
+    /// Queues that stand still, and why an item of theirs waits.
+    pub(super) paused: HashMap<String, String>,
     /// How the tasks stand that others of the plan need: event, workflow, step → status.
     pub(super) needed: HashMap<(EventId, String, String), String>,
     /// Events in which the edit changes nothing.
@@ -106,6 +108,9 @@ impl Bench<'_> {
         let effect = effect_of(found);
         if let Some(fault) = &picked.fault {
             return blocked(effect, fault.clone());
+        }
+        if let Some(why) = item.destination.as_ref().and_then(|d| self.paused.get(d)) {
+            return Judged { would: "blocked", moves: true, effect, why: why.clone() };
         }
         if item.destination.as_ref().is_some_and(|d| self.circuits.contains(d)) {
             let why = "its circuit is open: waits until a probe succeeds".to_owned();
@@ -310,6 +315,7 @@ mod tests {
                 timeout: jiff::SignedDuration::from_secs(1),
                 backoff: crate::backoff::Backoff::default(),
                 dedupes,
+                order: None,
                 action: Action::Command(CommandAction {
                     argv: vec![],
                     env: vec![],
@@ -340,6 +346,7 @@ mod tests {
                 workflow: Some("w".to_owned()),
                 step: Some(step.to_owned()),
                 need_names: None,
+                line: None,
                 revision: 0,
             },
             received_us: 0,
@@ -363,10 +370,12 @@ mod tests {
         let asked = Asked { action: "replay".to_owned(), mode, ..Asked::default() };
         let workflows = workflows(dedupes);
         let circuits = HashSet::from([circuit.to_owned()]);
+        let paused = HashMap::from([("paused".to_owned(), "queue paused by ana".to_owned())]);
         let bench = Bench {
             asked: &asked,
             workflows: &workflows,
             circuits,
+            paused,
             needed: HashMap::new(),
             unchanged: HashSet::new(),
         };
@@ -402,6 +411,10 @@ mod tests {
         let first = vec![picked(event, "first", "dead", None)];
         let wanted = "blocked true its circuit is open: waits until a probe succeeds";
         assert_eq!(judge(Mode::Resume, None, "command:x", first), [wanted]);
+        let mut still = picked(event, "first", "dead", None);
+        still.item.destination = Some("paused".to_owned());
+        let said = judge(Mode::Resume, None, "", vec![still]);
+        assert_eq!(said, ["blocked true queue paused by ana"]);
         let gone = vec![picked(event, "gone", "dead", None)];
         let wanted = "blocked false the config has no step w/gone any more";
         assert_eq!(judge(Mode::Resume, None, "", gone), [wanted]);

@@ -146,6 +146,7 @@ pub async fn create_plan(ingest: &Ingest, new: &NewPlan, who: &str) -> Result<Pl
         asked: &asked,
         workflows: &config.workflows,
         circuits: open_circuits(ingest),
+        paused: paused(store).await?,
         needed: needed(store, &found.picked).await?,
         unchanged: std::mem::take(&mut mended.unchanged),
     };
@@ -174,8 +175,9 @@ pub async fn create_plan(ingest: &Ingest, new: &NewPlan, who: &str) -> Result<Pl
     }
     for (place, one) in (1..).zip(found.picked.iter_mut()) {
         one.item.place = place;
-        let subject = one.subject.as_ref().filter(|_| asked.order == "received" && one.item.moves);
-        one.item.key = subject.map(|subject| format!("{}\u{1f}{subject}", one.source));
+        if asked.order == "received" && one.item.moves {
+            one.item.key = late::key_of(one);
+        }
     }
     let id = PlanId::next();
     let now = store.clock().now_us();
@@ -208,6 +210,19 @@ fn open_circuits(ingest: &Ingest) -> HashSet<String> {
     let lanes = ingest.lanes.state().into_iter();
     let open = lanes.filter(|lane| matches!(lane.breaker, Breaker::Open { .. }));
     open.map(|lane| lane.name.to_string()).collect()
+}
+
+/// Queues that stand still, and what is said of each: why an item waits.
+async fn paused(store: &Store) -> Result<HashMap<String, String>, ReplayError> {
+    let why = |pause: crate::store::QueuePause| {
+        let until = match pause.until {
+            Some(until) => format!("until {}", crate::event::micros(until)),
+            None => "until it is resumed".to_owned(),
+        };
+        let why = format!("queue paused by {}: waits {until}", pause.who);
+        (pause.name, why)
+    };
+    Ok(store.queue_pauses().await?.into_iter().map(why).collect())
 }
 
 /// How the tasks of those events stand whose planned tasks need others.

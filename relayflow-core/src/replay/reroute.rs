@@ -330,6 +330,7 @@ fn picked(kept: &KeptEvent, task: &NewTask) -> Picked {
             workflow: Some(task.workflow.to_string()),
             step: Some(task.step.to_string()),
             need_names: need_names.clone(),
+            line: task.line.clone(),
             revision: 0,
         },
         received_us: kept.event.received_at.as_microsecond(),

@@ -6,7 +6,7 @@ use super::reroute::{Rerouted, reroute};
 use super::{Asked, Mode, ReplayError};
 use crate::api::NewPlan;
 use crate::filter::{Field, Filter, Now, Term, Test, Word};
-use crate::id::{EventId, RequestId, TaskId};
+use crate::id::{EventId, ReplayId, RequestId, TaskId};
 use crate::ingest::InForce;
 use crate::store::{Item, ItemRow, Over, Picked, RequestRow, Selection, Store, Way};
 use crate::task::TaskStatus;
@@ -73,6 +73,7 @@ async fn by_filter(
                 .to_owned(),
         ));
     }
+    named_exist(store, &filter).await?;
     let limit = asked.limit;
     let mut found = match asked.mode {
         Mode::Resume => {
@@ -108,6 +109,26 @@ async fn by_filter(
     }
     found.q = Some(filter.to_string());
     Ok(found)
+}
+
+/// What is named must be there, and be one thing: a misspelt id is no empty selection.
+async fn named_exist(store: &Store, filter: &Filter) -> Result<(), ReplayError> {
+    for term in filter.terms().into_iter().filter(|term| term.field == Field::Id) {
+        let Test::OneOf(words) = &term.test else { continue };
+        for word in words {
+            let text = word.text.as_str();
+            if text.starts_with(TaskId::PREFIX) {
+                view::task_id(store, text).await?;
+            } else if text.starts_with(RequestId::PREFIX) {
+                view::request_id(store, text).await?;
+            } else if text.starts_with(EventId::PREFIX) {
+                view::event_id(store, text).await?;
+            } else if text.starts_with(ReplayId::PREFIX) {
+                view::replay_id(store, text).await?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// To route again is about events; a `step:` beside the rest of the filter names the steps that it is
@@ -273,6 +294,7 @@ fn picked_request(row: RequestRow) -> Picked {
             workflow: None,
             step: None,
             need_names: None,
+            line: None,
             revision: 0,
         },
         received_us: row.received_us,

@@ -202,6 +202,7 @@ impl World {
             events,
             unreadable: None,
             reread: None,
+            fetched: None,
         };
         self.store().commit(new).await.unwrap();
     }

@@ -8,10 +8,13 @@ use jiff::SignedDuration;
 use rusqlite::params;
 use tokio::sync::oneshot;
 
+use super::flow::{By, Measure};
+use super::reconciles::Fetched;
 use super::reject::leave_ring;
 use super::timeline::{self, Row};
 use super::writer::{After, Job, Tx};
 use super::{EventContext, LeasedTask, NewEvent, NewRequest, NewTask, Receipt, Reread, StoreError};
+use super::{line, settle};
 use crate::event::{IntegrationEvent, Payload};
 use crate::id::{EventId, RequestId};
 use crate::request::{CorrelationId, Request};
@@ -31,6 +34,7 @@ pub(super) struct Commit {
     skew_ms: Option<i64>,
     unreadable: Option<String>,
     reread: Option<Reread>,
+    fetched: Option<Fetched>,
     /// Set by `run`: the status of a request that is read again.
     was: String,
     events: Vec<Candidate>,
@@ -62,6 +66,7 @@ impl Commit {
             skew_ms: new.skew_ms,
             unreadable: new.unreadable,
             reread: new.reread,
+            fetched: new.fetched,
             was: String::new(),
             events,
             reply,
@@ -120,6 +125,9 @@ impl Job for Commit {
             note_committed(tx, candidate, scheme, skew_ms, reread)?;
             taken += 1;
         }
+        if let (Some(fetched), Some(event)) = (&self.fetched, self.events.first()) {
+            fetched.note(tx, self.request.id, event.found)?;
+        }
         let first = self.events.iter().find(|e| !e.found.1).map(|e| e.found.0);
         self.write_request(tx, taken, if place == 0 { first } else { None })
     }
@@ -132,6 +140,10 @@ impl Job for Commit {
         let leased_at = Instant::now();
         for candidate in self.events.iter_mut().filter(|e| !e.found.1) {
             hand_over(candidate, leased_at, after);
+        }
+        if self.reread.is_none() {
+            let came_us = self.request.received_at.as_microsecond();
+            after.acks.borrow_mut().push((Arc::clone(&self.source), came_us));
         }
         let receipt = self.receipt();
         // The sender may have hung up; what is committed stays committed.
@@ -174,6 +186,7 @@ impl Commit {
                     },
                 )?;
                 tx.count("requests", "", 1);
+                tx.flow(By::Source, &self.source, Measure::Received, 1);
             }
             Some(_) => self.update_request(tx, taken, first)?,
         }
@@ -414,6 +427,7 @@ fn note_duplicate(
         !same_bytes && payload_of(tx, known)?.is_some_and(|known| known != event.payload.json());
     tx.run("update event set duplicates = duplicates + 1 where id = $1", params![known.bytes()])?;
     tx.count("duplicates", "", 1);
+    tx.flow(By::Source, &event.source, Measure::Duplicate, 1);
     if differs {
         tx.count("payload_differs", "", 1);
     }
@@ -546,10 +560,30 @@ fn insert_tasks(tx: &mut Tx<'_>, candidate: &Candidate) -> Result<(), StoreError
                 error.map(|e| super::tasks::error_id(&task.step, None, e)),
             ],
         )?;
+        if let Some(line) = &task.line {
+            line::enter(tx, task.id, (&task.workflow, &task.step), line, status)?;
+        }
         tx.count(super::stats::task_counter(status), &task.destination, 1);
+        count_new(tx, &candidate.context.event.source, task);
         tx.has_due |= status == TaskStatus::Queued;
     }
+    for task in candidate.tasks.iter().filter(|t| t.dead.is_some()) {
+        let event = candidate.context.event.id;
+        settle::let_pass(tx, event, &task.workflow, &task.step)?;
+    }
     Ok(())
+}
+
+/// A task that an event calls for, in the numbers of its workflow and destination.
+fn count_new(tx: &mut Tx<'_>, source: &str, task: &NewTask) {
+    tx.count("routed", &task.workflow, 1);
+    tx.flow(By::Workflow, &task.workflow, Measure::In, 1);
+    tx.flow(By::Dest, &task.destination, Measure::In, 1);
+    if task.dead.is_some() {
+        tx.flow(By::Source, source, Measure::Dead, 1);
+        tx.flow(By::Workflow, &task.workflow, Measure::Dead, 1);
+        tx.flow(By::Dest, &task.destination, Measure::Dead, 1);
+    }
 }
 
 fn note_committed(

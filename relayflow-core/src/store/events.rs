@@ -8,7 +8,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::plans::Picked;
-use super::query::{Page, Selection, Statement, Way};
+use super::query::{After, Page, Selection, Sort, Statement, Way};
 use super::requests::RequestWithBody;
 use super::{EventContext, Store, StoreError, on_db};
 use crate::clock::from_micros;
@@ -240,6 +240,36 @@ impl Store {
         rows.iter().map(|row| Ok(read_event(&mut Columns::new(row))?.0)).collect()
     }
 
+    /// A page of events in another order, each with its place in it.
+    pub async fn events_sorted(
+        &self,
+        selection: &Selection,
+        sort: Sort,
+        after: Option<After>,
+        limit: usize,
+    ) -> Result<Vec<(EventRow, After)>, StoreError> {
+        let columns = (EVENT_COLUMNS, "e.id");
+        let rows = self.sorted_rows(selection, columns, sort, after, limit).await?;
+        rows.into_iter()
+            .map(|(row, place)| Ok((read_event(&mut Columns::new(&row))?.0, place)))
+            .collect()
+    }
+
+    /// A page of tasks (dead ones, if the selection is over those) in another order.
+    pub async fn tasks_sorted(
+        &self,
+        selection: &Selection,
+        sort: Sort,
+        after: Option<After>,
+        limit: usize,
+    ) -> Result<Vec<(TaskRow, After)>, StoreError> {
+        let columns = (TASK_COLUMNS, "t.id");
+        let rows = self.sorted_rows(selection, columns, sort, after, limit).await?;
+        rows.into_iter()
+            .map(|(row, place)| Ok((read_task(&mut Columns::new(&row))?, place)))
+            .collect()
+    }
+
     /// How many events the selection has, counting no further than `most`.
     pub async fn count_events(
         &self,
@@ -458,6 +488,9 @@ impl Store {
             IdTable::Replay => {
                 "select id from replay where id between $1 and $2 order by id limit 2"
             }
+            IdTable::Reconcile => {
+                "select id from reconcile where id between $1 and $2 order by id limit 2"
+            }
             IdTable::Plan => "select id from plan where id between $1 and $2 order by id limit 2",
         };
         on_db!(self.db(), pool => sqlx::query_scalar(sql)
@@ -552,4 +585,5 @@ pub enum IdTable {
     Request,
     Replay,
     Plan,
+    Reconcile,
 }

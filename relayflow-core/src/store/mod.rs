@@ -7,14 +7,21 @@
 mod beside;
 mod charts;
 mod commit;
+mod copy;
 mod db;
 mod discards;
 mod drift;
 mod error;
 mod events;
+mod flow;
+mod health;
+mod line;
 mod moves;
+mod pauses;
 mod plans;
 mod query;
+mod readable;
+mod reconciles;
 mod reject;
 mod replays;
 mod requests;
@@ -24,19 +31,27 @@ mod settle;
 mod stats;
 mod tasks;
 mod timeline;
+mod workers;
 mod workflows;
 mod writer;
 
 pub use charts::{MinuteRow, Sample, Sampled};
+pub(crate) use copy::{Cell, Copied, Rows, Story, check_whole};
 pub use db::{schema_version, sqlite_path};
 pub use drift::{ContractRow, DriftRow, NewContract, WatchedRow};
 pub(crate) use drift::{DriftNotes, NewDrift};
 pub use error::{Refusal, StoreError};
 pub(crate) use events::KeptEvent;
 pub use events::{AttemptRow, EventRow, IdTable, TaskRow};
+pub use flow::{By, FLOW_SECONDS, Flow, Percentiles, SLOT_SECONDS};
+pub use health::{Disk, Health, Turned};
+pub use pauses::QueuePause;
 pub use plans::{Change, Item, ItemRow, PlanRow, Reading};
 pub(crate) use plans::{NEW, PLAN_LIFE_US, Picked, PlanReading};
-pub use query::{Over, QueryError, Selection, Way};
+pub use query::{After, Over, QueryError, Selection, Sort, Way};
+use readable::Readable;
+pub(crate) use readable::migrate_copy;
+pub use reconciles::{Fetched, GapCounts, GapRow, ReconcileRow};
 pub use replays::{Control, ErrorCount, How, ItemVerdict, ReplayRow};
 pub use requests::RequestRow;
 pub(crate) use requests::RequestWithBody;
@@ -44,6 +59,7 @@ pub(crate) use revisions::Edit;
 pub use revisions::RevisionRow;
 pub use stats::Counters;
 pub use timeline::Of;
+pub use workers::WorkerRow;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -79,6 +95,8 @@ pub struct NewRequest {
     pub unreadable: Option<String>,
     /// Set when a kept request is read again (readmitted or replayed): the row exists already.
     pub reread: Option<Reread>,
+    /// Set when it did not come by itself, but was fetched from its vendor.
+    pub fetched: Option<Fetched>,
 }
 
 /// Who had a kept request read again, and why.
@@ -203,6 +221,17 @@ macro_rules! on_db {
 }
 use on_db;
 
+/// Rows of a table that a store of before may not have yet: it is read without being brought up to
+/// date, as a backup is.
+fn rows_if_there<R>(rows: Result<Vec<R>, sqlx::Error>) -> Result<Vec<R>, StoreError> {
+    match rows {
+        Err(sqlx::Error::Database(error)) if error.message().starts_with("no such table") => {
+            Ok(Vec::new())
+        }
+        rows => rows.map_err(StoreError::Read),
+    }
+}
+
 /// The store, open. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Store(Arc<Inner>);
@@ -212,6 +241,7 @@ struct Inner {
     db: Db,
     clock: Clock,
     path: std::path::PathBuf,
+    read_from: Readable,
     room: room::Room,
     /// `None`: opened to read.
     writing: Option<Writing>,
@@ -263,13 +293,17 @@ impl Store {
         let (due, due_out) = watch::channel(0);
         let (failed, failed_out) = watch::channel(None);
         check_after_unclean_stop(&path, failed.clone()).await?;
-        let after = writer::After { leased, timeline, due, failed, worker: options.worker };
+        let worker = options.worker;
+        let acks = std::cell::RefCell::default();
+        let after = writer::After { leased, timeline, due, failed, worker, acks };
         let (door, thread) = writer::start(&path, options.clock.clone(), after)?;
+        let read_from = Readable::own(&path);
         let store = Self(Arc::new(Inner {
-            db: Db::Sqlite(db::readers(&path).await?),
+            db: Db::Sqlite(db::readers(&read_from).await?),
             clock: options.clock,
             room: room::Room::of(&path),
             path,
+            read_from,
             writing: Some(Writing {
                 door: std::sync::RwLock::new(Some(Arc::new(door))),
                 thread: std::sync::Mutex::new(Some(thread)),
@@ -287,21 +321,34 @@ impl Store {
         Ok(Opened { store, leased: leased_out })
     }
 
-    /// Opens a store to read it only: a dead daemon's, or a backup.
+    /// Opens a store to read it only: a live or a dead daemon's, or a backup. Nothing beside the file
+    /// needs to be writable.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotAStore`] if the file is something else, [`StoreError::Newer`] and
+    /// [`StoreError::Older`] if its schema is not this version's.
     pub async fn open_read_only(url: &str) -> Result<Self, StoreError> {
         let path = sqlite_path(url)?;
-        if !path.exists() {
-            let source = std::io::Error::from(std::io::ErrorKind::NotFound);
-            return Err(StoreError::File { path, source });
-        }
-        let db = Db::Sqlite(db::readers(&path).await?);
+        let (file, own) = (path.clone(), path.clone());
+        let found = tokio::task::spawn_blocking(move || Readable::find(&file)).await;
+        let read_from = found.map_err(|_| StoreError::Closed)??;
+        let db = Db::Sqlite(db::readers(&read_from).await?);
         Ok(Self(Arc::new(Inner {
             db,
             clock: Clock::Wall,
-            room: room::Room::of(&path),
+            room: room::Room::of(&own),
             path,
+            read_from,
             writing: None,
         })))
+    }
+
+    /// Whether what is read is a copy of the file and its log, made because nothing can be written
+    /// beside them.
+    #[must_use]
+    pub fn reads_a_copy(&self) -> bool {
+        self.0.read_from.is_copy()
     }
 
     fn with_digest_key(self, key: [u8; 32]) -> Result<Self, StoreError> {
@@ -414,7 +461,7 @@ impl Store {
             return;
         };
         // Under a flood one job carries the count of all that came until it is run.
-        if let Some(count) = writing.rejected.add() {
+        if let Some(count) = writing.rejected.add(&rejected.source) {
             let _ = door.send(Box::new(count));
         }
         door.send_when_idle(Box::new(reject::Reject(rejected)));
@@ -423,6 +470,37 @@ impl Store {
     /// Everything handed over so far is on stable storage.
     pub async fn flush(&self) -> Result<(), StoreError> {
         self.write(|_| Ok(())).await
+    }
+
+    /// Lets go of the file that is read, so that it can be packed or removed.
+    pub(crate) async fn close_reading(&self) {
+        on_db!(self.db(), pool => pool.close().await);
+    }
+
+    /// Notes that somebody took a selection out of here, and whether it was masked.
+    pub async fn note_exported(
+        &self,
+        who: String,
+        q: Option<String>,
+        reason: Option<String>,
+        is_unmasked: bool,
+        selected: u64,
+    ) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            let said = timeline::detail(&[
+                ("who", who.as_str().into()),
+                ("reason", reason.as_deref().into()),
+                ("q", q.as_deref().into()),
+                ("selected", selected.into()),
+                ("unmasked", is_unmasked.into()),
+            ]);
+            let row = timeline::Row {
+                detail: Some(said),
+                ..timeline::Row::new(crate::timeline::What::Exported)
+            };
+            timeline::append(tx, &row)
+        })
+        .await
     }
 
     /// Closes the store: what was handed over is written, the log is emptied, the file is marked as

@@ -3,6 +3,8 @@
 
 use rusqlite::params;
 
+use super::flow::{By, Measure};
+use super::line;
 use super::plans::{Item, ItemRow, NEW};
 use super::replays::ReplayRow;
 use super::revisions::{note_edited, read_as};
@@ -189,10 +191,12 @@ fn skip_what_waits_in_vain(tx: &Tx<'_>, replay: ReplayId) -> Result<(), StoreErr
         "update replay_item set state = 'skipped', verdict = 'waits behind a step that died'
          where replay_id = $1 and state = 'moved' and exists (select 1 from task t
             where t.id = replay_item.item and t.status = 'queued' and t.needs > 0
+                and not exists (select 1 from task_line h where h.task_id = t.id and h.is_held = 1)
                 and not exists (select 1 from task o
                     where o.event_id = t.event_id and o.workflow = t.workflow
                         and (o.status in ('running', 'retrying')
-                            or (o.status = 'queued' and o.needs = 0))))",
+                            or (o.status = 'queued' and (o.needs = 0 or exists (select 1
+                                from task_line h where h.task_id = o.id and h.is_held = 1))))))",
         params![replay.bytes()],
     )?;
     Ok(())
@@ -245,6 +249,12 @@ fn insert_replay_item(
     Ok(())
 }
 
+/// A task that is to run (again), in the numbers of the present.
+fn count_in(tx: &mut Tx<'_>, workflow: &str, destination: &str) {
+    tx.flow(By::Workflow, workflow, Measure::In, 1);
+    tx.flow(By::Dest, destination, Measure::In, 1);
+}
+
 impl Mover<'_> {
     /// Whether the item was brought back to execution.
     fn one(&self, tx: &mut Tx<'_>, item: &ItemRow) -> Result<bool, StoreError> {
@@ -282,7 +292,7 @@ impl Mover<'_> {
             return Some(item.why.clone().unwrap_or_else(|| format!("was {}", item.status)));
         }
         if item.is_late && self.replay.how.late == "skip" {
-            return Some("late: a later event of its subject is ok".to_owned());
+            return Some("late: a later event of its key or subject is ok".to_owned());
         }
         (item.status == TaskStatus::Ok.as_str() && !self.may_repeat())
             .then(|| "already ok".to_owned())
@@ -370,11 +380,13 @@ impl Mover<'_> {
         let Some(destination) = moved else {
             return Ok(None);
         };
+        line::again(tx, id, self.replay.how.order == "received")?;
         self.mend(tx, event)?;
         tell_earlier_replays(tx, item, id)?;
         move_event(tx, event, from, TaskStatus::Queued, None)?;
         tx.count(task_counter(from), &destination, -1);
         tx.count(task_counter(TaskStatus::Queued), &destination, 1);
+        count_in(tx, &workflow, &destination);
         Ok(Some(event))
     }
 
@@ -416,8 +428,13 @@ impl Mover<'_> {
         if added == 0 {
             return Ok(None);
         }
+        if let Some(of) = &item.line {
+            line::enter(tx, id, (workflow, step), of, TaskStatus::Queued)?;
+        }
         tx.run("update event set queued = queued + 1 where id = $1", params![event.bytes()])?;
         tx.count(task_counter(TaskStatus::Queued), destination, 1);
+        tx.count("routed", workflow, 1);
+        count_in(tx, workflow, destination);
         Ok(Some(event))
     }
 

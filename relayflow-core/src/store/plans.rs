@@ -11,6 +11,7 @@ use super::{Refusal, Store, StoreError, on_db};
 use crate::event::IntegrationEvent;
 use crate::id::{EventId, PlanId, RequestId, TaskId};
 use crate::patch;
+use crate::task::Line;
 use crate::timeline::What;
 
 /// How long a plan may be run.
@@ -70,6 +71,8 @@ pub struct ItemRow {
     pub step: Option<String>,
     /// Of a new task: the steps that it needs, joined by spaces.
     pub need_names: Option<String>,
+    /// Where its step is ordered.
+    pub line: Option<Line>,
     /// As of which revision it reads its event; 0: as it came in.
     pub revision: i64,
 }
@@ -203,6 +206,8 @@ fn read_plan(row: &SqliteRow) -> Result<PlanRow, StoreError> {
 const PICKED: &str = "
     t.id, t.event_id, t.status, t.attempt, t.destination, t.workflow, t.step, t.need_names,
     e.received_us, e.source, e.subject, t.revision,
+    (select l.key from task_line l where l.task_id = t.id),
+    (select l.holds_dead from task_line l where l.task_id = t.id),
     exists (select 1 from attempt a where a.task_id = t.id and (a.status in
         ('ok', 'lost', 'running', 'interrupted') or (a.status = 'failed' and
             (a.http_status is null or a.http_status >= 500))
@@ -228,6 +233,7 @@ fn read_picked(row: &SqliteRow) -> Result<Picked, StoreError> {
         workflow: Some(text(row, 5)?),
         step: Some(text(row, 6)?),
         need_names: None,
+        line: read_line(row, 12)?,
         revision: row.try_get(11).map_err(StoreError::Read)?,
     };
     Ok(Picked {
@@ -236,15 +242,23 @@ fn read_picked(row: &SqliteRow) -> Result<Picked, StoreError> {
         received_us: row.try_get(8).map_err(StoreError::Read)?,
         source: text(row, 9)?,
         subject: row.try_get(10).map_err(StoreError::Read)?,
-        may_have_effect: row.try_get(12).map_err(StoreError::Read)?,
+        may_have_effect: row.try_get(14).map_err(StoreError::Read)?,
         fault: None,
-        has_succeeded: row.try_get(13).map_err(StoreError::Read)?,
-        is_drifted: row.try_get::<Option<bool>, _>(14).map_err(StoreError::Read)?.unwrap_or(false),
+        has_succeeded: row.try_get(15).map_err(StoreError::Read)?,
+        is_drifted: row.try_get::<Option<bool>, _>(16).map_err(StoreError::Read)?.unwrap_or(false),
     })
 }
 
+/// A key, and whether the dead hold its line.
+fn read_line(row: &SqliteRow, at: usize) -> Result<Option<Line>, StoreError> {
+    let key: Option<String> = row.try_get(at).map_err(StoreError::Read)?;
+    let holds: Option<i64> = row.try_get(at + 1).map_err(StoreError::Read)?;
+    Ok(key.map(|key| Line { key, holds_dead: holds == Some(1) }))
+}
+
 const ITEM_COLUMNS: &str = "p.place, p.item, p.is_request, p.status, p.attempt, p.would, p.moves,
-    p.why, p.late, p.order_key, p.destination, p.event_id, p.workflow, p.step, p.need_names, p.revision";
+    p.why, p.late, p.order_key, p.destination, p.event_id, p.workflow, p.step, p.need_names, p.revision,
+    p.line_key, p.line_holds";
 
 fn read_item(row: &SqliteRow) -> Result<ItemRow, StoreError> {
     let item: Vec<u8> = row.try_get(1).map_err(StoreError::Read)?;
@@ -265,6 +279,7 @@ fn read_item(row: &SqliteRow) -> Result<ItemRow, StoreError> {
         workflow: maybe(12)?,
         step: maybe(13)?,
         need_names: maybe(14)?,
+        line: read_line(row, 16)?,
         revision: row.try_get(15).map_err(StoreError::Read)?,
     })
 }
@@ -575,8 +590,10 @@ fn insert_items(tx: &Tx<'_>, plan: PlanId, items: &[ItemRow]) -> Result<(), Stor
     for item in items {
         tx.run(
             "insert into plan_item (plan_id, place, item, is_request, status, attempt, would, moves,
-                why, late, order_key, destination, event_id, workflow, step, need_names, revision)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+                why, late, order_key, destination, event_id, workflow, step, need_names, revision,
+                line_key, line_holds)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+                $19)",
             params![
                 plan.bytes(),
                 item.place,
@@ -595,6 +612,8 @@ fn insert_items(tx: &Tx<'_>, plan: PlanId, items: &[ItemRow]) -> Result<(), Stor
                 item.step,
                 item.need_names,
                 item.revision,
+                item.line.as_ref().map(|line| line.key.as_str()),
+                item.line.as_ref().is_some_and(|line| line.holds_dead),
             ],
         )?;
     }

@@ -2,6 +2,7 @@
 //! bound, so no value can become a part of a statement.
 
 mod condition;
+mod sort;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use self::condition::Builder;
+pub use self::sort::{After, Sort};
 use super::{Db, Store, StoreError, on_db};
 use crate::expr::{Expression, Scope};
 use crate::filter::{Field, Filter};
@@ -26,6 +28,12 @@ pub enum QueryError {
     NoWindow { what: String },
     #[error("a filter has one `where:`; join several with `and`")]
     SeveralExpressions,
+    #[error("`{field}` is nothing that {over} can be sorted by: wanted {known}")]
+    NoSort { field: String, over: &'static str, known: String },
+    #[error(
+        "more than {most} match, too many to sort by `{field}`: add since:24h, or another term"
+    )]
+    TooManyToSort { field: &'static str, most: usize },
 }
 
 /// Stands for the answer of `where:` while the condition is built; no bound value can be it.
@@ -146,6 +154,12 @@ impl Selection {
         });
         let condition = condition.replace(HOLDS, "(1 = 1)");
         Ok(Self { over, condition, binds: builder.binds, holds })
+    }
+
+    /// The same narrowed by a condition of ours, without values.
+    pub(super) fn and(&self, condition: &str) -> Self {
+        let condition = format!("({}){condition}", self.condition);
+        Self { condition, ..self.clone() }
     }
 
     pub(super) fn select(&self, columns: &str) -> Statement {

@@ -1,5 +1,6 @@
 //! Plans and replays, as documents.
 
+use super::sorted::{page_of, sort_whole};
 use super::{Page, ViewError, convert, cursor, cut, list, plan_id, replay_id};
 use crate::api::{List, Plan, PlanCounts, PlanItem, Replay, ReplayCounts, ReplayItem, Total, V};
 use crate::event::micros;
@@ -61,6 +62,9 @@ pub async fn plan_items(store: &Store, id: &str, page: &Page) -> Result<List<Pla
 
 /// A page of replays, newest first.
 pub async fn replays(store: &Store, page: &Page) -> Result<List<Replay>, ViewError> {
+    if let Some(sort) = &page.sort {
+        return replays_sorted(store, page, sort).await;
+    }
     let mut rows = store.replays(cursor(page)?, page.limit + 1).await?;
     let more = cut(&mut rows, page.limit);
     let next = rows.last().filter(|_| more).map(|row| row.id.to_string());
@@ -68,6 +72,19 @@ pub async fn replays(store: &Store, page: &Page) -> Result<List<Replay>, ViewErr
     for row in &rows {
         items.push(convert::replay(row, replay_counts(store, row).await?));
     }
+    Ok(list("replay_list", items, next, None))
+}
+
+/// The newest replays that are put in another order.
+const SORTED_MAX: usize = 1000;
+
+async fn replays_sorted(store: &Store, page: &Page, sort: &str) -> Result<List<Replay>, ViewError> {
+    let mut items = Vec::new();
+    for row in &store.replays(None, SORTED_MAX).await? {
+        items.push(convert::replay(row, replay_counts(store, row).await?));
+    }
+    let mut items = sort_whole(items, sort)?;
+    let next = page_of(&mut items, page, |replay| &replay.id)?;
     Ok(list("replay_list", items, next, None))
 }
 

@@ -10,13 +10,16 @@ pub(crate) mod server;
 
 mod charts;
 mod dead_letters;
+mod doctor;
 mod drift;
 mod events;
+pub(crate) mod export;
 mod health;
 mod metrics;
 pub(crate) mod openapi;
 mod plans;
 mod queues;
+mod reconcile;
 mod replays;
 mod requests;
 mod schema;
@@ -43,6 +46,7 @@ use hyper::body::Incoming;
 use relayflow_core::api;
 use relayflow_core::api::codes::Code;
 use relayflow_core::config::Role;
+use relayflow_core::reconcile::ReconcileError;
 use relayflow_core::replay::ReplayError;
 use relayflow_core::view::ViewError;
 use serde_json::Value;
@@ -124,8 +128,9 @@ impl Route {
     }
 }
 
-const PAGE: &[&str] = &["q", "limit", "cursor"];
+const PAGE: &[&str] = &["q", "limit", "cursor", "sort"];
 const JSON: &str = "application/json";
+const GZIP: &str = "application/gzip";
 const BYTES: &str = "application/octet-stream";
 const EVENT_STREAM: &str = "text/event-stream";
 const OPENMETRICS: &str = "application/openmetrics-text";
@@ -137,7 +142,9 @@ pub(crate) fn routes() -> Vec<Route> {
     routes.extend(what_came_in());
     routes.extend(what_waits());
     routes.extend(bulk());
+    routes.extend(missed());
     routes.extend(contracts());
+    routes.extend(taken_out());
     routes
 }
 
@@ -170,13 +177,19 @@ fn about_itself() -> Vec<Route> {
             .gives::<Value>(),
         Route::get("/api/v1/whoami", "Whose token it is", get(whoami::whoami))
             .gives::<api::Identity>(),
-        Route::get("/api/v1/stats", "The numbers", get(stats::stats)).gives::<api::Stats>(),
+        Route::get("/api/v1/stats", "The numbers", get(stats::stats))
+            .params(&["since", "by"])
+            .gives::<api::Stats>(),
         Route::get("/api/v1/stats/minutes", "The last hour", get(charts::minutes))
             .lists::<api::Minute>(),
         Route::get("/api/v1/charts", "Attempts over time", get(charts::chart))
             .params(&["dest", "replay", "window"])
             .gives::<api::Chart>(),
+        Route::get("/api/v1/doctor", "What is wrong, and what mends it", get(doctor::report))
+            .gives::<api::DoctorReport>(),
         Route::get("/api/v1/workers", "Who executes", get(queues::workers)).lists::<api::Worker>(),
+        Route::get("/api/v1/workers/{id}", "One of them", get(queues::worker))
+            .gives::<api::Worker>(),
     ]
 }
 
@@ -228,8 +241,16 @@ fn what_waits() -> Vec<Route> {
             .lists::<api::TimelineEntry>(),
         Route::get("/api/v1/queues", "What waits, by destination", get(queues::list))
             .lists::<api::Queue>(),
+        Route::get("/api/v1/queues/{id}", "One, by its name", get(queues::show))
+            .gives::<api::Queue>(),
+        Route::post("/api/v1/queues/{id}/pause", "Start nothing new", post(queues::pause))
+            .takes::<api::NewPause>()
+            .gives::<api::Queue>(),
+        Route::post("/api/v1/queues/{id}/resume", "Go on", post(queues::resume))
+            .takes::<api::Resume>()
+            .gives::<api::Queue>(),
         Route::get("/api/v1/dead-letters", "Dead letters, or groups", get(dead_letters::list))
-            .params(&["q", "limit", "cursor", "by"])
+            .params(&["q", "limit", "cursor", "by", "sort"])
             .lists::<api::DeadLetter>(),
         Route::post("/api/v1/dead-letters/discard", "Give up", post(dead_letters::discard))
             .takes::<api::Discard>(),
@@ -257,6 +278,8 @@ fn bulk() -> Vec<Route> {
         Route::get("/api/v1/replays/{id}/items", "Its items", get(replays::items))
             .params(PAGE)
             .lists::<api::ReplayItem>(),
+        Route::get("/api/v1/replays/{id}/timeline", "What happened", get(replays::timeline))
+            .lists::<api::TimelineEntry>(),
         Route::post("/api/v1/replays/{id}/pause", "Hold it", post(replays::pause))
             .takes::<api::ReplayControl>()
             .gives::<api::Replay>(),
@@ -266,6 +289,35 @@ fn bulk() -> Vec<Route> {
         Route::post("/api/v1/replays/{id}/cancel", "Stop it for good", post(replays::cancel))
             .takes::<api::ReplayControl>()
             .gives::<api::Replay>(),
+    ]
+}
+
+fn missed() -> Vec<Route> {
+    vec![
+        Route::post("/api/v1/reconciles", "List what a vendor sent", post(reconcile::create))
+            .creates()
+            .takes::<api::NewReconcile>()
+            .gives::<api::Reconcile>(),
+        Route::get("/api/v1/reconciles/{id}", "How far it is", get(reconcile::show))
+            .gives::<api::Reconcile>(),
+        Route::get("/api/v1/reconciles/{id}/items", "What is missing", get(reconcile::items))
+            .params(PAGE)
+            .lists::<api::ReconcileItem>(),
+        Route::post("/api/v1/reconciles/{id}/run", "Take that in", post(reconcile::run))
+            .takes::<api::RunReconcile>()
+            .gives::<api::Reconcile>(),
+    ]
+}
+
+fn taken_out() -> Vec<Route> {
+    vec![
+        Route::post("/api/v1/export", "A masked incident bundle", post(export::masked))
+            .takes::<api::NewExport>()
+            .sends(GZIP),
+        Route::post("/api/v1/export/unmasked", "With payloads as they are", post(export::unmasked))
+            .needs(Some(Role::Admin))
+            .takes::<api::NewExport>()
+            .sends(GZIP),
     ]
 }
 
@@ -397,6 +449,12 @@ impl From<ViewError> for Problem {
 
 impl From<ReplayError> for Problem {
     fn from(error: ReplayError) -> Self {
+        Self::from_error(error.code(), &error)
+    }
+}
+
+impl From<ReconcileError> for Problem {
+    fn from(error: ReconcileError) -> Self {
         Self::from_error(error.code(), &error)
     }
 }

@@ -139,6 +139,7 @@ fn status(code: Code) -> StatusCode {
         | Code::BadFilter
         | Code::BadCursor
         | Code::BadId
+        | Code::NotConfigured
         | Code::ReasonRequired
         | Code::EmptySelection => StatusCode::BAD_REQUEST,
         Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -148,11 +149,13 @@ fn status(code: Code) -> StatusCode {
         Code::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Code::Method => StatusCode::METHOD_NOT_ALLOWED,
         Code::Timeout => StatusCode::REQUEST_TIMEOUT,
-        Code::NoSuchRoute | Code::NoSuchSource | Code::NoSuchObject | Code::Ambiguous => {
-            StatusCode::NOT_FOUND
-        }
+        Code::NoSuchRoute
+        | Code::NoSuchSource
+        | Code::NoSuchObject
+        | Code::Ambiguous
+        | Code::VendorNotFound => StatusCode::NOT_FOUND,
         Code::Signature | Code::NoToken => StatusCode::UNAUTHORIZED,
-        Code::RoleTooLow | Code::Host => StatusCode::FORBIDDEN,
+        Code::RoleTooLow | Code::Host | Code::VendorRefused => StatusCode::FORBIDDEN,
         Code::TooManyFailures => StatusCode::TOO_MANY_REQUESTS,
         Code::Overloaded | Code::Store | Code::DiskFull | Code::Vendor | Code::Stopping => {
             StatusCode::SERVICE_UNAVAILABLE
@@ -161,7 +164,9 @@ fn status(code: Code) -> StatusCode {
         | Code::PlanExpired
         | Code::PlanChanged
         | Code::Late
+        | Code::OverMax
         | Code::StateChanged => StatusCode::CONFLICT,
+        Code::VendorAnswer => StatusCode::BAD_GATEWAY,
         Code::NotYet => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }
@@ -191,6 +196,10 @@ fn title(code: Code) -> &'static str {
         Code::UriTooLong => "the request target is too long",
         Code::LengthRequired => "the body's length must be given",
         Code::MediaType => "the body's type or coding is not taken here",
+        Code::NotConfigured => "the source is not configured for this",
+        Code::VendorAnswer => "the vendor's answer is not understood",
+        Code::VendorRefused => "the vendor refuses the token",
+        Code::VendorNotFound => "the vendor has nothing there",
         Code::Method => "the method is not taken here",
         Code::Timeout => "the request took too long to arrive",
         Code::NoSuchRoute => "there is nothing at this path",
@@ -212,6 +221,7 @@ fn title(code: Code) -> &'static str {
         Code::PlanExpired => "the plan has expired",
         Code::PlanChanged => "the plan no longer holds",
         Code::Late => "a later event is done already",
+        Code::OverMax => "more is selected than allowed",
         Code::StateChanged => "the state changed meanwhile",
         Code::ReasonRequired => "a reason is needed",
         Code::NotYet => "not supported yet",

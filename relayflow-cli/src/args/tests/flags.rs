@@ -75,7 +75,6 @@ fn the_flags_of_every_command_are_those_of_the_table() {
 #[test]
 fn a_shared_flag_has_its_form_and_its_heading_everywhere() {
     let table = [
-        ("Selection", "type", Some('t'), "A,B"),
         ("Selection", "status", None, "A,B"),
         ("Selection", "since", None, "TIME"),
         ("Selection", "until", None, "TIME"),
@@ -109,7 +108,9 @@ fn a_shared_flag_has_its_form_and_its_heading_everywhere() {
 #[test]
 fn a_flag_means_one_thing() {
     /// Flags with more than one form, and why each is one thing all the same.
-    const SEVERAL: [(&str, &str); 4] = [
+    const SEVERAL: [(&str, &str); 6] = [
+        ("type", "the one of a body, or several to choose"),
+        ("data", "a body: of a kind of vendor, or of any"),
         ("from", "what is done again: an event, or what an earlier replay had"),
         ("source", "one to send as, or several to choose"),
         ("workflow", "one to look at, or several to choose"),

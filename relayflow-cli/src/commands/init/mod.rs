@@ -8,7 +8,7 @@ use std::sync::Arc;
 use relayflow_core::api::V;
 use relayflow_core::api::codes::Exit;
 use relayflow_core::provider::sign::key_pair;
-use relayflow_core::provider::{Catalog, Provider, Source};
+use relayflow_core::provider::{Catalog, Provider, Sample, Source};
 use relayflow_core::secret::Secret;
 use serde::Serialize;
 
@@ -162,7 +162,10 @@ impl Start {
 /// The three commands to type next.
 fn next(starts: &[Start]) -> Vec<String> {
     let send = starts.iter().find_map(|start| {
-        let sample = start.provider.samples().first()?;
+        // One that means something: others may be answered without being an event at all.
+        let samples = start.provider.samples();
+        let has_kind = |sample: &&Sample| start.provider.kind_of(&sample.event_type).is_some();
+        let sample = samples.iter().find(has_kind).or_else(|| samples.first())?;
         let key = start.signing_file().map(|file| format!(" --key-file {SECRETS}/{file}"));
         let (name, event_type) = (start.name(), shell(&sample.event_type));
         Some(format!("relayflow send {name} {event_type} --follow{}", key.unwrap_or_default()))

@@ -1,9 +1,11 @@
 //! What lies over a screen: it gets the keys until it is closed.
 
 pub(crate) mod choice;
+pub(crate) mod export;
 pub(crate) mod filter;
 pub(crate) mod pager;
 pub(crate) mod palette;
+pub(crate) mod pause;
 pub(crate) mod question;
 pub(crate) mod search;
 
@@ -16,9 +18,11 @@ use super::draw::Canvas;
 use super::keys::Action;
 use super::theme::Role;
 pub(crate) use choice::{Choice, Chosen};
+pub(crate) use export::Export;
 pub(crate) use filter::FilterBox;
 pub(crate) use pager::Pager;
 pub(crate) use palette::Palette;
+pub(crate) use pause::Pause;
 pub(crate) use question::Question;
 pub(crate) use search::SearchBox;
 
@@ -28,6 +32,8 @@ pub(crate) enum Popup {
     Palette(Palette),
     Choice(Choice),
     Question(Box<Question>),
+    Export(Box<Export>),
+    Pause(Box<Pause>),
     Pager(Pager),
     Search(SearchBox),
 }
@@ -66,6 +72,8 @@ impl Popup {
             Self::Palette(palette) => palette.key(ctx, key),
             Self::Choice(choice) => choice.key(key),
             Self::Question(question) => question.key(ctx, key),
+            Self::Export(export) => export.key(ctx, key),
+            Self::Pause(pause) => pause.key(ctx, key),
             Self::Pager(pager) => pager.key(ctx, key),
             Self::Search(search) => search.key(key),
         }
@@ -77,6 +85,8 @@ impl Popup {
             Self::Palette(palette) => palette.paste(text),
             Self::Question(question) => question.paste(text),
             Self::Search(search) => search.paste(text),
+            Self::Export(export) => export.paste(text),
+            Self::Pause(pause) => pause.paste(text),
             Self::Choice(_) | Self::Pager(_) => {}
         }
     }
@@ -87,6 +97,8 @@ impl Popup {
             Self::Palette(palette) => palette.view(ctx, canvas),
             Self::Choice(choice) => choice.view(canvas),
             Self::Question(question) => question.view(ctx, canvas),
+            Self::Export(export) => export.view(canvas),
+            Self::Pause(pause) => pause.view(ctx, canvas),
             Self::Pager(pager) => pager.view(canvas),
             Self::Search(search) => search.view(canvas),
         }
@@ -98,8 +110,9 @@ impl Popup {
             Self::Filter(_) => "↵ apply  tab complete  esc restore",
             Self::Palette(_) => "↵ run  tab complete  ↑↓ choose  esc close",
             Self::Choice(_) => "↵ choose  ↑↓ move  esc close",
-            Self::Question(_) => "esc back",
+            Self::Question(_) | Self::Pause(_) => "esc back",
             Self::Search(_) => "↵ search  esc close",
+            Self::Export(_) => "↵ write  esc back",
             Self::Pager(_) => "↑↓ scroll  y copy  esc close",
         }
     }

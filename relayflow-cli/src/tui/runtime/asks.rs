@@ -1,10 +1,11 @@
 //! Questions put to a RelayFlow, through the CLI's own backend.
 
-use relayflow_core::api::{Drift, List, NewRevision, ReplayControl, Worker};
+use relayflow_core::api::{List, NewRevision, ReplayControl, Resume};
 use relayflow_core::ingest::InForce;
 use relayflow_core::view;
 
 use crate::backend::Backend;
+use crate::commands::export::{Order, brief, carry_out};
 use crate::commands::verification;
 use crate::context;
 use crate::failure::Failure;
@@ -17,7 +18,7 @@ const GROUPS: usize = 200;
 const JOBS: usize = 100;
 
 fn page(q: Option<String>, limit: usize, cursor: Option<String>) -> view::Page {
-    view::Page { q, limit, cursor }
+    view::Page { q, limit, cursor, sort: None }
 }
 
 fn rows<T>(list: List<T>, row: impl Fn(T) -> Row) -> Reply {
@@ -63,14 +64,11 @@ pub(super) async fn ask(backend: &Backend, question: Question) -> Result<Reply, 
         }
         Question::Raw(id) => Ok(Reply::Raw(backend.raw(&id).await?)),
         Question::Queues => Ok(Reply::Queues(backend.queues().await?.items)),
-        Question::Workers => {
-            let list: List<Worker> = backend.api("the workers")?.get(&["workers"]).await?;
-            Ok(Reply::Workers(list.items))
-        }
+        Question::Workers => Ok(Reply::Workers(backend.workers().await?.items)),
         Question::Sources => Ok(Reply::Sources(backend.sources().await?.items)),
         Question::Drift { q } => {
             let page = page(q, GROUPS, None);
-            let list: List<Drift> = backend.api("findings of drift")?.list("drift", &page).await?;
+            let list = backend.drift(&page).await?;
             let (rows, next, total) = (list.items, list.next_cursor, list.total);
             Ok(Reply::Drift(Page { rows, next, total }))
         }
@@ -90,6 +88,14 @@ pub(super) async fn ask(backend: &Backend, question: Question) -> Result<Reply, 
             let job = backend.control(&id, verb, &ReplayControl::default()).await?;
             Ok(Reply::Done(format!("{} is {}", job.id, job.status)))
         }
+        Question::PauseQueue { name, new } => {
+            let queue = backend.pause_queue(&name, &new).await?;
+            Ok(Reply::Done(format!("{} is {}", queue.name, queue.state)))
+        }
+        Question::ResumeQueue(name) => {
+            let queue = backend.resume_queue(&name, &Resume::default()).await?;
+            Ok(Reply::Done(format!("{} goes on", queue.name)))
+        }
         Question::Discard(what) => {
             let done = backend.discard(&what).await?;
             let mut text = format!("{} discarded", time::things(done.discarded, "item"));
@@ -97,6 +103,11 @@ pub(super) async fn ask(backend: &Backend, question: Question) -> Result<Reply, 
                 text.push_str(&format!(", {} had moved on", time::count(done.skipped)));
             }
             Ok(Reply::Done(text))
+        }
+        Question::Export { new, to } => {
+            let order = Order { new, is_unmasked: false, to, force: false };
+            let (manifest, bytes) = carry_out(backend, &order, None).await?;
+            Ok(Reply::Done(brief(&order.to, &manifest, bytes)))
         }
         Question::Readmit { id, reason } => {
             let done = backend.readmit(&id, reason.as_deref()).await?;

@@ -78,7 +78,7 @@ pub(super) async fn follow(
 ) {
     match &*backend {
         Backend::Api(api) => over_api(api, q.as_deref(), &ring, &to_ui).await,
-        Backend::Store(store) => of_store(store, q.as_deref(), &ring, &to_ui).await,
+        Backend::Store(direct) => of_store(&direct.store, q.as_deref(), &ring, &to_ui).await,
     }
 }
 

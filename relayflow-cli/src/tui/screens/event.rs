@@ -278,6 +278,15 @@ impl EventScreen {
         }
     }
 
+    /// A bundle of this event and all that belongs to it, or what is on the screen.
+    fn export(&self, ctx: &mut Ctx) {
+        let id = self.event_id().unwrap_or(&self.id).to_owned();
+        let shown = self.document().map(|(_, text)| text);
+        let q = Some(format!("id:{id}"));
+        let export = popup::Export::new(id.clone(), q, &id, &id, shown);
+        ctx.popup = Some(Popup::Export(Box::new(export)));
+    }
+
     fn open(&self, ctx: &mut Ctx) {
         if self.tab != Tab::Trace {
             return;
@@ -429,10 +438,7 @@ impl Part for EventScreen {
             Action::Mend => self.mend(ctx),
             Action::NextFailure => ctx.go = Some(Go::Neighbour { forward: true }),
             Action::PrevFailure => ctx.go = Some(Go::Neighbour { forward: false }),
-            Action::Export => match self.document() {
-                Some((name, text)) => ctx.effects.push(Effect::Write { name, text }),
-                None => ctx.say("there is nothing to export yet", Role::Warn),
-            },
+            Action::Export => self.export(ctx),
             Action::Editor => match self.document() {
                 Some((name, text)) => ctx.effects.push(Effect::Edit { name, text }),
                 None => ctx.say("there is nothing to open yet", Role::Warn),

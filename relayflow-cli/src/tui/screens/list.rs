@@ -434,18 +434,7 @@ impl Part for ListScreen {
                     ctx.say("no other failure here", Role::Info);
                 }
             }
-            Action::Export => {
-                let rows: Vec<_> = (0..self.model.len())
-                    .filter_map(|at| self.model.row(at))
-                    .map(|row| {
-                        serde_json::json!({"id": row.id, "status": row.status, "source": row.source,
-                        "type": row.kind, "step": row.step, "error": row.error})
-                    })
-                    .collect();
-                let text = rows.iter().map(|row| format!("{row}\n")).collect();
-                let name = format!("relayflow-{}.ndjson", self.noun.command());
-                ctx.effects.push(crate::tui::msg::Effect::Write { name, text });
-            }
+            Action::Export => self.export(ctx),
             _ => self.move_by(ctx, action),
         }
     }

@@ -130,26 +130,29 @@ pub(super) fn keys_of(source: &Source, secret: &Secret) -> Vec<(usize, Key)> {
     ways.filter_map(|(number, way)| Some((number, Key::of(way, secret).ok()??))).collect()
 }
 
-/// What is signed in one way, part by part; `None` where the request cannot be read so far.
+/// What is signed in one way, part by part, of the whole request or of one element of its batch; `None`
+/// where it cannot be read so far.
 pub(super) fn message(
     way: &Way,
     source: &Source,
     key: &Key,
     request: &Request,
+    element: Option<&str>,
 ) -> Option<Vec<Vec<u8>>> {
-    if way.is_each || !is_mac(way) {
+    if way.is_each != element.is_some() || !is_mac(way) {
         return None;
     }
-    let opened = if way.reads.is_empty() {
+    let opened = if way.reads.is_empty() || element.is_some() {
         None
     } else {
         Some(body::open(&source.rules.takes, &request.body).ok()?)
     };
-    let text = opened.as_ref().map_or("", body::Opened::text);
-    let found = match &opened {
-        Some(opened) => way.reads.read(opened.text()).ok()?,
+    let text = element.or(opened.as_ref().map(body::Opened::text));
+    let found = match text {
+        Some(text) => way.reads.read(text).ok()?,
         None => Found::default(),
     };
+    let text = text.unwrap_or_default();
     let claim = Claim::new(request, way, &found).ok()?;
     let timestamp = claim.timestamp.as_deref();
     let (url, body) = (request.url.as_str(), &*request.body);

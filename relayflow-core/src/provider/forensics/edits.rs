@@ -48,7 +48,7 @@ fn in_one_piece(
     key: &Key,
     request: &Request,
 ) -> Option<Option<(usize, char)>> {
-    let parts = message(way, source, key, request)?;
+    let parts = message(way, source, key, request, None)?;
     let body = &request.body;
     let place = parts.iter().position(|part| *part == **body).filter(|_| !body.is_empty())?;
     let signatures = signatures(way, source, request)?;

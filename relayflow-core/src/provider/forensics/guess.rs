@@ -149,7 +149,7 @@ impl Search<'_> {
                 Sure::Certain,
                 format!("the signature is right, and `{place}` in it is of another method, path or query"),
             )
-            .config(format!("[sources.{}] public_url = \"https://…\"   # what the vendor calls", source.name))
+            .config(format!("[sources.{}] public_url = \"https://...\"   # what the vendor calls", source.name))
             .run(readmit(request))
         } else {
             cause(
@@ -249,7 +249,7 @@ impl Search<'_> {
         } else {
             told.elsewhere("copy the signing secret of this webhook from the vendor once more")
         };
-        told.config(format!("[sources.{}] secrets = [ … ]", source.name))
+        told.config(format!("[sources.{}] secrets = [ ... ]", source.name))
             .run("relayflow config check")
             .run(readmit(case.request))
     }

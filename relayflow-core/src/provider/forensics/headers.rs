@@ -9,6 +9,7 @@ use crate::provider::definition::{Encoding, Scheme};
 use crate::provider::extract::Scalar;
 use crate::provider::key::{self, Key};
 use crate::provider::source::Source;
+use crate::provider::split;
 use crate::provider::way::{SignaturePlace, Way};
 use crate::request::Request;
 
@@ -133,17 +134,27 @@ pub(super) fn near(way: &Way, source: &Source, key: &Key, request: &Request) -> 
             let value = request.header(name.as_str())?;
             tokens(value).into_iter().find_map(|token| {
                 let mut whole = request.clone();
-                let text = value.replacen(token, &blank(way)?, 1);
+                let (before, after) = value.split_once(token)?;
+                let text = format!("{before}{}{}", blank(way)?, after.trim_start_matches('='));
                 whole.headers.insert(name, HeaderValue::from_str(&text).ok()?);
-                difference(way, source, key, &whole, token)
+                difference(way, source, key, &whole, None, token)
                     .map(|differs| format!("`{name}`: {differs}"))
             })
         }),
         SignaturePlace::Slot(slot) => {
             let opened = body::open(&source.rules.takes, &request.body).ok()?;
-            let found = way.reads.read(opened.text()).ok()?;
-            let Scalar::Text(token) = found.scalar(*slot) else { return None };
-            difference(way, source, key, request, &token)
+            let elements = if way.is_each {
+                split::elements(&source.rules, opened.text()).ok()?
+            } else {
+                Vec::new()
+            };
+            let texts = elements.iter().map(|element| (element.text, Some(element.text)));
+            let whole = (!way.is_each).then(|| (opened.text(), None));
+            texts.chain(whole).find_map(|(text, element)| {
+                let found = way.reads.read(text).ok()?;
+                let Scalar::Text(token) = found.scalar(*slot) else { return None };
+                difference(way, source, key, request, element, &token)
+            })
         }
         SignaturePlace::Query(_) | SignaturePlace::Nowhere => None,
     }
@@ -154,9 +165,10 @@ fn difference(
     source: &Source,
     key: &Key,
     request: &Request,
+    element: Option<&str>,
     token: &str,
 ) -> Option<String> {
-    let message = message(way, source, key, request)?;
+    let message = message(way, source, key, request, element)?;
     let parts: Vec<&[u8]> = message.iter().map(Vec::as_slice).collect();
     let right = key::encode(way.encoding, &right_signature(key, &parts)?);
     told_apart(token, &right)

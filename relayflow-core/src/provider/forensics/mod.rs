@@ -11,6 +11,8 @@ mod edits;
 mod guess;
 mod headers;
 mod json;
+mod others;
+mod secrets;
 mod stages;
 mod urls;
 mod words;

@@ -5,41 +5,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::bench::{Bench, Held, Miss, keys_of};
+use super::bench::{Bench, Held, Miss};
+use super::secrets::{Entry, Of, entries, is_known};
 use super::words::{Sure, Told as _, cause, minutes, scheme, shown};
 use super::{Standing, bodies, edits, headers, urls};
 use crate::api::codes::Blame;
 use crate::api::{Cause, VerifiedBy};
-use crate::provider::body;
-use crate::provider::definition::{KeyEncoding, Scheme};
-use crate::provider::extract::Scalar;
+use crate::provider::definition::Scheme;
 use crate::provider::key::Key;
 use crate::provider::refusal::VerifyError;
-use crate::provider::source::{Source, fingerprint};
+use crate::provider::source::Source;
 use crate::provider::verify::{Check, bears};
-use crate::provider::way::{SignaturePlace, Way};
+use crate::provider::way::Way;
 use crate::request::Request;
-use crate::secret::Secret;
-
-/// A secret, ready for the ways of one source.
-pub(super) struct Entry {
-    /// `secret #2 of `shop` (sha256:9c1f03ab)`
-    pub(super) label: String,
-    pub(super) of: Of,
-    keys: Vec<(usize, Key)>,
-}
-
-/// Whose a secret is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Of {
-    Own,
-    /// The same, if it were read in another way: how.
-    Spelled(String),
-    Other(Arc<str>),
-    Spare(Standing),
-    /// The vendor's own key, fetched.
-    Vendor,
-}
 
 /// A way in which a request holds.
 struct Hit {
@@ -77,7 +55,7 @@ impl<'c> Search<'c> {
                 &stand_in
             }
         };
-        let entries = self.entries(source);
+        let entries = entries(case, source);
         self.bench.tried.secrets = entries.iter().filter(|e| e.is_secret()).count() as u64;
         self.bench.tried.sources = case.sources.len() as u64;
         self.bench.tried.schemes = source.rules.ways.len() as u64;
@@ -97,53 +75,14 @@ impl<'c> Search<'c> {
             || self.with_other_secrets(source, &entries)
             || self.with_other_bodies(source, &entries, true)
             || self.with_other_urls(source, &entries)
-            || self.as_of_others(source)
+            // Where our own secret made the signature, nobody else sent it.
+            || (self.beyond.is_none() && self.as_of_others(source))
             || self.with_other_bodies(source, &entries, false)
             || self.with_another_character(source, &entries);
         if !found {
             self.guess(source);
         }
         None
-    }
-
-    /// The secrets that may have signed: the source's own first.
-    fn entries(&self, source: &Source) -> Vec<Entry> {
-        let case = self.bench.case;
-        let mut entries = Vec::new();
-        let mut add = |label: String, of: Of, secret: &Secret| {
-            let keys = keys_of(source, secret);
-            if !keys.is_empty() {
-                entries.push(Entry { label, of, keys });
-            }
-        };
-        for (number, secret) in source.secrets.iter().enumerate() {
-            add(label(&source.name, number, secret), Of::Own, secret);
-        }
-        for other in case.sources.iter().filter(|other| other.name != source.name) {
-            for (number, secret) in other.secrets.iter().enumerate() {
-                add(label(&other.name, number, secret), Of::Other(Arc::clone(&other.name)), secret);
-            }
-        }
-        for spare in case.spare {
-            let what = match spare.standing {
-                Standing::Retired => "a former secret",
-                Standing::Learned => "a secret that waits",
-            };
-            let label = format!("{what} of `{}` ({})", spare.source, fingerprint(&spare.secret));
-            add(label, Of::Spare(spare.standing), &spare.secret);
-        }
-        for (number, secret) in source.secrets.iter().enumerate() {
-            entries.extend(spelled(source, number, secret));
-        }
-        let fetched = source.rules.ways.iter().enumerate().filter(|(_, way)| way.keys_at.is_some());
-        for (way, _) in fetched {
-            entries.push(Entry {
-                label: "the vendor's own key".to_owned(),
-                of: Of::Vendor,
-                keys: vec![(way, Key::Public(Vec::new()))],
-            });
-        }
-        entries
     }
 
     fn today(&mut self, source: &Source, entries: &[Entry]) -> Result<VerifiedBy, VerifyError> {
@@ -303,9 +242,10 @@ impl<'c> Search<'c> {
                 let Some(hit) = self.hit(source, entries, is_known, is_it, &repair.request) else {
                     continue;
                 };
-                let told = match repair.blame {
-                    Blame::HeaderRenamed => "a header came under another name",
-                    _ => "the signature was changed on its way",
+                let told = if repair.blame == Blame::HeaderRenamed {
+                    "a header came under another name"
+                } else {
+                    "the signature was changed on its way"
                 };
                 let told =
                     cause(repair.blame, Sure::Certain, format!("{told}: {}", repair.altered))
@@ -360,7 +300,7 @@ impl<'c> Search<'c> {
             Of::Other(other) => {
                 let url = |of: &str| {
                     let of = case.sources.iter().find(|s| *s.name == *of);
-                    of.and_then(|s| s.public_url.clone()).unwrap_or_else(|| "…".to_owned())
+                    of.and_then(|s| s.public_url.clone()).unwrap_or_else(|| "...".to_owned())
                 };
                 cause(
                     Blame::WrongSecret,
@@ -369,9 +309,9 @@ impl<'c> Search<'c> {
                 )
                 .elsewhere(format!(
                     "if it belongs to `{other}`: let the vendor call {}",
-                    url(other).replace('…', &format!("/in/{other}"))
+                    url(other).replace("...", &format!("/in/{other}"))
                 ))
-                .config(format!("[sources.{name}] secrets = [ … ]   # if it belongs here: that secret"))
+                .config(format!("[sources.{name}] secrets = [ ... ]   # if it belongs here: that secret"))
                 .run("relayflow config check")
                 .run(readmit(request))
             }
@@ -380,7 +320,7 @@ impl<'c> Search<'c> {
                 Sure::Certain,
                 "it is signed with a secret that was in force before: the vendor still uses it",
             )
-            .config(format!("[sources.{name}] secrets = [ …, the former one ]   # until the vendor has changed over"))
+            .config(format!("[sources.{name}] secrets = [ ..., the former one ]   # until the vendor has changed over"))
             .run("relayflow config check")
             .run(readmit(request)),
             Of::Spare(Standing::Learned) => cause(
@@ -388,7 +328,7 @@ impl<'c> Search<'c> {
                 Sure::Certain,
                 "it is signed with the secret that the vendor brought in a handshake, and that is not in force",
             )
-            .elsewhere(format!("compare the file `learned/{name}…` beside the store with what the vendor shows, and move it to where the source's `secrets` name it"))
+            .elsewhere(format!("compare the file `learned/{name}...` beside the store with what the vendor shows, and move it to where the source's `secrets` name it"))
             .run("relayflow config check")
             .run(readmit(request)),
             Of::Spelled(how) => cause(
@@ -396,7 +336,7 @@ impl<'c> Search<'c> {
                 Sure::Certain,
                 format!("the secret is right and written in another way: {how}"),
             )
-            .config(format!("[sources.{name}] secrets = [ … ]   # as the vendor shows it"))
+            .config(format!("[sources.{name}] secrets = [ ... ]   # as the vendor shows it"))
             .run("relayflow config check")
             .run(readmit(request)),
             Of::Own | Of::Vendor => cause(Blame::WrongSecret, Sure::Likely, "another secret signed it"),
@@ -487,107 +427,6 @@ impl<'c> Search<'c> {
         false
     }
 
-    /// The request as another provider's.
-    fn as_of_others(&mut self, source: &Source) -> bool {
-        let case = self.bench.case;
-        let own = &source.provider.name;
-        for provider in case.catalog.iter().filter(|provider| provider.name != *own) {
-            let configured: Vec<&Source> = case
-                .sources
-                .iter()
-                .map(|s| &**s)
-                .filter(|other| other.provider.name == provider.name)
-                .collect();
-            let stand_in;
-            let all: Vec<&Source> = if configured.is_empty() {
-                let url = source.public_url.as_deref();
-                match Source::stand_in(&source.name, url, provider, case.catalog) {
-                    Some(source) => {
-                        stand_in = source;
-                        vec![&stand_in]
-                    }
-                    None => continue,
-                }
-            } else {
-                configured
-            };
-            for other in all {
-                if self.as_of(source, other) {
-                    return true;
-                }
-            }
-        }
-        false
-    }
-
-    fn as_of(&mut self, own: &Source, other: &Source) -> bool {
-        let case = self.bench.case;
-        let ways = other.rules.ways.iter().enumerate();
-        let borne: Vec<usize> = ways
-            .filter(|(_, way)| way.scheme != Scheme::None && shows(other, way, case.request))
-            .map(|(number, _)| number)
-            .collect();
-        self.bench.tried.schemes += borne.len() as u64;
-        for number in &borne {
-            if let Some(header) = telling_header(own, &other.rules.ways[*number], case.request) {
-                let known = self.shapes.iter().any(|(name, _)| *name == other.provider.name);
-                if !known {
-                    self.shapes.push((Arc::clone(&other.provider.name), header));
-                }
-            }
-        }
-        if borne.is_empty() {
-            return false;
-        }
-        let mut request = case.request.clone();
-        if let Some(url) = &other.public_url {
-            let query = request.query();
-            request.url = if query.is_empty() { url.clone() } else { format!("{url}?{query}") };
-        }
-        let mut all: Vec<(String, &Secret)> = Vec::new();
-        for known in case.sources {
-            let secrets = known.secrets.iter().enumerate();
-            all.extend(secrets.map(|(n, secret)| (label(&known.name, n, secret), secret)));
-        }
-        for (label, secret) in all {
-            for (number, key) in keys_of(other, secret) {
-                if !borne.contains(&number) {
-                    continue;
-                }
-                let way = &other.rules.ways[number];
-                let keys = std::slice::from_ref(&key);
-                if let Some(held) = self.bench.holds(other, way, keys, &request) {
-                    let told = self.of_other(own, other, way, &label);
-                    self.causes.push(self.and_late(other, told, held));
-                    return true;
-                }
-            }
-        }
-        false
-    }
-
-    fn of_other(&self, own: &Source, other: &Source, way: &Way, label: &str) -> Cause {
-        let provider = &other.provider.name;
-        let told = cause(
-            Blame::WrongProvider,
-            Sure::Certain,
-            format!(
-                "it is a request of `{provider}`, and the source `{}` is one of `{}`",
-                own.name, own.provider.name
-            ),
-        )
-        .shown_by(format!("{label} holds as {}", scheme(way)));
-        let is_configured = self.bench.case.sources.iter().any(|s| s.name == other.name);
-        if is_configured && other.name != own.name {
-            let url = other.public_url.clone().unwrap_or_else(|| format!("/in/{}", other.name));
-            return told
-                .elsewhere(format!("let the vendor call the source `{}`: {url}", other.name));
-        }
-        told.config(format!("[sources.{}] provider = \"{provider}\"", own.name))
-            .run("relayflow config check")
-            .run(readmit(self.bench.case.request))
-    }
-
     fn with_another_character(&mut self, source: &Source, entries: &[Entry]) -> bool {
         let request = self.bench.case.request;
         let own = entries.iter().filter(|entry| entry.of == Of::Own);
@@ -615,7 +454,7 @@ impl<'c> Search<'c> {
 
     /// The same cause, where the time is wrong too.
     #[expect(clippy::unused_self, reason = "all causes are told by the search")]
-    fn and_late(&self, source: &Source, told: Cause, held: Held) -> Cause {
+    pub(super) fn and_late(&self, source: &Source, told: Cause, held: Held) -> Cause {
         match held.skew.filter(|_| held.is_stale) {
             Some(skew) => told.shown_by(format!(
                 "its time is {} away as well, and {} is tolerated",
@@ -627,110 +466,6 @@ impl<'c> Search<'c> {
     }
 }
 
-impl Entry {
-    /// Whether it is one of its own, and no other spelling of another.
-    fn is_secret(&self) -> bool {
-        matches!(self.of, Of::Own | Of::Other(_) | Of::Spare(_))
-    }
-
-    fn keys_of<'e>(&'e self, source: &'e Source, way: &'e Way) -> impl Iterator<Item = &'e Key> {
-        self.keys
-            .iter()
-            .filter(move |(number, _)| std::ptr::eq(&source.rules.ways[*number], way))
-            .map(|(_, key)| key)
-    }
-}
-
-/// Whether a secret is in force for the source as it is configured.
-fn is_known(of: &Of) -> bool {
-    matches!(of, Of::Own | Of::Vendor)
-}
-
-fn label(source: &str, number: usize, secret: &Secret) -> String {
-    format!("secret #{} of `{source}` ({})", number + 1, fingerprint(secret))
-}
-
 pub(super) fn readmit(request: &Request) -> String {
     format!("relayflow requests replay {}", request.id)
-}
-
-/// The secret as somebody may have meant it.
-fn spelled(source: &Source, number: usize, secret: &Secret) -> Vec<Entry> {
-    let bytes = secret.expose();
-    let mut entries = Vec::new();
-    let mut add = |how: &str, keys: Vec<(usize, Key)>| {
-        if !keys.is_empty() {
-            let label = label(&source.name, number, secret);
-            entries.push(Entry { label, of: Of::Spelled(how.to_owned()), keys });
-        }
-    };
-    let trimmed = bytes.trim_ascii();
-    let unquoted = match trimmed {
-        [b'"', inner @ .., b'"'] | [b'\'', inner @ .., b'\''] => Some(inner),
-        _ => None,
-    };
-    if trimmed != bytes {
-        add("without the white space around it", keys_of(source, &Secret::new(trimmed)));
-    }
-    if let Some(inner) = unquoted {
-        add("without the quotes around it", keys_of(source, &Secret::new(inner)));
-    }
-    if let Some(at) = bytes.iter().rposition(|byte| *byte == b'_') {
-        let bare = Secret::new(&bytes[at + 1..]);
-        if !bare.is_empty() {
-            add("without what stands before its last `_`", keys_of(source, &bare));
-        }
-    }
-    for prefix in ["whsec_", "\n"] {
-        let with = if prefix == "\n" {
-            [bytes, prefix.as_bytes()].concat()
-        } else {
-            [prefix.as_bytes(), bytes].concat()
-        };
-        let how = if prefix == "\n" { "with a line end" } else { "with `whsec_` before it" };
-        add(how, keys_of(source, &Secret::new(with)));
-    }
-    for (encoding, how) in [
-        (KeyEncoding::Text, "its text itself is the key"),
-        (KeyEncoding::Hex, "the key is what it says in hexadecimal digits"),
-        (KeyEncoding::Base64, "the key is what it says in base 64"),
-        (KeyEncoding::Whsec, "the key is what it says in base 64 behind `whsec_`"),
-    ] {
-        let ways = source.rules.ways.iter().enumerate();
-        let keys = ways.filter(|(_, way)| super::bench::is_mac(way) && way.key != encoding);
-        let keys = keys.filter_map(|(number, way)| {
-            Some((number, Key::new(way.scheme, encoding, secret).ok()??))
-        });
-        add(how, keys.collect());
-    }
-    entries
-}
-
-/// Whether a request bears this way's signature, in the body too.
-fn shows(source: &Source, way: &Way, request: &Request) -> bool {
-    if !bears(way, request) {
-        return false;
-    }
-    let SignaturePlace::Slot(slot) = &way.place else {
-        return !matches!(way.place, SignaturePlace::Nowhere);
-    };
-    if way.is_each {
-        return false;
-    }
-    body::open(&source.rules.takes, &request.body).is_ok_and(|opened| {
-        way.reads
-            .read(opened.text())
-            .is_ok_and(|found| matches!(found.scalar(*slot), Scalar::Text(_)))
-    })
-}
-
-/// The header that shows whose a request is: one that the source's own provider does not know.
-fn telling_header(own: &Source, way: &Way, request: &Request) -> Option<String> {
-    let SignaturePlace::Headers(names) = &way.place else { return None };
-    let is_own = |name: &http::HeaderName| {
-        *name == http::header::AUTHORIZATION
-            || own.rules.ways.iter().any(|way| way.headers().contains(&name))
-    };
-    let name = names.iter().find(|name| request.headers.contains_key(*name) && !is_own(name));
-    name.map(ToString::to_string)
 }

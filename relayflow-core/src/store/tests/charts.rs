@@ -13,7 +13,7 @@ macro_rules! walk {
         let mut cursor: Option<String> = $begin;
         let mut pages: Vec<Vec<String>> = Vec::new();
         loop {
-            let page = Page { q: None, limit: 3, cursor };
+            let page = Page { limit: 3, cursor, ..Page::default() };
             let list = $list(&$store, &page).await.unwrap();
             pages.push(list.items.iter().map(|item| item.id.clone()).collect());
             cursor = list.next_cursor;
@@ -54,7 +54,7 @@ on_each_database! {
     }
 
     async fn the_end_of_nothing_is_nothing(house: House) {
-        let page = Page { q: None, limit: 3, cursor: Some("end".to_owned()) };
+        let page = Page { limit: 3, cursor: Some("end".to_owned()), ..Page::default() };
         let list = view::events(&house.store(), &page).await.unwrap();
         assert!(list.items.is_empty() && list.next_cursor.is_none());
         let page = Page { cursor: Some("-nonsense".to_owned()), ..page };
@@ -101,7 +101,7 @@ on_each_database! {
             house.die(&task).await;
             house.wait(SECOND * 400);
         }
-        let page = Page { q: None, limit: 10, cursor: None };
+        let page = Page { limit: 10, ..Page::default() };
         let groups = view::dead_letter_groups(&house.store(), &page, "error").await.unwrap();
         // The first died twenty minutes ago, which is before the fifteen that are told of.
         assert_eq!(groups.items[0].count, 3);

@@ -51,7 +51,7 @@ fn report(screen: &EventScreen) -> Vec<(String, Role)> {
             .extend(verification::report(told).into_iter().skip(1).map(|l| (l.text, role(l.tone)))),
         None if screen.request.value.as_ref().is_some_and(|r| r.status == "rejected") => {
             let why = screen.verification.error.as_ref().map(|failure| failure.message.clone());
-            let why = why.unwrap_or_else(|| "looking for the cause …".to_owned());
+            let why = why.unwrap_or_else(|| "looking for the cause".to_owned());
             lines.push((why, Role::Dim));
         }
         None => return Vec::new(),
