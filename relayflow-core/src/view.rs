@@ -17,7 +17,8 @@ use crate::event::micros;
 use crate::filter::{Filter, FilterError, Now};
 use crate::id::{EventId, PlanId, ReplayId, RequestId, TaskId};
 use crate::store::{
-    EventRow, IdTable, Of, Over, QueryError, Selection, Store, StoreError, TaskRow,
+    CONTENT_TIME, EventRow, IdTable, Of, Over, QueryError, SEARCH_TIME, Selection, Store,
+    StoreError, TaskRow,
 };
 use crate::task::TaskStatus;
 use crate::timeline::What;
@@ -28,10 +29,12 @@ pub use trace::trace;
 
 /// What a list counts to before it says "at least so many".
 const COUNT_MAX: usize = 10_000;
-/// What a count may take; rows never wait for it longer.
-const COUNT_TIME: std::time::Duration = std::time::Duration::from_millis(200);
+/// By when a count must be there; until then it says at least how many.
+const COUNT_TIME: std::time::Duration = std::time::Duration::from_millis(75);
 /// The most entries of one timeline.
 const TIMELINE_MAX: usize = 10_000;
+/// How long dead letters are read to be grouped, where no index has the groups.
+const GROUP_TIME: std::time::Duration = std::time::Duration::from_secs(2);
 /// How many dead letters a grouping reads at most.
 const GROUPED_MAX: usize = 100_000;
 const PAGE: usize = 1000;
@@ -146,7 +149,7 @@ fn list<T>(
     next_cursor: Option<String>,
     total: Option<Total>,
 ) -> List<T> {
-    List { v: V, kind: kind.to_owned(), items, next_cursor, total }
+    List { v: V, kind: kind.to_owned(), items, next_cursor, total, searched_to: None }
 }
 
 /// A page read with one row too many, so that its end is known.
@@ -204,27 +207,47 @@ resolver!(
     /// The plan that an id or a unique prefix of one names.
     plan_id, PlanId, IdTable::Plan);
 
-fn total(value: u64) -> Total {
-    let most = u64::try_from(COUNT_MAX).unwrap_or(u64::MAX);
-    Total { value: value.min(most), exact: value <= most }
+/// How long a page of a filter is looked for.
+fn time_for(filter: &Filter) -> std::time::Duration {
+    if filter.wants_window() { CONTENT_TIME } else { SEARCH_TIME }
+}
+
+/// Where a list goes on whose rows end at `next`: behind them, or behind what was looked at when the
+/// time was over, and then back to which moment that is.
+fn behind<C: std::fmt::Display>(
+    next: Option<String>,
+    is_full: bool,
+    stopped_at: Option<&C>,
+    bytes: impl FnOnce(&C) -> &[u8; 16],
+) -> (Option<String>, Option<String>) {
+    match stopped_at.filter(|_| !is_full) {
+        None => (next, None),
+        Some(id) => (Some(id.to_string()), Some(micros(crate::id::drawn_at(bytes(id))))),
+    }
 }
 
 /// A page of events, newest first.
 pub async fn events(store: &Store, page: &Page) -> Result<List<Event>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
     let selection = Selection::new(&filter, Over::Events)?;
-    let mut rows = store.events(&selection, cursor(page)?, page.limit + 1).await?;
+    let before = cursor(page)?;
+    let began = std::time::Instant::now();
+    let found = store.events(&selection, before, page.limit + 1, time_for(&filter)).await?;
+    let mut rows = found.rows;
     let more = cut(&mut rows, page.limit);
     let next = rows.last().filter(|_| more).map(|row| row.event.id.to_string());
+    let (next, searched) = behind(next, more, found.stopped_at.as_ref(), |id| id.bytes());
     let count = if filter == Filter::All {
         let events = u64::try_from(store.counters().await?.total("events")).unwrap_or(0);
         Some(Total { value: events, exact: true })
-    } else if selection.looks_into() {
+    } else if next.is_none() && before.is_none() {
+        Some(Total { value: u64::try_from(rows.len()).unwrap_or(0), exact: true })
+    } else if selection.looks_into() || searched.is_some() {
         None
     } else {
-        let counted = store.count_events(&selection, COUNT_MAX);
-        let counted = tokio::time::timeout(COUNT_TIME, counted).await;
-        counted.ok().and_then(Result::ok).map(total)
+        let left = COUNT_TIME.saturating_sub(began.elapsed());
+        let (value, exact) = store.count_events(&selection, COUNT_MAX, left).await?;
+        Some(Total { value: u64::try_from(value).unwrap_or(0), exact })
     };
     let mut items = Vec::with_capacity(rows.len());
     for row in &rows {
@@ -234,7 +257,7 @@ pub async fn events(store: &Store, page: &Page) -> Result<List<Event>, ViewError
         }
         items.push(event);
     }
-    Ok(list("event_list", items, next, count))
+    Ok(List { searched_to: searched, ..list("event_list", items, next, count) })
 }
 
 /// The error that an operator wants to see first: a dead task's, else a retrying one's.
@@ -335,10 +358,14 @@ pub async fn timeline(store: &Store, id: &str) -> Result<List<TimelineEntry>, Vi
 pub async fn requests(store: &Store, page: &Page) -> Result<List<Request>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
     let selection = Selection::new(&filter, Over::Requests)?;
-    let mut rows = store.requests(&selection, cursor(page)?, page.limit + 1).await?;
+    let found =
+        store.requests(&selection, cursor(page)?, page.limit + 1, time_for(&filter)).await?;
+    let mut rows = found.rows;
     let more = cut(&mut rows, page.limit);
     let next = rows.last().filter(|_| more).map(|row| row.id.to_string());
-    Ok(list("request_list", rows.iter().map(convert::request).collect(), next, None))
+    let (next, searched_to) = behind(next, more, found.stopped_at.as_ref(), |id| id.bytes());
+    let items = rows.iter().map(convert::request).collect();
+    Ok(List { searched_to, ..list("request_list", items, next, None) })
 }
 
 /// One request, with its kept headers and its events.
@@ -354,11 +381,15 @@ pub async fn request(store: &Store, id: &str) -> Result<Request, ViewError> {
 
 /// A page of tasks, newest first.
 pub async fn tasks(store: &Store, page: &Page) -> Result<List<Task>, ViewError> {
-    let selection = Selection::new(&filter_of(store, page.q.as_deref())?, Over::Tasks)?;
-    let mut rows = store.tasks(&selection, cursor(page)?, page.limit + 1).await?;
+    let filter = filter_of(store, page.q.as_deref())?;
+    let selection = Selection::new(&filter, Over::Tasks)?;
+    let found = store.tasks(&selection, cursor(page)?, page.limit + 1, time_for(&filter)).await?;
+    let mut rows = found.rows;
     let more = cut(&mut rows, page.limit);
     let next = rows.last().filter(|_| more).map(|row| row.id.to_string());
-    Ok(list("task_list", rows.iter().map(convert::task).collect(), next, None))
+    let (next, searched_to) = behind(next, more, found.stopped_at.as_ref(), |id| id.bytes());
+    let items = rows.iter().map(convert::task).collect();
+    Ok(List { searched_to, ..list("task_list", items, next, None) })
 }
 
 /// One task with its attempts.
@@ -372,10 +403,17 @@ pub async fn task(store: &Store, id: &str) -> Result<Task, ViewError> {
 /// A page of dead letters, the latest first: tasks, and requests that could not be read.
 pub async fn dead_letters(store: &Store, page: &Page) -> Result<List<DeadLetter>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
-    let mut items = dead_page(store, &filter, page).await?;
+    let (mut items, stopped_at) = dead_page(store, &filter, page).await?;
     let more = cut(&mut items, page.limit);
     let next =
         items.last().filter(|_| more).map(|(ended, letter)| format!("{ended}.{}", letter.id));
+    let (next, searched_to) = match stopped_at.filter(|_| !more) {
+        None => (next, None),
+        Some((ended, id)) => {
+            let at = micros(crate::clock::from_micros(ended));
+            (Some(format!("{ended}.{id}")), Some(at))
+        }
+    };
     let count = if filter == Filter::All {
         let counters = store.counters().await?;
         let dead = counters.tasks(TaskStatus::Dead) + counters.total("dead_requests");
@@ -384,7 +422,7 @@ pub async fn dead_letters(store: &Store, page: &Page) -> Result<List<DeadLetter>
         None
     };
     let items = items.into_iter().map(|(_, letter)| letter).collect();
-    Ok(list("dead_letter_list", items, next, count))
+    Ok(List { searched_to, ..list("dead_letter_list", items, next, count) })
 }
 
 /// Tasks and requests, merged by when they died; one more than the page holds.
@@ -392,7 +430,7 @@ async fn dead_page(
     store: &Store,
     filter: &Filter,
     page: &Page,
-) -> Result<Vec<(i64, DeadLetter)>, ViewError> {
+) -> Result<(Vec<(i64, DeadLetter)>, Option<(i64, TaskId)>), ViewError> {
     let after = page.cursor.as_ref().and_then(|text| text.split_once('.'));
     let is_request = after.is_some_and(|(_, id)| id.starts_with(RequestId::PREFIX));
     // Of one microsecond tasks come before requests: behind a request no task of it is left, and
@@ -409,10 +447,14 @@ async fn dead_page(
         }
     };
     let mut items = Vec::new();
+    let mut stopped_at = None;
     let requests = Selection::new(filter, Over::Requests);
     match Selection::new(filter, Over::DeadTasks) {
         Ok(tasks) => {
-            for row in store.dead_tasks(&tasks, of_task, page.limit + 1).await? {
+            let found =
+                store.dead_tasks(&tasks, of_task, page.limit + 1, time_for(filter)).await?;
+            stopped_at = found.stopped_at;
+            for row in found.rows {
                 items.push((row.ended_us.unwrap_or(0), dead_task(&row)));
             }
         }
@@ -428,7 +470,12 @@ async fn dead_page(
         }
     }
     items.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| b.1.id.cmp(&a.1.id)));
-    Ok(items)
+    if let Some((ended, id)) = &stopped_at {
+        // Of what died before, the tasks are not known yet.
+        let id = id.to_string();
+        items.retain(|(at, letter)| (*at, letter.id.as_str()) >= (*ended, id.as_str()));
+    }
+    Ok((items, stopped_at))
 }
 
 fn bad_cursor(page: &Page) -> ViewError {
@@ -444,11 +491,17 @@ pub async fn dead_letter_groups(
     let filter = filter_of(store, page.q.as_deref())?;
     let mut groups: Vec<DeadLetterGroup> = Vec::new();
     let mut places: std::collections::HashMap<String, usize> = std::collections::HashMap::new();
+    if let Some(groups) = grouped(store, &filter, page, by).await? {
+        return Ok(groups);
+    }
+    let ends = std::time::Instant::now() + GROUP_TIME;
+    let is_whole;
     let mut at = Page { q: page.q.clone(), limit: PAGE, cursor: None };
     let mut read = 0;
     loop {
-        let mut letters = dead_page(store, &filter, &at).await?;
+        let (mut letters, stopped_at) = dead_page(store, &filter, &at).await?;
         let more = cut(&mut letters, PAGE);
+        let goes_on = stopped_at.filter(|_| !more).map(|(ended, id)| format!("{ended}.{id}"));
         read += letters.len();
         for (ended, letter) in &letters {
             let value = value_of(letter, by)?;
@@ -465,8 +518,10 @@ pub async fn dead_letter_groups(
                 }
             }
         }
-        at.cursor = letters.last().map(|(ended, letter)| format!("{ended}.{}", letter.id));
-        if !more || GROUPED_MAX <= read {
+        let last = letters.last().map(|(ended, letter)| format!("{ended}.{}", letter.id));
+        at.cursor = goes_on.clone().or(last);
+        if !(more || goes_on.is_some()) || GROUPED_MAX <= read || ends <= std::time::Instant::now() {
+            is_whole = !(more || goes_on.is_some());
             break;
         }
     }
@@ -477,8 +532,57 @@ pub async fn dead_letter_groups(
         "dead_letter_group_list",
         groups,
         None,
-        Some(Total { value: count, exact: read < GROUPED_MAX }),
+        Some(Total { value: count, exact: is_whole }),
     ))
+}
+
+/// Groups as an index has them; `None` where none does.
+async fn grouped(
+    store: &Store,
+    filter: &Filter,
+    page: &Page,
+    by: &str,
+) -> Result<Option<List<DeadLetterGroup>>, ViewError> {
+    let Ok(tasks) = Selection::new(filter, Over::DeadTasks) else { return Ok(None) };
+    let Some(found) = store.dead_groups(&tasks, by).await? else { return Ok(None) };
+    // Requests are few, or asked for what they do not have.
+    let mut letters = Vec::new();
+    if let Ok(requests) = Selection::new(filter, Over::Requests) {
+        let dead = store.dead_requests(&requests, None, GROUPED_MAX).await?;
+        letters.extend(dead.into_iter().filter(|row| row.status == "dead"));
+    }
+    let mut groups = Vec::with_capacity(found.len());
+    let count = found.len();
+    for group in found.into_iter().take(page.limit) {
+        let Some(row) = store.task(group.last).await? else { continue };
+        let died = |us| micros(crate::clock::from_micros(us));
+        let value = group.value.unwrap_or_else(|| "–".to_owned());
+        let mut told = convert::group(by, value, died(group.last_us), &dead_task(&row));
+        told.count = u64::try_from(group.count).unwrap_or(0);
+        told.first_at = died(group.first_us);
+        groups.push(told);
+    }
+    let mut all = u64::try_from(count).unwrap_or(0);
+    for row in &letters {
+        let letter = dead_request(row);
+        let (value, died) =
+            (value_of(&letter, by)?, micros(crate::clock::from_micros(row.ended_us.unwrap_or(0))));
+        match groups.iter_mut().find(|group| group.value == value) {
+            Some(group) => {
+                group.count += 1;
+                group.first_at = group.first_at.clone().min(died.clone());
+                group.last_at = group.last_at.clone().max(died);
+            }
+            None => {
+                all += 1;
+                groups.push(convert::group(by, value, died, &letter));
+            }
+        }
+    }
+    groups.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| b.last_at.cmp(&a.last_at)));
+    groups.truncate(page.limit);
+    let total = Some(Total { value: all, exact: true });
+    Ok(Some(list("dead_letter_group_list", groups, None, total)))
 }
 
 fn value_of(letter: &DeadLetter, by: &str) -> Result<String, ViewError> {

@@ -30,8 +30,9 @@ use relayflow_core::store::{
 use relayflow_core::task::{AttemptStatus, DeadReason, Slot, Transition};
 use tokio::task::JoinSet;
 
-pub(crate) use self::recipe::{CONFIG, FINGERPRINTS, RARE_TYPE};
-use self::recipe::{Fate, Made, Recipe};
+use self::recipe::{CONFIG, Fate, Made, Recipe};
+#[cfg(test)]
+pub(crate) use self::recipe::{FINGERPRINTS, RARE_TYPE};
 
 /// How long the store's story is.
 const STORY: SignedDuration = SignedDuration::from_hours(30 * 24);

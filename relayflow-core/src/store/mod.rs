@@ -6,6 +6,7 @@
 
 mod commit;
 mod db;
+mod dead;
 mod discards;
 mod drift;
 mod error;
@@ -25,6 +26,7 @@ mod timeline;
 mod writer;
 
 pub use db::sqlite_path;
+pub use dead::DeadGroup;
 pub use drift::{ContractRow, DriftRow, NewContract, WatchedRow};
 pub(crate) use drift::{DriftNotes, NewDrift};
 pub use error::{Refusal, StoreError};
@@ -32,7 +34,8 @@ pub(crate) use events::KeptEvent;
 pub use events::{AttemptRow, EventRow, IdTable, TaskRow};
 pub use plans::{Change, Item, ItemRow, PlanRow, Reading};
 pub(crate) use plans::{NEW, PLAN_LIFE_US, Picked, PlanReading};
-pub use query::{Over, QueryError, Selection};
+pub use query::{Found, Over, QueryError, Selection};
+pub(crate) use query::{CONTENT_TIME, SEARCH_TIME};
 pub use replays::{Control, ErrorCount, How, ItemVerdict, ReplayRow};
 pub use requests::RequestRow;
 pub(crate) use requests::RequestWithBody;

@@ -268,6 +268,9 @@ impl Store {
         selection: &Selection,
         limit: usize,
     ) -> Result<Vec<Picked>, StoreError> {
+        if selection.is_given_up() {
+            return self.plan_dead(selection, limit).await;
+        }
         let narrow = |query: &mut Statement, id: &Vec<u8>| query.and("t.id > ", id.clone());
         let cursor = |row: &SqliteRow| row.try_get(0).map_err(StoreError::Read);
         let rows = self
@@ -280,6 +283,35 @@ impl Store {
             )
             .await?;
         rows.iter().map(read_picked).collect()
+    }
+
+    /// Dead letters of a selection, the oldest first: a page after the other, so that none is long.
+    async fn plan_dead(
+        &self,
+        selection: &Selection,
+        limit: usize,
+    ) -> Result<Vec<Picked>, StoreError> {
+        const PAGE: usize = 5000;
+        let mut picked = Vec::new();
+        let mut after: Option<(i64, Vec<u8>)> = None;
+        loop {
+            let (places, is_last) = self.given_up_after(selection, after.as_ref(), PAGE).await?;
+            let (Some(first), Some(last)) = (places.first(), places.last().cloned()) else { break };
+            let mut statement = selection.select(PICKED);
+            statement.push(" and t.status in ('dead', 'discarded')");
+            statement.and_pair("(t.ended_us, t.id) >= ", first.0, first.1.clone());
+            statement.and_pair("(t.ended_us, t.id) <= ", last.0, last.1.clone());
+            for row in self.sifted(selection, statement.run(self.db()).await?).await? {
+                picked.push(read_picked(&row)?);
+            }
+            if is_last {
+                break;
+            }
+            after = Some(last);
+        }
+        picked.sort_by(|a, b| a.item.item.bytes().cmp(b.item.item.bytes()));
+        picked.truncate(limit);
+        Ok(picked)
     }
 
     /// Events of a selection with the moments at which they came in, the oldest first.
@@ -338,17 +370,32 @@ impl Store {
         Ok(picked)
     }
 
-    /// Of the events behind `after` those with a subject, in order: id, source and subject.
-    pub(crate) async fn subjects_after(
+    /// How many subjects [`Self::events_of_subjects`] takes, and the most events that it gives.
+    pub(crate) const SUBJECTS_MAX: usize = 512;
+    pub(crate) const OF_SUBJECTS_MAX: usize = 20_000;
+
+    /// Events of these subjects behind `after`: id, source and subject.
+    pub(crate) async fn events_of_subjects(
         &self,
+        subjects: &[&String],
         after: EventId,
-        limit: usize,
     ) -> Result<Vec<(EventId, String, String)>, StoreError> {
-        let rows = on_db!(self.db(), pool => sqlx::query(
-            "select id, source, subject from event where id > $1 and subject is not null
-             order by id limit $2")
-            .bind(after.bytes().as_slice()).bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(pool).await.map_err(StoreError::Read)?);
+        let Some(last) = subjects.last() else { return Ok(vec![]) };
+        let sql = format!(
+            "select e.id, e.source, e.subject from (select id from event indexed by event_subject
+                where subject is not null and subject in ({}) and id > ${} limit {}) x
+             join event e on e.id = x.id",
+            places(Self::SUBJECTS_MAX),
+            Self::SUBJECTS_MAX + 1,
+            Self::OF_SUBJECTS_MAX
+        );
+        let rows = on_db!(self.db(), pool => {
+            let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+            for place in 0..Self::SUBJECTS_MAX {
+                query = query.bind(subjects.get(place).unwrap_or(last).as_str());
+            }
+            query.bind(after.bytes().as_slice()).fetch_all(pool).await.map_err(StoreError::Read)?
+        });
         rows.iter()
             .map(|row| {
                 let id: Vec<u8> = row.try_get(0).map_err(StoreError::Read)?;

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::events::correlation;
-use super::query::Selection;
+use super::query::{Found, Page, Selection};
 use super::{Store, StoreError, on_db};
 use crate::id::{EventId, RequestId};
 use crate::request::CorrelationId;
@@ -71,19 +72,19 @@ fn read(row: &SqliteRow) -> Result<RequestRow, StoreError> {
 }
 
 impl Store {
-    /// A page of requests, newest first.
+    /// A page of requests, newest first; what is found of it `within` a time.
     pub async fn requests(
         &self,
         selection: &Selection,
         before: Option<RequestId>,
         limit: usize,
-    ) -> Result<Vec<RequestRow>, StoreError> {
-        let mut query = selection.select(COLUMNS);
-        if let Some(before) = before {
-            query.and("r.id < ", before.bytes().to_vec());
-        }
-        let rows = query.fetch(self.db(), " order by r.id desc", limit).await?;
-        rows.iter().map(read).collect()
+        within: Duration,
+    ) -> Result<Found<RequestRow, RequestId>, StoreError> {
+        let before = before.map(|id| id.bytes().to_vec());
+        let page = Page { columns: COLUMNS, order: "", limit };
+        self.search(selection, page, before, within)
+            .await?
+            .read(|row| read(&row), RequestId::from_bytes)
     }
 
     /// A page of requests that are dead letters, the latest first.

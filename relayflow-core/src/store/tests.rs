@@ -4,6 +4,7 @@ mod commits;
 mod files;
 mod leases;
 mod replays;
+mod search;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicUsize;

@@ -41,5 +41,5 @@ pub(crate) async fn workers(State(app): State<App>) -> Result<Json<List<Worker>>
 /// A list that is never longer than a page.
 pub(crate) fn whole<T>(kind: &str, items: Vec<T>) -> List<T> {
     let total = Some(Total { value: items.len() as u64, exact: true });
-    List { v: V, kind: kind.to_owned(), items, next_cursor: None, total }
+    List { v: V, kind: kind.to_owned(), items, next_cursor: None, total, searched_to: None }
 }

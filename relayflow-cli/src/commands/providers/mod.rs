@@ -66,6 +66,7 @@ fn local(catalog: &Catalog) -> List<Provider> {
         kind: "provider_list".to_owned(),
         items: catalog.iter().map(|provider| provider.document()).collect(),
         next_cursor: None,
+        searched_to: None,
         total: None,
     }
 }
