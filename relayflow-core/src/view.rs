@@ -451,8 +451,7 @@ async fn dead_page(
     let requests = Selection::new(filter, Over::Requests);
     match Selection::new(filter, Over::DeadTasks) {
         Ok(tasks) => {
-            let found =
-                store.dead_tasks(&tasks, of_task, page.limit + 1, time_for(filter)).await?;
+            let found = store.dead_tasks(&tasks, of_task, page.limit + 1, time_for(filter)).await?;
             stopped_at = found.stopped_at;
             for row in found.rows {
                 items.push((row.ended_us.unwrap_or(0), dead_task(&row)));
@@ -520,7 +519,8 @@ pub async fn dead_letter_groups(
         }
         let last = letters.last().map(|(ended, letter)| format!("{ended}.{}", letter.id));
         at.cursor = goes_on.clone().or(last);
-        if !(more || goes_on.is_some()) || GROUPED_MAX <= read || ends <= std::time::Instant::now() {
+        if !(more || goes_on.is_some()) || GROUPED_MAX <= read || ends <= std::time::Instant::now()
+        {
             is_whole = !(more || goes_on.is_some());
             break;
         }
@@ -528,12 +528,7 @@ pub async fn dead_letter_groups(
     groups.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| b.last_at.cmp(&a.last_at)));
     let count = u64::try_from(groups.len()).unwrap_or(0);
     groups.truncate(page.limit);
-    Ok(list(
-        "dead_letter_group_list",
-        groups,
-        None,
-        Some(Total { value: count, exact: is_whole }),
-    ))
+    Ok(list("dead_letter_group_list", groups, None, Some(Total { value: count, exact: is_whole })))
 }
 
 /// Groups as an index has them; `None` where none does.
@@ -554,7 +549,7 @@ async fn grouped(
     let mut groups = Vec::with_capacity(found.len());
     let count = found.len();
     for group in found.into_iter().take(page.limit) {
-        let Some(row) = store.task(group.last).await? else { continue };
+        let Some(row) = store.last_of_group(&tasks, by, &group).await? else { continue };
         let died = |us| micros(crate::clock::from_micros(us));
         let value = group.value.unwrap_or_else(|| "–".to_owned());
         let mut told = convert::group(by, value, died(group.last_us), &dead_task(&row));

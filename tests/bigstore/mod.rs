@@ -117,10 +117,8 @@ struct Burst {
 impl World {
     fn new(dir: &Path) -> Result<Self, Failure> {
         let catalog = Catalog::built_in();
-        let (config, _) =
-            Config::parse(CONFIG, "relayflow.toml", dir, &catalog, &|_| None).map_err(|all| {
-                all.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-            })?;
+        let (config, _) = Config::parse(CONFIG, "relayflow.toml", dir, &catalog, &|_| None)
+            .map_err(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
         let mut sources = HashMap::new();
         for name in recipe::SOURCES {
             let of = config.sources.iter().find(|s| s.name == name).ok_or("a source is missing")?;
@@ -163,7 +161,13 @@ impl World {
             let again = made.is_repeated;
             self.request(&made, us, digest_key, ids, &mut burst)?;
             if again {
-                self.request(&Made { fate: Fate::None, ..made }, us + 800, digest_key, ids, &mut burst)?;
+                self.request(
+                    &Made { fate: Fate::None, ..made },
+                    us + 800,
+                    digest_key,
+                    ids,
+                    &mut burst,
+                )?;
             }
         }
         Ok(burst)
@@ -236,7 +240,8 @@ impl World {
                         task.id =
                             TaskId::from_bytes(&ids.next(us)).ok_or("an id has sixteen bytes")?;
                         let places = Arc::default();
-                        task.slot = if task.needs.is_empty() { Slot::take(&places, 1) } else { None };
+                        task.slot =
+                            if task.needs.is_empty() { Slot::take(&places, 1) } else { None };
                     }
                     burst.fates.push((event.id, made.fate));
                     let derived_window = source.derived_window;

@@ -44,8 +44,14 @@ fn main() -> Result<ExitCode, Failure> {
     let mut daemon = Daemon::start(&dir)?;
     let reads = reads(&dir, &db)?;
     let mut slow = 0;
-    println!("{:<58} {:>9} {:>9} {:>9} {:>9}  FOUND", "COMMAND", "P50", "MAX", "--db P50", "--db MAX");
-    for read in reads.iter().filter(|read| only.as_ref().is_none_or(|o| read.join(" ").contains(o.as_str()))) {
+    println!(
+        "{:<58} {:>9} {:>9} {:>9} {:>9}  FOUND",
+        "COMMAND", "P50", "MAX", "--db P50", "--db MAX"
+    );
+    for read in reads
+        .iter()
+        .filter(|read| only.as_ref().is_none_or(|o| read.join(" ").contains(o.as_str())))
+    {
         let args: Vec<&str> = read.iter().map(String::as_str).collect();
         eprint!("{}\r", read.join(" "));
         let over_api = times(rounds, || run(&dir, &args))?;
@@ -186,13 +192,28 @@ fn large(dir: &Path, db: &str) -> Result<usize, Failure> {
     let mut slow = 0;
     let next = dir.join("next.toml");
     let config = std::fs::read_to_string(dir.join("relayflow.toml"))?;
-    std::fs::write(&next, config.replace("on = [\"payment.failed\"]", "on = [\"payment.failed\", \"github:ping\"]"))?;
+    std::fs::write(
+        &next,
+        config.replace("on = [\"payment.failed\"]", "on = [\"payment.failed\", \"github:ping\"]"),
+    )?;
     let next = next.display().to_string();
     println!("\n{:<66} {:>12} {:>10}", "COMMAND", "TOOK", "MEMORY");
     let dead = ["replay", "create", "status:dead", "--all-time", "--limit", "100000", "--dry-run"];
-    let backtest =
-        ["replay", "create", "source:*", "--all-time", "--limit", "100000", "--mode", "reroute",
-         "--config", &next, "--dry-run", "--request-timeout", "120s"];
+    let backtest = [
+        "replay",
+        "create",
+        "source:*",
+        "--all-time",
+        "--limit",
+        "100000",
+        "--mode",
+        "reroute",
+        "--config",
+        &next,
+        "--dry-run",
+        "--request-timeout",
+        "120s",
+    ];
     let lines = |n: &'static str| ["events", "ls", "-n", n, "-o", "ndjson"];
     for (args, most) in [
         (dead.to_vec(), PLAN_MS),

@@ -23,10 +23,8 @@ fn none(connection: &Connection, what: &str, sql: &str) {
 }
 
 fn is_sound(path: &Path) {
-    let connection =
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
-    let told: String =
-        connection.query_row("pragma integrity_check", [], |r| r.get(0)).unwrap();
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let told: String = connection.query_row("pragma integrity_check", [], |r| r.get(0)).unwrap();
     assert_eq!(told, "ok");
     for (what, sql) in [
         (
@@ -57,12 +55,21 @@ fn is_sound(path: &Path) {
             "attempts with a gap",
             "select task_id from attempt group by 1 having max(attempt) > count(*)",
         ),
-        ("events without a key", "select 1 from event e where not exists (select 1 from event_key k
-            where k.event_id = e.id and k.source = e.source and k.external_id = e.external_id)"),
-        ("events without a request", "select 1 from event e where not exists
-            (select 1 from request r where r.id = e.request_id)"),
-        ("requests without a body", "select 1 from request r where not exists
-            (select 1 from body b where b.id = r.body_id and length(b.bytes) = r.body_bytes)"),
+        (
+            "events without a key",
+            "select 1 from event e where not exists (select 1 from event_key k
+            where k.event_id = e.id and k.source = e.source and k.external_id = e.external_id)",
+        ),
+        (
+            "events without a request",
+            "select 1 from event e where not exists
+            (select 1 from request r where r.id = e.request_id)",
+        ),
+        (
+            "requests without a body",
+            "select 1 from request r where not exists
+            (select 1 from body b where b.id = r.body_id and length(b.bytes) = r.body_bytes)",
+        ),
     ] {
         none(&connection, what, sql);
     }

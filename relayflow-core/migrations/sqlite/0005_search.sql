@@ -4,10 +4,11 @@
 
 create index event_what on event (source, provider, type, kind);
 
--- By status, but for the two that every event has or had; the rest is there so that what else is
--- asked of them needs no look at the events.
-create index event_state on event (status, id, source, provider, type, kind)
-    where status <> 'ok' and status <> 'running';
+-- By status, but for the two that every event has or had, and for what is dead.
+create index event_state on event (status) where status <> 'ok' and status <> 'running';
+-- What is dead, with what else is asked of it: no event need be looked at. (An index over `status`, which
+-- is generated, would not do.)
+create index event_dead on event (id, source, provider, type, kind, dead) where dead > 0;
 
 create index event_subject on event (subject) where subject is not null;
 
@@ -16,7 +17,7 @@ create index event_derived on event (external_id) where id_is_derived = 1;
 
 -- Events read long after they were received: their ids say when they were read.
 create index event_late on event (id)
-    where hex(substr(id, 1, 6)) > printf('%012X', received_us / 1000 + 3600000);
+    where hex(substr(id, 1, 6)) > printf('%012X', received_us / 1000 + 60000);
 
 create index task_what on task (workflow, step, destination, event_id);
 create index task_error on task (error_id, event_id) where error_id is not null;
@@ -30,4 +31,4 @@ create index task_given_up on task (ended_us, id, status, workflow, step, destin
     error_id, http_status, event_id) where status in ('dead', 'discarded');
 
 create index request_late on request (id)
-    where hex(substr(id, 1, 6)) > printf('%012X', received_us / 1000 + 3600000);
+    where hex(substr(id, 1, 6)) > printf('%012X', received_us / 1000 + 60000);

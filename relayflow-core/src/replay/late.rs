@@ -12,6 +12,8 @@ use crate::store::{Picked, Store};
 const TIME: Duration = Duration::from_millis(800);
 /// Later events that are looked into.
 const LATER_MAX: usize = 50_000;
+/// Subjects that are looked for at once.
+const SUBJECTS_MAX: usize = 512;
 /// Later events of one subject that are looked into: the latest.
 const PER_SUBJECT: usize = 64;
 
@@ -75,37 +77,33 @@ async fn later_events(
         of_name.entry(&subject.1).or_default().push(subject);
     }
     let mut found = 0;
-    for group in names.chunks(Store::SUBJECTS_MAX) {
+    for group in names.chunks(SUBJECTS_MAX) {
         if TIME <= began.elapsed() || LATER_MAX <= found {
             break;
         }
         let first = group.iter().flat_map(|name| &of_name[*name]).filter_map(|s| oldest.get(*s));
         let Some(first) = first.min().copied() else { continue };
-        let events = store.events_of_subjects(group, first).await?;
+        // One more than are looked into, so that it shows where there are more.
+        let events = store.events_of_subjects(group, first, PER_SUBJECT + 1).await?;
         known.extend(group.iter().flat_map(|name| &of_name[*name]).map(|s| (*s).clone()));
-        if events.len() == Store::OF_SUBJECTS_MAX {
-            // There are more than were read: of none of these is all known.
-            for subject in group.iter().flat_map(|name| &of_name[*name]) {
-                known.remove(*subject);
-            }
-        }
+        let mut of_group: HashMap<String, usize> = HashMap::new();
         for (id, source, subject) in events {
+            let count = of_group.entry(subject.clone()).or_default();
+            *count += 1;
+            if PER_SUBJECT < *count {
+                for subject in of_name.get(&subject).into_iter().flatten() {
+                    known.remove(*subject);
+                }
+            }
             let subject = (source, subject);
             if oldest.get(&subject).is_none_or(|first| id <= *first) {
                 continue;
             }
-            let ids = later.entry(subject).or_default();
-            ids.push(id);
+            later.entry(subject).or_default().push(id);
             found += 1;
         }
     }
-    for (subject, ids) in &mut later {
-        ids.sort_unstable();
-        if PER_SUBJECT < ids.len() {
-            ids.drain(..ids.len() - PER_SUBJECT);
-            known.remove(subject);
-        }
-    }
+    later.values_mut().for_each(|ids| ids.sort_unstable());
     Ok((later, known))
 }
 

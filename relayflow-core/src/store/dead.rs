@@ -15,6 +15,9 @@ const STEP: usize = if cfg!(test) { 5 } else { 256 };
 /// So few events are gone through one by one, rather than the dead letters in their order.
 const EVENTS_MAX: usize = if cfg!(test) { 4 } else { 2000 };
 
+/// More dead letters than so few events have: what a request's events may ask for is bounded.
+const TASKS_MAX: usize = 1_000_000;
+
 /// Dead letters that share a value.
 #[derive(Debug, Clone)]
 pub struct DeadGroup {
@@ -22,8 +25,6 @@ pub struct DeadGroup {
     pub count: i64,
     pub first_us: i64,
     pub last_us: i64,
-    /// The one that died last.
-    pub last: TaskId,
 }
 
 type Place = (i64, Vec<u8>);
@@ -63,7 +64,11 @@ impl Store {
                     statement.and_any("t.id", &ids, STEP);
                 }
             }
-            let most = if among.is_some() && !selection.looks_into() { limit } else { EVENTS_MAX };
+            let most = match &among {
+                None => STEP,
+                Some(_) if selection.looks_into() => TASKS_MAX,
+                Some(_) => limit,
+            };
             let order = " order by t.ended_us desc, t.id desc";
             let found = statement.fetch(self.db(), order, most).await?;
             for row in self.sifted(selection, found).await? {
@@ -88,8 +93,7 @@ impl Store {
     async fn few_events(&self, selection: &Selection) -> Result<Option<Vec<Vec<u8>>>, StoreError> {
         let Some((condition, binds)) = &selection.of_dead_events else { return Ok(None) };
         let text = format!(
-            "select id from event e indexed by event_state
-             where status = 'dead' and status <> 'ok' and status <> 'running' and ({condition})"
+            "select id from event e indexed by event_dead where dead > 0 and ({condition})"
         );
         let statement = Statement::new(text, binds.clone());
         let rows = statement.fetch(self.db(), "", EVENTS_MAX + 1).await?;
@@ -147,44 +151,80 @@ impl Store {
         Ok((places, is_last))
     }
 
-    /// Dead letters by a column of theirs, the most frequent first. `None`: that cannot be told by an
-    /// index alone.
+    /// Dead letters by a column of theirs or of their events, the most frequent first. `None`: that
+    /// cannot be told by indices alone.
     pub async fn dead_groups(
         &self,
         selection: &Selection,
         by: &str,
     ) -> Result<Option<Vec<DeadGroup>>, StoreError> {
+        let counted = "count(*), min(t.ended_us), max(t.ended_us)";
+        let (column, mut statement) = match by {
+            "source" | "type" if selection.is_everything() => {
+                let column = if by == "source" { "e.source" } else { "e.type" };
+                let text = format!(
+                    "select {column}, {counted} from event e indexed by event_dead
+                     cross join task t on t.event_id = e.id and t.status = 'dead'
+                     where e.dead > 0"
+                );
+                (column, Statement::new(text, Vec::new()))
+            }
+            // Its index is in the order of the groups.
+            "error" if selection.is_everything() => {
+                let text = format!(
+                    "select t.error_id, {counted} from task t indexed by task_dead_error
+                     where t.status = 'dead'"
+                );
+                ("t.error_id", Statement::new(text, Vec::new()))
+            }
+            "error" | "dest" | "workflow" | "step" | "reason" if selection.is_of_given_up => {
+                let column = match by {
+                    "error" => "t.error_id",
+                    "dest" => "t.destination",
+                    "workflow" => "t.workflow",
+                    "step" => "t.step",
+                    _ => "t.reason",
+                };
+                (column, of_given_up(selection, &format!("{column}, {counted}")))
+            }
+            _ => return Ok(None),
+        };
+        statement.push(&format!(" group by {column}"));
+        let rows = statement.run(self.db()).await?;
+        let mut groups = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let get = || -> Result<_, sqlx::Error> {
+                Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?))
+            };
+            let (value, count, first_us, last_us) = get().map_err(StoreError::Read)?;
+            groups.push(DeadGroup { value, count, first_us, last_us });
+        }
+        groups.sort_by_key(|g| (std::cmp::Reverse(g.count), std::cmp::Reverse(g.last_us)));
+        Ok(Some(groups))
+    }
+
+    /// The dead letter of a group that died last.
+    pub async fn last_of_group(
+        &self,
+        selection: &Selection,
+        by: &str,
+        group: &DeadGroup,
+    ) -> Result<Option<TaskRow>, StoreError> {
         let column = match by {
             "error" => "t.error_id",
             "dest" => "t.destination",
             "workflow" => "t.workflow",
             "step" => "t.step",
             "reason" => "t.reason",
-            _ => return Ok(None),
+            "source" => "e.source",
+            _ => "e.type",
         };
-        if !selection.is_of_given_up {
-            return Ok(None);
-        }
-        let counts = of_given_up(selection, &format!("{column}, count(*), min(t.ended_us)"));
-        let mut counts = counts;
-        counts.push(&format!(" group by {column}"));
-        // Beside max() the other columns are those of its row.
-        let mut lasts = of_given_up(selection, &format!("{column}, max(t.ended_us), t.id"));
-        lasts.push(&format!(" group by {column}"));
-        let (counts, lasts) = (counts.run(self.db()).await?, lasts.run(self.db()).await?);
-        let mut groups = Vec::with_capacity(counts.len());
-        for (row, last) in counts.iter().zip(&lasts) {
-            let get = || -> Result<_, sqlx::Error> {
-                Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, last.try_get(1)?))
-            };
-            let (value, count, first_us, last_us) = get().map_err(StoreError::Read)?;
-            let id: Vec<u8> = last.try_get(2).map_err(StoreError::Read)?;
-            let last =
-                TaskId::from_bytes(&id).ok_or(StoreError::Value { what: "a task's id" })?;
-            groups.push(DeadGroup { value, count, first_us, last_us, last });
-        }
-        groups.sort_by_key(|g| (std::cmp::Reverse(g.count), std::cmp::Reverse(g.last_us)));
-        Ok(Some(groups))
+        let mut statement = selection.select(TASK_COLUMNS);
+        statement.push(" and t.status in ('dead', 'discarded')");
+        statement.and_at("t.ended_us", group.last_us);
+        statement.and_text(column, group.value.as_deref());
+        let rows = statement.fetch(self.db(), " order by t.id desc", 1).await?;
+        rows.first().map(task_of).transpose()
     }
 }
 

@@ -370,32 +370,23 @@ impl Store {
         Ok(picked)
     }
 
-    /// How many subjects [`Self::events_of_subjects`] takes, and the most events that it gives.
-    pub(crate) const SUBJECTS_MAX: usize = 512;
-    pub(crate) const OF_SUBJECTS_MAX: usize = 20_000;
-
-    /// Events of these subjects behind `after`: id, source and subject.
+    /// The latest events of these subjects behind `after`, at most `each` of one: id, source and
+    /// subject.
     pub(crate) async fn events_of_subjects(
         &self,
         subjects: &[&String],
         after: EventId,
+        each: usize,
     ) -> Result<Vec<(EventId, String, String)>, StoreError> {
-        let Some(last) = subjects.last() else { return Ok(vec![]) };
-        let sql = format!(
-            "select e.id, e.source, e.subject from (select id from event indexed by event_subject
-                where subject is not null and subject in ({}) and id > ${} limit {}) x
-             join event e on e.id = x.id",
-            places(Self::SUBJECTS_MAX),
-            Self::SUBJECTS_MAX + 1,
-            Self::OF_SUBJECTS_MAX
-        );
-        let rows = on_db!(self.db(), pool => {
-            let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
-            for place in 0..Self::SUBJECTS_MAX {
-                query = query.bind(subjects.get(place).unwrap_or(last).as_str());
-            }
-            query.bind(after.bytes().as_slice()).fetch_all(pool).await.map_err(StoreError::Read)?
-        });
+        let sql = "select e.id, e.source, e.subject from json_each($1) s cross join event e
+             on e.id in (select x.id from event x indexed by event_subject
+                where x.subject is not null and x.subject = s.value and x.id > $2
+                order by x.id desc limit $3)";
+        let subjects =
+            serde_json::to_string(subjects).map_err(|_| StoreError::Value { what: "subjects" })?;
+        let rows = on_db!(self.db(), pool => sqlx::query(sql).bind(subjects)
+            .bind(after.bytes().as_slice()).bind(i64::try_from(each).unwrap_or(i64::MAX))
+            .fetch_all(pool).await.map_err(StoreError::Read)?);
         rows.iter()
             .map(|row| {
                 let id: Vec<u8> = row.try_get(0).map_err(StoreError::Read)?;

@@ -201,6 +201,11 @@ impl Selection {
         !self.is_few && (says_dead || is_default)
     }
 
+    /// Whether nothing is asked.
+    pub(super) fn is_everything(&self) -> bool {
+        self.filter == Filter::All
+    }
+
     /// Whether rows are looked into one by one, so that counting them is reading them.
     #[must_use]
     pub fn looks_into(&self) -> bool {
@@ -217,9 +222,8 @@ fn parts_of(filter: &Filter) -> &[Filter] {
 fn names_few(part: &Filter, over: Over) -> bool {
     let Filter::Term(term) = part else { return false };
     if let (Over::Requests, Test::OneOf(words)) = (over, &term.test) {
-        let is_odd = |word: &str| {
-            matches!(word, "rejected" | "dead" | "discarded" | "invalid" | "missing")
-        };
+        let is_odd =
+            |word: &str| matches!(word, "rejected" | "dead" | "discarded" | "invalid" | "missing");
         if matches!(term.field, Field::Status | Field::Sig) {
             return words.iter().all(|word| is_odd(&word.text));
         }
@@ -241,7 +245,8 @@ fn ends_of(filter: &Filter) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
             && let Test::Between { low, high, .. } = &term.test
         {
             let low = low.map(|low| id_at(low.saturating_sub(condition::DRAWN_BEFORE_US)));
-            let high = high.map(|high| id_at(high.saturating_add(condition::DRAWN_BEFORE_US + 1000)));
+            let high =
+                high.map(|high| id_at(high.saturating_add(condition::DRAWN_BEHIND_US + 1000)));
             lower = lower.max(low);
             upper = match (upper, high) {
                 (Some(a), Some(b)) => Some(std::cmp::min::<Vec<u8>>(a, b)),
@@ -267,6 +272,16 @@ impl Statement {
 
     pub(super) fn new(text: String, binds: Vec<Bind>) -> Self {
         Self { text, binds }
+    }
+
+    pub(super) fn and_at(&mut self, column: &str, value: i64) {
+        self.binds.push(Bind::Int(value));
+        let _ = write!(self.text, " and {column} = ${}", self.binds.len());
+    }
+
+    pub(super) fn and_text(&mut self, column: &str, value: Option<&str>) {
+        self.binds.push(value.map_or(Bind::Null, |value| Bind::Text(value.to_owned())));
+        let _ = write!(self.text, " and {column} is ${}", self.binds.len());
     }
 
     /// Any of these ids; the text is the same for up to `most` of them.

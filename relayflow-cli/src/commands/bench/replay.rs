@@ -77,9 +77,11 @@ pub(super) async fn compare(app: &App, args: &BenchArgs) -> Done {
     let refuses = Arc::new(AtomicBool::new(true));
     let policy = {
         let refuses = Arc::clone(&refuses);
-        Arc::new(move |_: &Call| {
-            if refuses.load(Ordering::Relaxed) { Answer::status(422) } else { Answer::OK }
-        })
+        Arc::new(
+            move |_: &Call| {
+                if refuses.load(Ordering::Relaxed) { Answer::status(422) } else { Answer::OK }
+            },
+        )
     };
     let destination = Destination::start(policy).await?;
     let temporary = match &args.dir {
@@ -208,7 +210,8 @@ impl Bench<'_> {
         let outcome = load::run(plan, self.events()?).await?;
         let mut seen = (0, Instant::now());
         loop {
-            let record = (self.destination.record().succeeded, self.destination.record().last_success);
+            let record =
+                (self.destination.record().succeeded, self.destination.record().last_success);
             let executed = record.0 - before;
             if outcome.distinct <= executed || STANDSTILL_MAX < seen.1.elapsed() {
                 let elapsed = record.1.map_or(outcome.elapsed, |last| last - outcome.started);

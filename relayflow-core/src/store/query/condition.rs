@@ -8,6 +8,9 @@ use crate::id::{EventId, PlanId, ReplayId, RequestId, TaskId};
 /// How much earlier than its request was received an id may have been drawn: clocks step.
 pub(super) const DRAWN_BEFORE_US: i64 = 3_600_000_000;
 
+/// How much later one is usually drawn at most; what is drawn later still has an index (`event_late`).
+pub(super) const DRAWN_BEHIND_US: i64 = 60_000_000;
+
 /// Sources, providers and types that have keys, each once: as many looks as there are.
 const TYPES: &str = "
     with recursive s(source) as (
@@ -430,7 +433,10 @@ impl Builder {
             }
             (Some(own), _) => {
                 let own = self.events_of(own.bytes(), own.bytes());
-                ("event", own.replacen("e.id in (", " union all ", 1).trim_end_matches(')').to_owned())
+                (
+                    "event",
+                    own.replacen("e.id in (", " union all ", 1).trim_end_matches(')').to_owned(),
+                )
             }
         };
         let listed = if self.over == Over::Requests { "r.id" } else { "e.id" };

@@ -71,7 +71,10 @@ struct Open {
 impl Merge {
     fn new(series: Vec<Series>) -> Self {
         let open = |series| Open { series, ids: Vec::new(), is_over: false };
-        Self { series: series.into_iter().map(open).collect(), step: if cfg!(test) { 3 } else { 64 } }
+        Self {
+            series: series.into_iter().map(open).collect(),
+            step: if cfg!(test) { 3 } else { 64 },
+        }
     }
 
     /// Reads on where nothing is left of a series.
@@ -168,7 +171,7 @@ impl Store {
         let mut statement = selection.select(columns);
         statement.push(&format!(
             " and {id} in (select id from {table} where hex(substr(id, 1, 6)) >
-                printf('%012X', received_us / 1000 + 3600000))"
+                printf('%012X', received_us / 1000 + 60000))"
         ));
         statement.and(&format!("{id} >= "), upper.clone());
         if let Some(before) = &before {

@@ -28,13 +28,8 @@ pub(super) enum Way {
 }
 
 /// Where `e.status` is one of these, an index has it.
-const INDEXED: [TaskStatus; 5] = [
-    TaskStatus::Queued,
-    TaskStatus::Retrying,
-    TaskStatus::Dead,
-    TaskStatus::Discarded,
-    TaskStatus::Skipped,
-];
+const INDEXED: [TaskStatus; 4] =
+    [TaskStatus::Queued, TaskStatus::Retrying, TaskStatus::Discarded, TaskStatus::Skipped];
 
 /// What events are: source, provider, type and kind, each once.
 const WHAT: &str = "
@@ -71,8 +66,7 @@ const WHAT: &str = "
             where x.source = k.source and x.provider = k.provider and x.type = k.type
                 and x.kind > coalesce(k.kind, '')))
     select source, provider, type, kind from k e where ";
-const OF_WHAT: &str =
-    "from event where source = ? and provider = ? and type = ? and kind is ?";
+const OF_WHAT: &str = "from event where source = ? and provider = ? and type = ? and kind is ?";
 
 /// Which steps there are tasks of, and where: workflow, step and destination, each once.
 const STEPS: &str = "
@@ -165,9 +159,8 @@ fn is_of_given_up(field: &Field) -> bool {
 /// Whether a filter asks only for what `event_what` has.
 fn is_of_what(filter: &Filter) -> bool {
     let terms = filter.terms();
-    let is_one = |t: &&Term| {
-        matches!(t.field, Field::Source | Field::Provider | Field::Type | Field::Kind)
-    };
+    let is_one =
+        |t: &&Term| matches!(t.field, Field::Source | Field::Provider | Field::Type | Field::Kind);
     !terms.is_empty() && terms.iter().all(is_one)
 }
 
@@ -184,15 +177,15 @@ fn condition(filter: &Filter, over: Over) -> Result<(String, Vec<Bind>), QueryEr
 fn way(part: &Filter) -> Option<Way> {
     let Filter::Term(term) = part else { return None };
     match (&term.field, &term.test) {
-        (Field::Error, Test::OneOf(words)) => of_words(words, |word| {
-            series("event_id", "from task where error_id = $1", word)
-        }),
-        (Field::Reason, Test::OneOf(words)) => of_words(words, |word| {
-            series("event_id", "from task where reason = $1", word)
-        }),
-        (Field::Subject, Test::OneOf(words)) => of_words(words, |word| {
-            series("id", "from event where subject = $1", word)
-        }),
+        (Field::Error, Test::OneOf(words)) => {
+            of_words(words, |word| series("event_id", "from task where error_id = $1", word))
+        }
+        (Field::Reason, Test::OneOf(words)) => {
+            of_words(words, |word| series("event_id", "from task where reason = $1", word))
+        }
+        (Field::Subject, Test::OneOf(words)) => {
+            of_words(words, |word| series("id", "from event where subject = $1", word))
+        }
         (Field::Status, Test::OneOf(words)) => of_words(words, status),
         (Field::Http, _) if !may_be_usual(term) => {
             let (condition, binds) = condition(part, Over::Tasks).ok()?;
@@ -224,6 +217,10 @@ fn status(word: &str) -> Option<Series> {
     if status == TaskStatus::Running {
         let sql = "from task where status = 'running' and lease_until_us > 0".to_owned();
         return Some(Series { id: "event_id", sql, binds: vec![] });
+    }
+    if status == TaskStatus::Dead {
+        let sql = "from event indexed by event_dead where dead > 0".to_owned();
+        return Some(Series { id: "id", sql, binds: vec![] });
     }
     // A word of a closed set: the index is used only where the text itself says it.
     let word = INDEXED.contains(&status).then(|| status.as_str())?;

@@ -45,8 +45,7 @@ async fn fill(house: &House, dice: &mut Dice) {
                 new.derived_window = SignedDuration::ZERO;
             }
             for name in ["post", "mail"].into_iter().take(dice.roll(3)) {
-                let mut task =
-                    if dice.roll(4) == 0 { step(name, &[]) } else { placed(name) };
+                let mut task = if dice.roll(4) == 0 { step(name, &[]) } else { placed(name) };
                 task.workflow = dice.of(&["orders", "audit"]).into();
                 task.destination = dice.of(&["a.example.com", "b.example.com"]).into();
                 new.tasks.push(task);
@@ -148,9 +147,8 @@ fn holds(term: &Term, event: &EventRow, tasks: &[&TaskRow], status: TaskStatus) 
 fn term(dice: &mut Dice, all: &[Whole]) -> String {
     let one = &all[dice.roll(all.len())];
     let (e, task) = (&one.event.event, one.tasks.first());
-    let of_task = |of: fn(&TaskRow) -> Option<String>| {
-        task.and_then(of).unwrap_or_else(|| "none".to_owned())
-    };
+    let of_task =
+        |of: fn(&TaskRow) -> Option<String>| task.and_then(of).unwrap_or_else(|| "none".to_owned());
     let at = e.received_at;
     match dice.roll(24) {
         0 => format!("source:{}", e.source),
@@ -167,7 +165,9 @@ fn term(dice: &mut Dice, all: &[Whole]) -> String {
         11 => format!("key:\"{}\"", e.idempotency_key()),
         12 => format!("corr:{}", e.correlation_id),
         13 => format!("request:{}", e.request_id),
-        14 => format!("status:{}", dice.of(&["dead", "failed", "open", "ok", "skipped", "running"])),
+        14 => {
+            format!("status:{}", dice.of(&["dead", "failed", "open", "ok", "skipped", "running"]))
+        }
         15 => format!("workflow:{}", of_task(|t| Some(t.workflow.clone()))),
         16 => format!("step:{}", dice.of(&["post", "mail", "m*", "nothing"])),
         17 => format!("dest:{}", of_task(|t| Some(t.destination.clone()))),
