@@ -169,14 +169,6 @@ impl Store {
                 );
                 (column, Statement::new(text, Vec::new()))
             }
-            // Its index is in the order of the groups.
-            "error" if selection.is_everything() => {
-                let text = format!(
-                    "select t.error_id, {counted} from task t indexed by task_dead_error
-                     where t.status = 'dead'"
-                );
-                ("t.error_id", Statement::new(text, Vec::new()))
-            }
             "error" | "dest" | "workflow" | "step" | "reason" if selection.is_of_given_up => {
                 let column = match by {
                     "error" => "t.error_id",

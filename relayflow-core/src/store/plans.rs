@@ -3,6 +3,7 @@
 use rusqlite::params;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
+use tokio::task::JoinSet;
 
 use super::query::{Page, Selection, Statement};
 use super::timeline::{self, Row};
@@ -261,6 +262,17 @@ fn places(count: usize) -> String {
     (1..=count).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
 }
 
+async fn joined(
+    pages: &mut JoinSet<Result<Vec<Picked>, StoreError>>,
+) -> Result<Vec<Picked>, StoreError> {
+    match pages.join_next().await {
+        None => Ok(Vec::new()),
+        Some(Ok(page)) => page,
+        // A page that panicked, or a process that ends.
+        Some(Err(_)) => Err(StoreError::Closed),
+    }
+}
+
 impl Store {
     /// Tasks of a selection, the oldest first.
     pub(crate) async fn plan_tasks(
@@ -285,33 +297,54 @@ impl Store {
         rows.iter().map(read_picked).collect()
     }
 
-    /// Dead letters of a selection, the oldest first: a page after the other, so that none is long.
+    /// Dead letters of a selection, the oldest first: in pages, so that no read is long, two at a time.
     async fn plan_dead(
         &self,
         selection: &Selection,
         limit: usize,
     ) -> Result<Vec<Picked>, StoreError> {
         const PAGE: usize = 5000;
+        const AT_ONCE: usize = 2;
         let mut picked = Vec::new();
+        let mut pages = JoinSet::new();
         let mut after: Option<(i64, Vec<u8>)> = None;
         loop {
             let (places, is_last) = self.given_up_after(selection, after.as_ref(), PAGE).await?;
-            let (Some(first), Some(last)) = (places.first(), places.last().cloned()) else { break };
-            let mut statement = selection.select(PICKED);
-            statement.push(" and t.status in ('dead', 'discarded')");
-            statement.and_pair("(t.ended_us, t.id) >= ", first.0, first.1.clone());
-            statement.and_pair("(t.ended_us, t.id) <= ", last.0, last.1.clone());
-            for row in self.sifted(selection, statement.run(self.db()).await?).await? {
-                picked.push(read_picked(&row)?);
+            let (Some(first), Some(last)) = (places.first().cloned(), places.last().cloned())
+            else {
+                break;
+            };
+            let (store, selection, to) = (self.clone(), selection.clone(), last.clone());
+            pages.spawn(async move { store.plan_page(&selection, first, to).await });
+            if AT_ONCE <= pages.len() {
+                picked.extend(joined(&mut pages).await?);
             }
             if is_last {
                 break;
             }
             after = Some(last);
         }
+        while !pages.is_empty() {
+            picked.extend(joined(&mut pages).await?);
+        }
         picked.sort_by(|a, b| a.item.item.bytes().cmp(b.item.item.bytes()));
         picked.truncate(limit);
         Ok(picked)
+    }
+
+    /// What was given up from one place to another.
+    async fn plan_page(
+        &self,
+        selection: &Selection,
+        from: (i64, Vec<u8>),
+        to: (i64, Vec<u8>),
+    ) -> Result<Vec<Picked>, StoreError> {
+        let mut statement = selection.select(PICKED);
+        statement.push(" and t.status in ('dead', 'discarded')");
+        statement.and_pair("(t.ended_us, t.id) >= ", from.0, from.1);
+        statement.and_pair("(t.ended_us, t.id) <= ", to.0, to.1);
+        let rows = self.sifted(selection, statement.run(self.db()).await?).await?;
+        rows.iter().map(read_picked).collect()
     }
 
     /// Events of a selection with the moments at which they came in, the oldest first.
