@@ -45,13 +45,7 @@ impl App {
     /// The definitions of the config in reach, for a store that is read without its daemon; the
     /// built-in ones where there is none that loads.
     pub(crate) fn in_force(&self) -> InForce {
-        let loaded = context::load_config(None, &|name| self.env(name));
-        let in_force = loaded.and_then(|(config, _)| {
-            relayflow_daemon::in_force(&config).map_err(|why| {
-                Failure::new("usage.config", "the daemon's config does not hold").why(why)
-            })
-        });
-        in_force.unwrap_or_else(|failure| {
+        context::in_force(&|name| self.env(name)).unwrap_or_else(|failure| {
             self.out.notice(&format!("{}: only what is built in is known", failure.message));
             InForce::bare()
         })

@@ -103,14 +103,14 @@ impl Failure {
     /// The lines for a person.
     pub(crate) fn lines(&self, red: (&str, &str)) -> String {
         let (on, off) = red;
-        let message = text::block(self.message.trim_end());
+        let message = text::message(self.message.trim_end());
         let mut out = if self.code == INTERRUPTED {
             message.into_owned()
         } else {
             format!("{on}error:{off} {message}")
         };
         if let Some(why) = &self.why {
-            let _ = write!(out, "\n  {}", text::block(why.trim_end()));
+            let _ = write!(out, "\n  {}", text::message(why.trim_end()));
         }
         if let Some(hint) = &self.hint {
             let _ = write!(out, "\n  try: {}", text::line(hint));

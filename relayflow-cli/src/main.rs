@@ -4,8 +4,10 @@ mod app;
 mod args;
 mod backend;
 mod commands;
+mod complete;
 mod confirm;
 mod context;
+mod environment;
 mod failure;
 mod output;
 mod selection;
@@ -24,11 +26,15 @@ use relayflow_core::execute::action::command::run_guard_if_asked;
 use crate::app::App;
 use crate::args::{Cli, Command, Format};
 use crate::failure::{Done, Failure};
+use crate::output::pager::Sink;
 use crate::output::{Out, Surroundings};
 
 fn main() -> ExitCode {
     // This binary, started again to keep watch over a command of a step, is nothing else.
     run_guard_if_asked();
+    if complete::answer_if_asked() {
+        return ExitCode::SUCCESS;
+    }
     let args: Vec<OsString> = std::env::args_os().collect();
     let around = Surroundings::look();
     let wants_json = wants_json(&args);
@@ -36,7 +42,10 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error, wants_json),
     };
-    let out = Out::new(&cli.global, &around, TimeZone::system());
+    let mut out = Out::new(&cli.global, &around, TimeZone::system());
+    if cli.command.is_read() {
+        out.sink = Sink::paged(&cli.global, out.format, &|name| std::env::var(name).ok());
+    }
     let code = match run(cli, &out) {
         Ok(exit) => exit.code(),
         Err(failure) => {
@@ -44,21 +53,24 @@ fn main() -> ExitCode {
             failure.exit_code()
         }
     };
+    out.sink.finish();
     ExitCode::from(code)
 }
 
 fn parse(args: Vec<OsString>, around: &Surroundings) -> Result<Cli, clap::Error> {
-    let mut command = Cli::command();
-    if let Some(width) = around.stdout_width {
-        command = command.term_width(width.min(100));
-    }
+    let command = Cli::command().term_width(args::help_width(around.stdout_width));
     Cli::from_arg_matches(&command.try_get_matches_from(args)?)
 }
 
 /// Help and version go to stdout and are no error; the rest is 2.
 fn usage(error: &clap::Error, wants_json: bool) -> ExitCode {
-    // A closed stdout or stderr cannot be told to anybody.
-    let _ = error.print();
+    // What was typed is repeated: it may have been pasted from anywhere.
+    let told = error.render().to_string();
+    match relayflow_core::text::message(&told) {
+        // A closed stdout or stderr cannot be told to anybody.
+        safe if safe == told => drop(error.print()),
+        safe => output::complain_plain(safe.trim_end()),
+    }
     let is_asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     let code = if is_asked_for { Exit::Ok } else { Exit::Usage };
     if wants_json && !is_asked_for {
@@ -93,7 +105,12 @@ fn run(cli: Cli, out: &Out) -> Done {
     let app = App { out: out.clone(), global: cli.global, dir };
     let is_server = matches!(
         cli.command,
-        Command::Up(_) | Command::Daemon(_) | Command::Demo | Command::Bench(_) | Command::Tui(_)
+        Command::Up(_)
+            | Command::Daemon(_)
+            | Command::Demo
+            | Command::Bench(_)
+            | Command::Tui(_)
+            | Command::Top
     );
     let mut builder = if is_server {
         tokio::runtime::Builder::new_multi_thread()

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use relayflow_core::config::SourceConfig;
+use relayflow_core::patch;
 use relayflow_core::provider::sign::{SignError, Signed, sign_for};
 use relayflow_core::provider::{Catalog, Provider, Sample, Source};
 use relayflow_core::secret::Secret;
-use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
 
@@ -21,6 +22,21 @@ pub(crate) fn catalog(dir: Option<&std::path::Path>) -> Result<Catalog, Failure>
             Failure::new("usage.config", "a provider's definition does not load")
                 .why(shown.join("\n").replace('\n', "\n  "))
         }),
+    }
+}
+
+/// A source of a provider as its definition's examples have it.
+pub(crate) fn source_config(provider: &Provider, secret: Secret) -> SourceConfig {
+    SourceConfig {
+        name: provider.name.to_string(),
+        provider: provider.name.to_string(),
+        secrets: vec![secret],
+        tolerance: None,
+        public_url: None,
+        settings: provider.examples.clone(),
+        accept_identical: false,
+        derived_window: SignedDuration::from_hours(24),
+        reconcile: None,
     }
 }
 
@@ -132,29 +148,11 @@ pub(crate) fn set(body: &[u8], path: &str, value: &str) -> Result<Vec<u8>, Failu
     if !is_json {
         return Ok(set_form(body, path, value));
     }
-    let mut root: Value = serde_json::from_slice(body)
+    let json = std::str::from_utf8(body).map_err(|_| Failure::usage("the payload is not UTF-8"))?;
+    serde_json::from_str::<&serde_json::value::RawValue>(json)
         .map_err(|e| Failure::usage("the payload is not JSON").why(e.to_string()))?;
-    let mut place = &mut root;
-    for part in path.split('.') {
-        place = step(place, part).ok_or_else(|| {
-            Failure::usage(format!("--set {path}: there is no place for '{part}'"))
-        })?;
-    }
-    *place = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
-    serde_json::to_vec(&root).map_err(|e| Failure::error(e.to_string()))
-}
-
-/// The member of an object, made if it is not there, or the element of an array.
-fn step<'v>(place: &'v mut Value, part: &str) -> Option<&'v mut Value> {
-    match place {
-        Value::Array(items) => items.get_mut(part.parse::<usize>().ok()?),
-        Value::Object(members) => Some(members.entry(part).or_insert(Value::Null)),
-        Value::Null => {
-            *place = Value::Object(serde_json::Map::new());
-            step(place, part)
-        }
-        Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
-    }
+    let changed = patch::set(json, path, &patch::value_of(value));
+    changed.map(String::into_bytes).map_err(|why| Failure::usage(format!("--set {why}")))
 }
 
 fn set_form(body: &[u8], name: &str, value: &str) -> Vec<u8> {

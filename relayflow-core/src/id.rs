@@ -138,6 +138,9 @@ id!(
     /// One replay.
     ReplayId, "rpl");
 id!(
+    /// One comparison of what a vendor says it sent with what arrived.
+    ReconcileId, "rcn");
+id!(
     /// One observed difference from a contract.
     DriftId, "drf");
 id!(

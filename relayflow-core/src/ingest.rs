@@ -1,7 +1,7 @@
 //! A request's whole way in: verify, split, normalize, route, commit. Everything before the commit is
 //! a decision that touches nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -14,11 +14,12 @@ use crate::event::IntegrationEvent;
 use crate::execute::Lanes;
 use crate::id::{EventId, RequestId};
 use crate::keys::{KeyError, Keys};
+use crate::provider::forensics::{Spare, Standing};
 use crate::provider::{self, Catalog, FetchedKeys, Reply, Source, Verified, VerifyError};
 use crate::request::Request;
 use crate::route;
 use crate::store::{
-    NewEvent, NewRejected, NewRequest, Receipt, RequestRow, Reread, Store, StoreError,
+    Fetched, NewEvent, NewRejected, NewRequest, Receipt, RequestRow, Reread, Store, StoreError,
 };
 use crate::task::NewTask;
 use crate::workflow::Workflows;
@@ -49,21 +50,52 @@ impl InForce {
 
 /// The configuration in force, for whoever needs it now.
 #[derive(Debug)]
-pub struct Current(RwLock<Arc<InForce>>);
+pub struct Current {
+    in_force: RwLock<Arc<InForce>>,
+    /// Secrets that a reload took out of force: what they signed can still be told.
+    retired: RwLock<Vec<Spare>>,
+}
+
+/// So many former secrets are remembered.
+const RETIRED_MAX: usize = 64;
 
 impl Current {
     #[must_use]
     pub fn new(in_force: InForce) -> Self {
-        Self(RwLock::new(Arc::new(in_force)))
+        Self { in_force: RwLock::new(Arc::new(in_force)), retired: RwLock::default() }
     }
 
     #[must_use]
     pub fn get(&self) -> Arc<InForce> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.in_force.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Puts another configuration in force. The secrets that it does without are remembered, for as
+    /// long as this process lives, to explain requests and for nothing else.
     pub fn set(&self, in_force: InForce) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(in_force);
+        let before = self.get();
+        let mut retired = self.retired.write().unwrap_or_else(PoisonError::into_inner);
+        for source in before.sources.values() {
+            retired.extend(source.spares(Standing::Retired));
+        }
+        let is_in_force = |spare: &Spare| {
+            in_force.sources.get(&*spare.source).is_some_and(|s| s.has_secret(&spare.secret))
+        };
+        retired.retain(|spare| !is_in_force(spare));
+        let mut seen = HashSet::new();
+        retired.reverse();
+        retired.retain(|spare| {
+            seen.insert((Arc::clone(&spare.source), provider::fingerprint(&spare.secret)))
+        });
+        retired.truncate(RETIRED_MAX);
+        retired.reverse();
+        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(in_force);
+    }
+
+    /// Secrets that were in force before.
+    #[must_use]
+    pub fn retired(&self) -> Vec<Spare> {
+        self.retired.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -125,6 +157,15 @@ impl ReadmitError {
             Self::Store(_) => Code::Store,
         }
     }
+}
+
+/// Why what a vendor gave back was not taken in.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TakeError {
+    #[error("{0}")]
+    Unreadable(String),
+    #[error("it was not committed")]
+    Store(#[source] StoreError),
 }
 
 /// What was read from a verified request.
@@ -212,8 +253,10 @@ impl Ingest {
         if let (VerifyError::Missing { .. }, Some(watcher)) = (&error, &self.watcher) {
             watcher.unsigned(source, request.id, request.received_at, &request.headers);
         }
+        let mut headers = provider::keep_headers(source, &request, &self.digest_key);
+        headers.extend(provider::keep_renamed(source, &request, &self.digest_key));
         self.store.reject(NewRejected {
-            headers: provider::keep_headers(source, &request, &self.digest_key),
+            headers,
             kept_target: provider::keep_target(source, &request, &self.digest_key),
             source: Arc::clone(&source.name),
             provider: Arc::clone(&source.provider.name),
@@ -279,10 +322,64 @@ impl Ingest {
         workflows: &Workflows,
     ) -> Vec<NewTask> {
         let mut tasks = route::tasks_for(event, headers, workflows);
-        for task in tasks.iter_mut().filter(|t| t.needs.is_empty() && t.dead.is_none()) {
+        for task in
+            tasks.iter_mut().filter(|t| t.needs.is_empty() && t.dead.is_none() && t.line.is_none())
+        {
             task.slot = self.lanes.reserve(&task.destination);
         }
         tasks
+    }
+
+    /// Whether a request that a vendor gave back reads as the one event that it is said to be: the type
+    /// and the vendor's own id of `key`.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not.
+    pub(crate) fn looks_like(
+        &self,
+        source: &Source,
+        request: &Request,
+        key: &(String, String),
+    ) -> Result<(), String> {
+        let read = read(source, &provider::vouched(source, request));
+        if let Some(why) = read.unreadable {
+            return Err(why);
+        }
+        let is_it = |e: &IntegrationEvent| e.event_type == key.0 && e.external_id == key.1;
+        match read.events.as_slice() {
+            [event] if is_it(event) => Ok(()),
+            [event] => Err(format!(
+                "it reads as `{}` with the id `{}`: another than the list has",
+                event.event_type, event.external_id
+            )),
+            events => Err(format!("it holds {} events", events.len())),
+        }
+    }
+
+    /// Takes in a request that a vendor gave back, on the way of any other, but for its signature: the
+    /// vendor vouches for it.
+    pub(crate) async fn take_in(
+        &self,
+        source: &Arc<Source>,
+        request: Request,
+        key: &(String, String),
+        fetched: Fetched,
+    ) -> Result<Receipt, TakeError> {
+        self.looks_like(source, &request, key).map_err(TakeError::Unreadable)?;
+        let in_force = self.current.get();
+        let verified = provider::vouched(source, &request);
+        let mut new = self.prepare(source, &in_force, &verified, None);
+        drop(verified);
+        new.scheme = "reconcile".into();
+        new.skew_ms = None;
+        let seen = seen(source, &request, None, &new);
+        let new = NewRequest { fetched: Some(fetched), ..new.of(request) };
+        let receipt = self.store.commit(new).await.map_err(TakeError::Store)?;
+        if let Some(watcher) = &self.watcher {
+            watcher.look(without_duplicates(seen, &receipt));
+        }
+        Ok(receipt)
     }
 
     /// Reads a kept request again: a rejected one after its secret was mended (it is verified as of
@@ -300,6 +397,20 @@ impl Ingest {
         self.read_again(id, Reread { who: who.to_owned(), reason, replay_id: None }).await
     }
 
+    /// What is said of a request that was taken in: doing it again changes nothing.
+    async fn known(&self, id: RequestId) -> Result<Readmitted, ReadmitError> {
+        let events = self.store.events_of(id).await.map_err(ReadmitError::Store)?;
+        let event = |id: String| IngestedEvent { id, duplicate: true };
+        Ok(Readmitted {
+            v: V,
+            object: "readmitted".to_owned(),
+            request: id.to_string(),
+            status: "duplicate".to_owned(),
+            reason: None,
+            events: events.iter().map(|row| event(row.event.id.to_string())).collect(),
+        })
+    }
+
     /// The same, for a replay too.
     pub(crate) async fn read_again(
         &self,
@@ -308,6 +419,9 @@ impl Ingest {
     ) -> Result<Readmitted, ReadmitError> {
         let row = self.store.request(id).await.map_err(ReadmitError::Store)?;
         let row = row.ok_or(ReadmitError::NotFound { id })?;
+        if matches!(row.status.as_str(), "accepted" | "duplicate") && reread.replay_id.is_none() {
+            return self.known(id).await;
+        }
         if !matches!(row.status.as_str(), "rejected" | "dead" | "discarded") {
             return Err(ReadmitError::NotKept { id, status: row.status });
         }
@@ -398,6 +512,7 @@ impl Prepared {
             events: self.events,
             unreadable: self.unreadable,
             reread: self.reread,
+            fetched: None,
         }
     }
 }
@@ -495,6 +610,11 @@ fn still_rejected(id: RequestId, was_verified: bool, error: &VerifyError) -> Rea
 
 /// A kept request as it came in, but for its credentials, which are digests.
 pub(crate) fn kept_request(source: &Source, row: &RequestRow, body: Bytes) -> Request {
+    kept_request_of(Some(source), row, body)
+}
+
+/// The same where its source may be gone.
+pub(crate) fn kept_request_of(source: Option<&Source>, row: &RequestRow, body: Bytes) -> Request {
     let mut headers = HeaderMap::new();
     for (name, value) in &row.headers {
         let name = HeaderName::from_bytes(name.as_bytes());
@@ -504,7 +624,7 @@ pub(crate) fn kept_request(source: &Source, row: &RequestRow, body: Bytes) -> Re
         }
     }
     let query = row.target.split_once('?').map_or("", |(_, query)| query);
-    let base = source.public_url.clone().unwrap_or_default();
+    let base = source.and_then(|source| source.public_url.clone()).unwrap_or_default();
     let url = if query.is_empty() { base } else { format!("{base}?{query}") };
     Request {
         id: row.id,

@@ -10,6 +10,7 @@
 pub mod backoff;
 pub mod clock;
 pub mod id;
+pub mod patch;
 pub mod secret;
 pub mod text;
 
@@ -42,5 +43,7 @@ pub mod egress;
 pub mod execute;
 pub mod ingest;
 pub mod keys;
+pub mod reconcile;
 pub mod replay;
+pub mod verification;
 pub mod view;

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use crate::event::IntegrationEvent;
 use crate::expr::{Bound, ExprError, Scope};
 use crate::id::TaskId;
-use crate::task::{DeadReason, NewTask};
+use crate::task::{DeadReason, Line, NewTask};
 use crate::workflow::{Action, Step, Workflow, Workflows, destination_of};
 
 /// Where a task waits whose destination could not be told.
@@ -46,15 +46,37 @@ fn new_task(workflow: &Workflow, step: &Step, bound: &Bound<'_>, failure: Option
         Err(why) => (NOWHERE.into(), Some(why)),
     };
     let failure = failure.filter(|_| step.needs.is_empty()).map(str::to_owned);
+    let (line, unordered) = match line(step, bound) {
+        Ok(line) => (line, None),
+        Err(why) => (None, Some(why)),
+    };
     NewTask {
         id: TaskId::next(),
         workflow: Arc::clone(&workflow.name),
         step: Arc::clone(&step.name),
         destination,
         needs: step.needs.clone(),
-        dead: failure.or(unresolved).map(|why| (DeadReason::Expression, why)),
+        line,
+        dead: failure.or(unresolved).or(unordered).map(|why| (DeadReason::Expression, why)),
         slot: None,
     }
+}
+
+/// The longest ordering key, in bytes.
+const KEY_BYTES_MAX: usize = 1024;
+
+fn line(step: &Step, bound: &Bound<'_>) -> Result<Option<Line>, String> {
+    let Some(order) = &step.order else { return Ok(None) };
+    let told = |e: ExprError| format!("order_by: {}", e.told_of(order.key.text()));
+    let key = match order.key.eval_in(bound).map_err(told)? {
+        Value::Null => return Ok(None),
+        Value::String(text) => text,
+        value => value.to_string(),
+    };
+    if KEY_BYTES_MAX < key.len() {
+        return Err(format!("order_by: a key of {} bytes; at most {KEY_BYTES_MAX}", key.len()));
+    }
+    Ok(Some(Line { key, holds_dead: order.holds_dead }))
 }
 
 fn destination(step: &Step, bound: &Bound<'_>) -> Result<Arc<str>, String> {
@@ -109,6 +131,7 @@ mod tests {
             timeout: SignedDuration::from_secs(10),
             backoff: Backoff::default(),
             dedupes: None,
+            order: None,
             destination: (!dynamic_host).then(|| destination_of(url).unwrap()),
             action: Action::Http(HttpAction {
                 method: http::Method::POST,

@@ -205,11 +205,21 @@ pub struct NewTask {
     pub destination: Arc<str>,
     /// Steps of its workflow that must be `ok` first.
     pub needs: Vec<Arc<str>>,
+    /// Its place among those of the same step, where that is ordered.
+    pub line: Option<Line>,
     /// An expression that did not evaluate: the task is committed as a dead letter.
     pub dead: Option<(DeadReason, String)>,
     /// A place with this daemon's workers: the task is committed leased, and handed over without
     /// being read back.
     pub slot: Option<Slot>,
+}
+
+/// What a task is ordered by: those of one step with one key run one at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    pub key: String,
+    /// Whether one that is dead holds those behind it.
+    pub holds_dead: bool,
 }
 
 /// A place in a lane of ready tasks, given back when it is dropped.

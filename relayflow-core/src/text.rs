@@ -19,6 +19,15 @@ pub fn block(text: &str) -> Cow<'_, str> {
     make_safe(text, true)
 }
 
+/// A message of ours that repeats what somebody else wrote: line feeds stay, tabs do not.
+#[must_use]
+pub fn message(text: &str) -> Cow<'_, str> {
+    match make_safe(text, true) {
+        safe if safe.contains('\t') => Cow::Owned(safe.replace('\t', "\u{2409}")),
+        safe => safe,
+    }
+}
+
 fn make_safe(text: &str, keep_lines: bool) -> Cow<'_, str> {
     if text.bytes().all(|b| matches!(b, b' '..=b'~') || (keep_lines && matches!(b, b'\n' | b'\t')))
     {
@@ -135,6 +144,7 @@ mod tests {
             assert_eq!(line(given), shown);
         }
         assert_eq!(block("a\n\tb\r"), "a\n\tb␍");
+        assert_eq!(message("a\n\tb\r"), "a\n␉b␍");
     }
 
     #[test]

@@ -13,6 +13,7 @@ words! {
         Verified = "verified",
         Rejected = "rejected",
         Readmitted = "readmitted",
+        Reconciled = "reconciled",
         Normalized = "normalized",
         Unreadable = "unreadable",
         Duplicate = "duplicate",

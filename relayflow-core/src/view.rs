@@ -3,7 +3,10 @@
 pub mod contracts;
 mod convert;
 pub mod drift;
+mod groups;
+mod reconciles;
 mod replays;
+mod sorted;
 mod trace;
 
 use bytes::Bytes;
@@ -15,7 +18,7 @@ use crate::api::{
 };
 use crate::event::micros;
 use crate::filter::{Filter, FilterError, Now};
-use crate::id::{EventId, PlanId, ReplayId, RequestId, TaskId};
+use crate::id::{EventId, PlanId, ReconcileId, ReplayId, RequestId, TaskId};
 use crate::store::{
     CONTENT_TIME, EventRow, IdTable, Of, Over, QueryError, SEARCH_TIME, Selection, Store,
     StoreError, TaskRow,
@@ -23,8 +26,10 @@ use crate::store::{
 use crate::task::TaskStatus;
 use crate::timeline::What;
 use convert::{counts, dead_request, dead_task};
+pub use reconciles::{reconcile, reconcile_items};
 pub(crate) use replays::replay_counts;
-pub use replays::{plan, replay, replay_items, replays};
+pub use replays::{plan, plan_items, replay, replay_items, replays};
+pub use sorted::sort_whole;
 pub use trace::trace;
 
 /// What a list counts to before it says "at least so many".
@@ -47,6 +52,8 @@ pub struct Page {
     pub limit: usize,
     /// `next_cursor` of the page before.
     pub cursor: Option<String>,
+    /// A field, or `-` and a field: another order than the list's own.
+    pub sort: Option<String>,
 }
 
 /// Why there is no answer.
@@ -65,16 +72,19 @@ pub enum ViewError {
     #[error("`{0}` begins more than one id; type more of it")]
     Ambiguous(String),
     #[error(
-        "`{0}` is nothing to group by: wanted error, source, type, dest, workflow, step or reason"
+        "`{0}` is nothing to group by: wanted a field such as error, type, dest, workflow, http, \
+         subject, attr.NAME or payload.PATH"
     )]
     By(String),
+    #[error("`{field}` is nothing that this list can be sorted by: wanted {known}")]
+    Sort { field: String, known: String },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 /// What is wrong with a text that no id of the wanted kind is, or begins.
 fn no_id(text: &str) -> &'static str {
-    let known = ["evt_", "tsk_", "req_", "rpl_", "pln_", "drf_"];
+    let known = ["evt_", "tsk_", "req_", "rpl_", "pln_", "drf_", "rcn_"];
     let Some(digits) = known.iter().find_map(|prefix| text.strip_prefix(prefix)) else {
         return ": they begin with evt_, tsk_, req_, rpl_, pln_ or drf_";
     };
@@ -96,7 +106,7 @@ impl ViewError {
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
-            Self::Filter(_) | Self::Query(_) | Self::By(_) => Code::BadFilter,
+            Self::Filter(_) | Self::Query(_) | Self::By(_) | Self::Sort { .. } => Code::BadFilter,
             Self::Cursor(_) => Code::BadCursor,
             Self::Id(_) => Code::BadId,
             Self::NotFound(_) => Code::NoSuchObject,
@@ -204,6 +214,9 @@ resolver!(
     /// The replay that an id or a unique prefix of one names.
     replay_id, ReplayId, IdTable::Replay);
 resolver!(
+    /// The comparison that an id or a unique prefix of one names.
+    reconcile_id, ReconcileId, IdTable::Reconcile);
+resolver!(
     /// The plan that an id or a unique prefix of one names.
     plan_id, PlanId, IdTable::Plan);
 
@@ -230,13 +243,22 @@ fn behind<C: std::fmt::Display>(
 pub async fn events(store: &Store, page: &Page) -> Result<List<Event>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
     let selection = Selection::new(&filter, Over::Events)?;
-    let before = cursor(page)?;
+    let before = if page.sort.is_some() { None } else { cursor(page)? };
     let began = std::time::Instant::now();
-    let found = store.events(&selection, before, page.limit + 1, time_for(&filter)).await?;
-    let mut rows = found.rows;
-    let more = cut(&mut rows, page.limit);
-    let next = rows.last().filter(|_| more).map(|row| row.event.id.to_string());
-    let (next, searched) = behind(next, more, found.stopped_at.as_ref(), |id| id.bytes());
+    let (rows, next, searched) = match &page.sort {
+        Some(sort) => {
+            let (rows, next) = sorted::events(store, &selection, page, sort).await?;
+            (rows, next, None)
+        }
+        None => {
+            let found = store.events(&selection, before, page.limit + 1, time_for(&filter)).await?;
+            let mut rows = found.rows;
+            let more = cut(&mut rows, page.limit);
+            let next = rows.last().filter(|_| more).map(|row| row.event.id.to_string());
+            let (next, searched) = behind(next, more, found.stopped_at.as_ref(), |id| id.bytes());
+            (rows, next, searched)
+        }
+    };
     let count = if filter == Filter::All {
         let events = u64::try_from(store.counters().await?.total("events")).unwrap_or(0);
         Some(Total { value: events, exact: true })
@@ -342,7 +364,9 @@ pub async fn timeline(store: &Store, id: &str) -> Result<List<TimelineEntry>, Vi
     if let (Of::Event(_), Some(request)) = (of, entries.first().and_then(|e| e.request_id)) {
         // How its request was turned away and taken back is a part of an event's story.
         let mut of_request = store.timeline_of(Of::Request(request), TIMELINE_MAX).await?;
-        let is_part = |what| matches!(what, What::Rejected | What::Readmitted | What::Replayed);
+        let is_part = |what| {
+            matches!(what, What::Rejected | What::Readmitted | What::Replayed | What::Reconciled)
+        };
         of_request.retain(|e| is_part(e.what));
         entries.extend(of_request);
         entries.sort_by_key(|e| e.seq);
@@ -358,6 +382,9 @@ pub async fn timeline(store: &Store, id: &str) -> Result<List<TimelineEntry>, Vi
 pub async fn requests(store: &Store, page: &Page) -> Result<List<Request>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
     let selection = Selection::new(&filter, Over::Requests)?;
+    if let Some(sort) = &page.sort {
+        return sorted::requests(store, &selection, page, sort).await;
+    }
     let found =
         store.requests(&selection, cursor(page)?, page.limit + 1, time_for(&filter)).await?;
     let mut rows = found.rows;
@@ -383,6 +410,10 @@ pub async fn request(store: &Store, id: &str) -> Result<Request, ViewError> {
 pub async fn tasks(store: &Store, page: &Page) -> Result<List<Task>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
     let selection = Selection::new(&filter, Over::Tasks)?;
+    if let Some(sort) = &page.sort {
+        let (rows, next) = sorted::tasks(store, &selection, page, sort).await?;
+        return Ok(list("task_list", rows.iter().map(convert::task).collect(), next, None));
+    }
     let found = store.tasks(&selection, cursor(page)?, page.limit + 1, time_for(&filter)).await?;
     let mut rows = found.rows;
     let more = cut(&mut rows, page.limit);
@@ -403,6 +434,9 @@ pub async fn task(store: &Store, id: &str) -> Result<Task, ViewError> {
 /// A page of dead letters, the latest first: tasks, and requests that could not be read.
 pub async fn dead_letters(store: &Store, page: &Page) -> Result<List<DeadLetter>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
+    if let Some(sort) = &page.sort {
+        return sorted::dead_letters(store, &filter, page, sort).await;
+    }
     let (mut items, stopped_at) = dead_page(store, &filter, page).await?;
     let more = cut(&mut items, page.limit);
     let next =
@@ -488,32 +522,33 @@ pub async fn dead_letter_groups(
     by: &str,
 ) -> Result<List<DeadLetterGroup>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
-    let mut groups: Vec<DeadLetterGroup> = Vec::new();
+    let mut found: Vec<DeadLetterGroup> = Vec::new();
     let mut places: std::collections::HashMap<String, usize> = std::collections::HashMap::new();
-    if let Some(groups) = grouped(store, &filter, page, by).await? {
+    if let Some(groups) = groups::indexed(store, &filter, page, by).await? {
         return Ok(groups);
     }
     let ends = std::time::Instant::now() + GROUP_TIME;
     let is_whole;
-    let mut at = Page { q: page.q.clone(), limit: PAGE, cursor: None };
+    let mut at = Page { q: page.q.clone(), limit: PAGE, cursor: None, sort: None };
     let mut read = 0;
     loop {
         let (mut letters, stopped_at) = dead_page(store, &filter, &at).await?;
         let more = cut(&mut letters, PAGE);
         let goes_on = stopped_at.filter(|_| !more).map(|(ended, id)| format!("{ended}.{id}"));
         read += letters.len();
-        for (ended, letter) in &letters {
-            let value = value_of(letter, by)?;
+        let all: Vec<&DeadLetter> = letters.iter().map(|(_, letter)| letter).collect();
+        let values = groups::values(store, &all, by).await?;
+        for ((ended, letter), value) in letters.iter().zip(values) {
             let died = micros(crate::clock::from_micros(*ended));
             match places.get(&value) {
                 Some(place) => {
                     // The latest come first.
-                    groups[*place].count += 1;
-                    groups[*place].first_at = died;
+                    found[*place].count += 1;
+                    found[*place].first_at = died;
                 }
                 None => {
-                    places.insert(value.clone(), groups.len());
-                    groups.push(convert::group(by, value, died, letter));
+                    places.insert(value.clone(), found.len());
+                    found.push(convert::group(by, value, died, letter));
                 }
             }
         }
@@ -525,73 +560,10 @@ pub async fn dead_letter_groups(
             break;
         }
     }
-    groups.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| b.last_at.cmp(&a.last_at)));
-    let count = u64::try_from(groups.len()).unwrap_or(0);
-    groups.truncate(page.limit);
-    Ok(list("dead_letter_group_list", groups, None, Some(Total { value: count, exact: is_whole })))
-}
-
-/// Groups as an index has them; `None` where none does.
-async fn grouped(
-    store: &Store,
-    filter: &Filter,
-    page: &Page,
-    by: &str,
-) -> Result<Option<List<DeadLetterGroup>>, ViewError> {
-    let Ok(tasks) = Selection::new(filter, Over::DeadTasks) else { return Ok(None) };
-    let Some(found) = store.dead_groups(&tasks, by).await? else { return Ok(None) };
-    // Requests are few, or asked for what they do not have.
-    let mut letters = Vec::new();
-    if let Ok(requests) = Selection::new(filter, Over::Requests) {
-        let dead = store.dead_requests(&requests, None, GROUPED_MAX).await?;
-        letters.extend(dead.into_iter().filter(|row| row.status == "dead"));
-    }
-    let mut groups = Vec::with_capacity(found.len());
-    let count = found.len();
-    for group in found.into_iter().take(page.limit) {
-        let Some(row) = store.last_of_group(&tasks, by, &group).await? else { continue };
-        let died = |us| micros(crate::clock::from_micros(us));
-        let value = group.value.unwrap_or_else(|| "–".to_owned());
-        let mut told = convert::group(by, value, died(group.last_us), &dead_task(&row));
-        told.count = u64::try_from(group.count).unwrap_or(0);
-        told.first_at = died(group.first_us);
-        groups.push(told);
-    }
-    let mut all = u64::try_from(count).unwrap_or(0);
-    for row in &letters {
-        let letter = dead_request(row);
-        let (value, died) =
-            (value_of(&letter, by)?, micros(crate::clock::from_micros(row.ended_us.unwrap_or(0))));
-        match groups.iter_mut().find(|group| group.value == value) {
-            Some(group) => {
-                group.count += 1;
-                group.first_at = group.first_at.clone().min(died.clone());
-                group.last_at = group.last_at.clone().max(died);
-            }
-            None => {
-                all += 1;
-                groups.push(convert::group(by, value, died, &letter));
-            }
-        }
-    }
-    groups.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| b.last_at.cmp(&a.last_at)));
-    groups.truncate(page.limit);
-    let total = Some(Total { value: all, exact: true });
-    Ok(Some(list("dead_letter_group_list", groups, None, total)))
-}
-
-fn value_of(letter: &DeadLetter, by: &str) -> Result<String, ViewError> {
-    let value = match by {
-        "error" => letter.error_id.clone(),
-        "source" => Some(letter.source.clone()),
-        "type" => letter.event_type.clone(),
-        "dest" => letter.destination.clone(),
-        "workflow" => letter.workflow.clone(),
-        "step" => letter.step.clone(),
-        "reason" => Some(letter.reason.clone()),
-        other => return Err(ViewError::By(other.to_owned())),
-    };
-    Ok(value.unwrap_or_else(|| "–".to_owned()))
+    found.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| b.last_at.cmp(&a.last_at)));
+    let count = u64::try_from(found.len()).unwrap_or(0);
+    found.truncate(page.limit);
+    Ok(list("dead_letter_group_list", found, None, Some(Total { value: count, exact: is_whole })))
 }
 
 /// The queue of each destination, as the store has it; `state` and `concurrency` are the daemon's to

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
+use sha2::{Digest as _, Sha256};
 
 use crate::backoff::Backoff;
 use crate::event::IntegrationEvent;
@@ -47,10 +48,21 @@ pub struct Step {
     pub timeout: SignedDuration,
     pub backoff: Backoff,
     pub action: Action,
+    /// In which order its tasks run; `None`: in any.
+    pub order: Option<OrderBy>,
     /// Whether its destination drops a second call with the same key; `None` where nobody has said.
     pub dedupes: Option<bool>,
     /// Where its call goes, unless the URL's host is itself a template (`dynamic_host`).
     pub destination: Option<Arc<str>>,
+}
+
+/// Which of a step's tasks run one at a time, in the order in which their events were committed.
+#[derive(Debug)]
+pub struct OrderBy {
+    /// Gives the key; null: this task is not ordered.
+    pub key: Expression,
+    /// Whether a dead task holds those behind it.
+    pub holds_dead: bool,
 }
 
 /// What a step does.
@@ -80,6 +92,13 @@ pub struct CommandAction {
 }
 
 impl Workflow {
+    /// What tells it from any other workflow, and from itself with another setting. Two versions of the
+    /// program may give the same workflow two digests: it then looks changed, which is the safe side.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        hex::encode(&Sha256::digest(format!("{self:?}"))[..8])
+    }
+
     /// What its expressions and templates read: the place (`when`, `notify url`) and the name, as
     /// far as it is written out (`event.payload.data.id`).
     #[must_use]
@@ -92,6 +111,9 @@ impl Workflow {
             add("when".to_owned(), when.names());
         }
         for step in &self.steps {
+            if let Some(order) = &step.order {
+                add(format!("{} order_by", step.name), order.key.names());
+            }
             match &step.action {
                 Action::Http(http) => {
                     add(format!("{} url", step.name), http.url.names());

@@ -10,6 +10,7 @@ use relayflow_core::config::Config;
 use relayflow_core::execute::Lanes;
 use relayflow_core::id::WorkerId;
 use relayflow_core::ingest::{Current, Ingest};
+use relayflow_core::reconcile::Reconciler;
 use relayflow_core::store::Store;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,7 @@ pub(crate) type App = Arc<AppState>;
 pub(crate) struct AppState {
     pub(crate) store: Store,
     pub(crate) ingest: Arc<Ingest>,
+    pub(crate) reconciler: Reconciler,
     pub(crate) current: Arc<Current>,
     pub(crate) lanes: Arc<Lanes>,
     pub(crate) auth: Auth,

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use relayflow_core::config::Config;
+use relayflow_core::provider::forensics::{Spare, Standing};
 use relayflow_core::provider::{Source, fingerprint};
 use relayflow_core::secret::Secret;
 
@@ -89,6 +90,19 @@ impl Learned {
             ),
             Err(error) => tracing::error!(%error, "a handshake's secret cannot be kept"),
         }
+    }
+
+    /// The secrets that wait, of all these sources: to explain requests, not to put them in force.
+    pub(crate) fn spares<'s>(&self, sources: impl Iterator<Item = &'s Arc<str>>) -> Vec<Spare> {
+        sources
+            .flat_map(|source| {
+                self.places(source).filter_map(|path| fs::read(path).ok()).map(|bytes| Spare {
+                    source: Arc::clone(source),
+                    secret: Secret::new(bytes.trim_ascii_end()),
+                    standing: Standing::Learned,
+                })
+            })
+            .collect()
     }
 
     /// The fingerprints of a source's secrets that wait.

@@ -17,5 +17,11 @@ pub mod args;
 pub mod logs;
 pub mod signals;
 
+/// The operator API as an OpenAPI document: every path, every wire type and its members.
+#[must_use]
+pub fn openapi() -> serde_json::Value {
+    http::openapi::whole()
+}
+
 pub use crate::reload::{Reload, in_force};
 pub use crate::start::{Options, Running, ServeError, serve, start};

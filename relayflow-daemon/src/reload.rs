@@ -9,6 +9,7 @@ use relayflow_core::diagnostic::Diagnostic;
 use relayflow_core::ingest::InForce;
 use relayflow_core::provider::{Catalog, Source};
 use relayflow_core::store::Store;
+use relayflow_core::workflow::Workflows;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
@@ -46,7 +47,7 @@ pub fn in_force(config: &Config) -> Result<InForce, String> {
 }
 
 /// Puts it on the timeline that a configuration is in force.
-pub(crate) async fn note(store: &Store, sources: usize, workflows: usize) {
+pub(crate) async fn note(store: &Store, sources: usize, workflows: &Workflows) {
     if let Err(error) = store.note_config_loaded(sources, workflows).await {
         tracing::warn!(error = %chain(&error), "the timeline does not show the configuration");
     }
@@ -92,10 +93,12 @@ pub(crate) async fn apply(app: &App, reload: &Reload) -> Result<(), String> {
     if !is_same {
         tracing::warn!("store and listeners stay as they are until a restart");
     }
-    note(&app.store, in_force.sources.len(), in_force.workflows.list.len()).await;
     app.learned.sweep(app.store.clock().now());
     app.auth.set_tokens(&tokens);
+    let (sources, workflows) = (in_force.sources.len(), Arc::clone(&in_force.workflows));
     app.current.set(in_force);
+    // Behind the change: what is routed from now on is surely routed by it.
+    note(&app.store, sources, &workflows).await;
     app.set_config(Arc::new(config));
     Ok(())
 }

@@ -16,6 +16,7 @@ use relayflow_core::execute::{self, Executor};
 use relayflow_core::id::WorkerId;
 use relayflow_core::ingest::{Current, Ingest};
 use relayflow_core::keys::Keys;
+use relayflow_core::reconcile::Reconciler;
 use relayflow_core::replay;
 use relayflow_core::secret::Secret;
 use relayflow_core::store::{OpenOptions, Opened, Store, StoreError};
@@ -178,7 +179,7 @@ pub async fn start(options: Options) -> Result<Running, ServeError> {
 
     let worker = WorkerId::next();
     let Opened { store, leased } = open(&config, worker).await?;
-    reload::note(&store, sources, workflows).await;
+    reload::note(&store, sources, &in_force.workflows).await;
     let tokens = tokens(&config)?;
     let admin_token =
         tokens.iter().find(|token| token.role == Role::Admin).map(|token| token.token.clone());
@@ -206,10 +207,14 @@ pub async fn start(options: Options) -> Result<Running, ServeError> {
     let stop_replays = CancellationToken::new();
     let replays = tokio::spawn(replay::run(Arc::clone(&ingest), stop_replays.clone()));
 
+    let connector = Connector::new(Egress::new(&config.egress), Resolver::System);
+    let reconciler = Reconciler::start(Arc::clone(&ingest), connector, stop_replays.clone());
+
     let app = Arc::new(AppState {
         started_at: store.clock().now(),
         store,
         ingest,
+        reconciler,
         current,
         lanes,
         auth: Auth::new(&config.api, &tokens),
@@ -275,6 +280,7 @@ impl Running {
         if let Err(error) = self.replays.await {
             tracing::error!(%error, "the replay runner ended in a panic");
         }
+        self.app.reconciler.stopped().await;
         if let Some(watcher) = &self.app.ingest.watcher {
             watcher.flush().await;
         }

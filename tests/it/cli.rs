@@ -6,7 +6,7 @@ use std::process::Stdio;
 use serde_json::Value;
 
 use crate::delivery::one_step;
-use crate::harness::{Daemon, Home, WITHIN, free_port, text, until, until_within};
+use crate::harness::{Daemon, Home, RETRY, WITHIN, free_port, text, until, until_within};
 use crate::receiver::{Receiver, Reply};
 use crate::vendor::{self, stripe};
 
@@ -335,4 +335,102 @@ fn bench_measures_a_machine() {
     let report = ran.json();
     assert_eq!(report["v"], 1, "{report}");
     assert!(report.to_string().contains("acknowledged"), "{report}");
+}
+
+#[test]
+fn lists_are_sorted_by_the_daemon_and_their_cursors_stay_right() {
+    let receiver = Receiver::start();
+    receiver.answer(|_| Reply::Status(422));
+    let home = Home::new(&format!(
+        "{RETRY}{}[workflows.w]\non = [\"*\"]\n[[workflows.w.steps]]\nname = \"call\"\n\
+         http = {{ method = \"POST\", url = \"{}\" }}\n",
+        vendor::sources(),
+        receiver.url("/x"),
+    ));
+    let daemon = home.start();
+    let types = ["b.x", "a.x", "c.x", "a.x", "b.x", "a.x", "c.x"];
+    for (n, event_type) in types.iter().enumerate() {
+        daemon.deliver_new(&vendor::stripe(&format!("evt_{n}"), event_type));
+    }
+    let unreadable = b"{\"no\":\"event\"}";
+    daemon.deliver(&vendor::sign_stripe(vendor::STRIPE_SECRET, unreadable, vendor::now()));
+    daemon.drained();
+
+    // Page by page, in both directions, of every list with pages.
+    let paged = |noun: &str, sort: &str, field: &str| {
+        let mut all: Vec<(String, String)> = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let mut args = vec![noun, "ls", "--sort", sort, "-n", "2", "-o", "json"];
+            if let Some(after) = &after {
+                args.extend(["--after", after]);
+            }
+            let page = daemon.relayflow(&home, &args).ended(0).json();
+            for item in page["items"].as_array().unwrap() {
+                let value =
+                    item[field].as_str().map_or_else(|| item[field].to_string(), str::to_owned);
+                all.push((value, text(&item["id"]).to_owned()));
+            }
+            match page["next_cursor"].as_str() {
+                Some(cursor) => after = Some(cursor.to_owned()),
+                None => return all,
+            }
+        }
+    };
+    for (noun, sort, field, count) in [
+        ("events", "type", "type", 7),
+        ("events", "received", "received_at", 7),
+        ("events", "attempts", "attempts", 7),
+        ("dlq", "type", "type", 8),
+        ("dlq", "died", "died_at", 8),
+        ("dlq", "reason", "reason", 8),
+        ("requests", "status", "status", 8),
+        ("requests", "size", "body_bytes", 8),
+    ] {
+        let up = paged(noun, sort, field);
+        let mut down = paged(noun, &format!("-{sort}"), field);
+        let mut ids: Vec<_> = up.iter().map(|(_, id)| id.clone()).collect();
+        ids.sort();
+        ids.dedup();
+        assert_eq!((ids.len(), up.len()), (count, count), "{noun} {sort}: {up:?}");
+        down.reverse();
+        assert_eq!(up, down, "{noun} {sort}");
+        let values = |v: &str| (v.len(), v.to_owned());
+        let is_number = sort == "size" || sort == "attempts";
+        let sorted = up.windows(2).all(|pair| match pair {
+            [(a, _), (b, _)] if is_number => values(a) <= values(b),
+            // What a request among dead letters lacks stands first.
+            [(a, _), (b, _)] => a == "null" || a <= b,
+            _ => true,
+        });
+        assert!(sorted, "{noun} {sort}: {up:?}");
+    }
+
+    let wrong = daemon.relayflow(&home, &["events", "ls", "--sort", "-payload"]).ended(2);
+    assert!(wrong.err.contains("wanted received, occurred, source"), "{}", wrong.err);
+    let queue =
+        daemon.relayflow(&home, &["queue", "ls", "--sort", "-depth", "-o", "name"]).ended(0);
+    assert_eq!(queue.out.trim(), receiver.name());
+    let other = daemon.relayflow(&home, &["queue", "ls", "--sort", "dept"]).ended(2);
+    assert!(other.err.contains("depth"), "{}", other.err);
+    let page = daemon
+        .relayflow(&home, &["events", "ls", "--sort", "type", "-n", "1", "-o", "json"])
+        .json();
+    let cursor = text(&page["next_cursor"]).to_owned();
+    daemon.relayflow(&home, &["events", "ls", "--sort", "-type", "--after", &cursor]).ended(2);
+    // A store that is read without its daemon sorts as well.
+    let db = format!("sqlite:{}", home.path("relayflow.db").display());
+    let direct =
+        home.relayflow(&["--db", &db, "events", "ls", "--sort", "-type", "-o", "json"]).ended(0);
+    assert_eq!(direct.json()["items"][0]["type"], "c.x");
+
+    // An id that nothing begins with is not found, and is no empty selection; one of many is no one.
+    daemon.relayflow(&home, &["dlq", "replay", "tsk_7ZZ", "--dry-run"]).ended(3);
+    daemon.relayflow(&home, &["dlq", "replay", "tsk_0", "--dry-run"]).ended(3);
+    daemon
+        .relayflow(&home, &["dlq", "discard", "tsk_7ZZ", "--since", "1h", "--reason", "x", "--yes"])
+        .ended(3);
+    daemon
+        .relayflow(&home, &["dlq", "replay", "source:github", "--since", "1h", "--dry-run"])
+        .ended(9);
 }

@@ -130,23 +130,18 @@ fn every_error_code_has_its_heading() {
 
 #[test]
 fn every_exit_code_has_its_row() {
-    let page = read("docs/reference/exit-codes.md");
-    for exit in [
-        Exit::Ok,
-        Exit::Error,
-        Exit::Usage,
-        Exit::NotFound,
-        Exit::Auth,
-        Exit::Unreachable,
-        Exit::Refused,
-        Exit::Partial,
-        Exit::Pending,
-        Exit::Empty,
-        Exit::Findings,
-    ] {
-        let row = format!("\n| {} | `{}` |", exit.code(), exit.name());
-        assert!(page.contains(&row), "docs/reference/exit-codes.md has no row {row}");
-    }
+    let rows: String = Exit::ALL
+        .iter()
+        .map(|exit| {
+            let (code, name) = (exit.code(), exit.name());
+            format!("| {code} | `{name}` | {} | {} |\n", exit.when(), exit.another_try())
+        })
+        .collect();
+    let table = format!(
+        "| code | name | when | worth another try |\n| --- | --- | --- | --- |\n{rows}\
+         | 129, 130, 143 | | hung up, interrupted, terminated | |\n"
+    );
+    generated("docs/reference/exit-codes.md", "exits", &table);
 }
 
 #[test]
@@ -246,6 +241,10 @@ fn the_cli_page_is_the_help() {
         text.push_str(&format!("## `{name}`\n\n```text\n{}\n```\n\n", help.join("\n").trim_end()));
     }
     generated("docs/reference/cli.md", "help", &text);
+    for topic in ["filters", "time", "contexts", "output", "environment"] {
+        let told = home.relayflow(&["help", topic]).ended(0).out;
+        generated("docs/reference/cli.md", topic, &format!("```text\n{told}```\n"));
+    }
 }
 
 #[test]

@@ -175,10 +175,10 @@ fn accepting_writes_the_next_version_and_ends_the_finding() {
         let all = schema["properties"]["data"]["required"].as_array().unwrap().clone();
         all.contains(&json!("email"))
     };
-    assert!(required(&show(&["--version", "1"])), "the old version stands");
-    assert!(!required(&show(&["--version", "2"])));
+    assert!(required(&show(&["--contract-version", "1"])), "the old version stands");
+    assert!(!required(&show(&["--contract-version", "2"])));
     assert!(!required(&show(&[])));
-    run(&["contract", "show", "shop", "order.paid", "--version", "9"]).ended(3);
+    run(&["contract", "show", "shop", "order.paid", "--contract-version", "9"]).ended(3);
 
     // Neither is found again, and what is new still is.
     let mut event = order(101);

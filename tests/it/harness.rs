@@ -210,7 +210,7 @@ impl Ran {
 
 /// Runs to the end, at most two minutes; what it reads on stdin is `input`.
 #[track_caller]
-fn run(mut command: Command, input: Option<&str>) -> Ran {
+pub(crate) fn run(mut command: Command, input: Option<&str>) -> Ran {
     if input.is_some() {
         command.stdin(Stdio::piped());
     }

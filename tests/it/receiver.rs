@@ -49,6 +49,8 @@ pub(crate) enum Reply {
     Json(u16, String),
     /// With one more header.
     With(u16, &'static str, String),
+    /// 200 with this `Link`, and a body as JSON.
+    Linked(String, String),
     /// 200 with a body of so many bytes.
     Large(usize),
     /// The connection is closed without an answer.
@@ -183,6 +185,9 @@ fn render(reply: &Reply) -> Option<(u16, String)> {
         }
         Reply::With(status, name, value) => {
             (*status, format!("{name}: {value}\r\n"), String::new())
+        }
+        Reply::Linked(link, body) => {
+            (200, format!("content-type: application/json\r\nlink: {link}\r\n"), body.clone())
         }
         Reply::Large(length) => (200, String::new(), "x".repeat(*length)),
         Reply::Hangup => return None,

@@ -1,5 +1,9 @@
 //! What a replay may run again, and what it says beforehand: resume, restart, reroute.
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
 use serde_json::{Value, json};
 
 use crate::harness::{Daemon, Home, RETRY, text, until};
@@ -326,4 +330,79 @@ fn a_candidate_is_tested_against_what_came_in_and_never_runs() {
     home.write("next.toml", &format!("{sources}[workflows.next]\non = [\"payment.failled\"]\n"));
     let wrong = daemon.relayflow(&home, &args).ended(2);
     assert!(wrong.err.contains("payment.failled"), "{}", wrong.err);
+}
+
+#[test]
+fn a_step_with_an_order_runs_one_at_a_time_for_each_key_and_replays_go_by_it() {
+    let receiver = Receiver::start();
+    let at_once = Arc::new(Mutex::new(HashMap::<String, usize>::new()));
+    let (for_calls, is_down) = (Arc::clone(&at_once), Arc::new(AtomicBool::new(true)));
+    let down = Arc::clone(&is_down);
+    receiver.answer(move |call| {
+        let event = call.json();
+        let customer = text(&event["data"]["data"]["object"]["customer"]).to_owned();
+        let now = {
+            let mut running = for_calls.lock().unwrap();
+            let count = running.entry(customer.clone()).or_default();
+            *count += 1;
+            *count
+        };
+        assert_eq!(now, 1, "{customer}");
+        // A call takes a moment, in which another of its key would meet it.
+        std::thread::sleep(std::time::Duration::from_millis(3));
+        let is_first = text(&event["data"]["id"]) == "evt_a_0";
+        *for_calls.lock().unwrap().get_mut(&customer).unwrap() -= 1;
+        Reply::Status(if is_first && down.load(Ordering::SeqCst) { 422 } else { 200 })
+    });
+    let order = "order_by = \"event.payload.data.object.customer\"";
+    let home = Home::new(&config(&workflow(&receiver, "w", &[("call", "", order)])));
+    let daemon = home.start();
+    let body = |id: &str, customer: &str| {
+        stripe_body(id, "charge.failed").replace(&format!("cus_{id}"), customer)
+    };
+    for n in 0..20 {
+        for customer in ["a", "b"] {
+            let body = body(&format!("evt_{customer}_{n}"), customer);
+            daemon.deliver_new(&vendor::sign_stripe(
+                vendor::STRIPE_SECRET,
+                body.as_bytes(),
+                vendor::now(),
+            ));
+        }
+    }
+    daemon.drained();
+    let of = |customer: &str| -> Vec<String> {
+        let calls = receiver.calls().into_iter().map(|call| call.json());
+        let ids = calls.map(|event| text(&event["data"]["id"]).to_owned());
+        ids.filter(|id| id.contains(customer)).collect()
+    };
+    for customer in ["_a_", "_b_"] {
+        let wanted: Vec<_> = (0..20).map(|n| format!("evt{customer}{n}")).collect();
+        assert_eq!(of(customer), wanted);
+    }
+    // Each is about another object, so only the key tells that later ones are done.
+    let planned = plan(&daemon, &json!({"q": "status:dead"}));
+    assert_eq!((&planned["late"]["items"], &planned["late"]["subjects"]), (&json!(1), &json!(1)));
+    is_down.store(false, Ordering::SeqCst);
+    let replay = begin(&daemon, &planned, json!({"late": "apply"}));
+    let done = becomes(&daemon, &replay, "done");
+    assert_eq!(done["items"]["ok"], 1);
+    assert_eq!(receiver.count(), 41);
+    let again = plan(
+        &daemon,
+        &json!({"q": "external:evt_a_3,evt_a_5,evt_a_4", "mode": "restart", "order": "received"}),
+    );
+    let replay = begin(&daemon, &again, json!({"late": "apply", "reason": "lost there"}));
+    becomes(&daemon, &replay, "done");
+    assert_eq!(of("_a_").get(21..).unwrap(), ["evt_a_3", "evt_a_4", "evt_a_5"]);
+
+    // What is not there is an error, never an order of its own.
+    let strange = body("evt_c", "c").replace("\"customer\"", "\"client\"");
+    let id = daemon.deliver_new(&vendor::sign_stripe(
+        vendor::STRIPE_SECRET,
+        strange.as_bytes(),
+        vendor::now(),
+    ));
+    let event = daemon.event_becomes(&id, "dead");
+    assert!(text(&event["steps"][0]["last_error"]).contains("order_by"), "{event}");
 }

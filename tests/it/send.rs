@@ -104,6 +104,7 @@ fn every_provider(home: &Home) -> (Vec<Known>, String) {
             settings: provider.examples.clone(),
             accept_identical: false,
             derived_window: SignedDuration::from_hours(24),
+            reconcile: None,
         };
         let source = Source::new(&config, None, &catalog).unwrap();
         let key_file = format!("{name}.key");

@@ -1,6 +1,6 @@
 //! The terminal UI on a real terminal: the program, a pty, and what a person would see.
 
-mod screen;
+pub(crate) mod screen;
 
 use std::time::{Duration, Instant};
 

@@ -22,7 +22,9 @@ relayflow drift ls status:accepted"
     )]
     Ls(Box<DriftLs>),
     /// One: the field, what it was and is, who reads it, examples.
-    #[command(aliases = ["get", "describe"])]
+    #[command(aliases = ["get", "describe"], before_long_help = "\
+relayflow drift show drf_01J9
+relayflow drift show drf_01J9 --unmask")]
     Show(DriftShow),
     /// Take findings into the contract, as its next version.
     #[command(before_long_help = "\
@@ -78,10 +80,16 @@ pub(crate) type ContractCmd = Noun<ContractVerb>;
 #[derive(Debug, Subcommand)]
 pub(crate) enum ContractVerb {
     /// Those in force for sources, and those of their providers.
-    #[command(alias = "list")]
+    #[command(
+        alias = "list",
+        before_long_help = "\
+relayflow contract ls"
+    )]
     Ls(ListArgs),
     /// The JSON Schema of one; with `-o table` its fields as a tree.
-    #[command(aliases = ["get", "describe"])]
+    #[command(aliases = ["get", "describe"], before_long_help = "\
+relayflow contract show stripe invoice.paid
+relayflow contract show stripe invoice.paid -o json > invoice.paid.json")]
     Show(ContractShow),
     /// Hold files or stored events against contracts: 0, or 10 with what differs.
     #[command(before_long_help = "\
@@ -107,7 +115,7 @@ pub(crate) struct ContractShow {
     #[arg(value_name = "TYPE")]
     pub(crate) event_type: String,
     /// An earlier version.
-    #[arg(long, value_name = "N")]
+    #[arg(long = "contract-version", alias = "version", value_name = "N")]
     pub(crate) version: Option<i64>,
 }
 

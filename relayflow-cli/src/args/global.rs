@@ -10,10 +10,10 @@ use super::values;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Which context.
+    /// Which context [env: RELAYFLOW_CONTEXT].
     #[arg(short, long, global = true, value_name = "NAME")]
     pub(crate) context: Option<String>,
-    /// A store to open directly, without a daemon; reads only.
+    /// A store to read directly, without a daemon [env: RELAYFLOW_DB].
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) db: Option<String>,
     /// The CLI's own config file.
@@ -42,7 +42,7 @@ pub(crate) struct Global {
     /// Columns or members to keep, in order.
     #[arg(long, global = true, value_name = "A,B", value_delimiter = ',')]
     pub(crate) fields: Vec<String>,
-    /// When to colour.
+    /// When to colour [env: NO_COLOR, CLICOLOR_FORCE].
     #[arg(long, global = true, value_name = "WHEN")]
     pub(crate) color: Option<ColorWhen>,
     /// How to show times; `rel` on a terminal, else `utc`.
@@ -65,10 +65,10 @@ pub(crate) struct Global {
     /// Only errors on stderr.
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// More on stderr; `-vv` shows HTTP.
+    /// More on stderr; `-vv` shows HTTP [env: RELAYFLOW_LOG].
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// Print without a pager.
+    /// Print without a pager [env: RELAYFLOW_PAGER=].
     #[arg(long, global = true)]
     pub(crate) no_pager: bool,
 }
@@ -96,6 +96,28 @@ pub(crate) enum Format {
     Sarif,
 }
 
+impl Format {
+    /// What it is, for `help output`.
+    pub(crate) fn about(self) -> &'static str {
+        match self {
+            Self::Table => {
+                "for people. On a terminal fitted to its width; elsewhere nothing is dropped or \
+                 shortened, and times are UTC"
+            }
+            Self::Wide => "the same with all columns, never shortened",
+            Self::Json => "one document, as the API gives it",
+            Self::Ndjson => {
+                "one object a line, flushed; of streams the only one besides table. --json is short for it"
+            }
+            Self::Yaml => "the document of json",
+            Self::Csv => "RFC 4180 with a header, flat columns of wide",
+            Self::Name => "one id a line: the pipe between commands",
+            Self::Junit => "for CI: replay show, replay watch, --wait, drift ls, contract check",
+            Self::Sarif => "for code hosts: drift ls, contract check",
+        }
+    }
+}
+
 /// `--color`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ColorWhen {
@@ -110,4 +132,15 @@ pub(crate) enum TimeKind {
     Rel,
     Local,
     Utc,
+}
+
+impl TimeKind {
+    /// What it is, for `help time`.
+    pub(crate) fn about(self) -> &'static str {
+        match self {
+            Self::Rel => "how long ago; on a terminal unless told otherwise",
+            Self::Local => "local time",
+            Self::Utc => "RFC 3339 in UTC; elsewhere unless told otherwise",
+        }
+    }
 }

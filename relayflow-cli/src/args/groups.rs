@@ -42,6 +42,9 @@ pub(crate) struct ListArgs {
     /// Every page.
     #[arg(long, conflicts_with = "limit")]
     pub(crate) all: bool,
+    /// By this field; `-FIELD` descends.
+    #[arg(long, value_name = "FIELD", allow_hyphen_values = true)]
+    pub(crate) sort: Option<String>,
     /// Go on behind a page: its `next_cursor`.
     #[arg(long, value_name = "CURSOR")]
     pub(crate) after: Option<String>,

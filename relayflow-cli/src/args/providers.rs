@@ -10,10 +10,15 @@ pub(crate) type ProvidersCmd = Noun<ProvidersVerb>;
 #[derive(Debug, Subcommand)]
 pub(crate) enum ProvidersVerb {
     /// All of them.
-    #[command(alias = "list")]
+    #[command(
+        alias = "list",
+        before_long_help = "\
+relayflow providers ls"
+    )]
     Ls(ListArgs),
     /// One: how it signs, what a source of it sets, what becomes of its events.
-    #[command(aliases = ["get", "describe"])]
+    #[command(aliases = ["get", "describe"], before_long_help = "\
+relayflow providers show stripe")]
     Show {
         #[arg(value_name = "NAME")]
         name: String,

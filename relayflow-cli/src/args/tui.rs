@@ -15,3 +15,10 @@ pub(crate) struct TuiArgs {
     #[arg(long, hide = true, value_name = "WHAT")]
     pub(crate) inject: Option<String>,
 }
+
+impl TuiArgs {
+    /// Of `top`: the Overview, and nothing can be changed.
+    pub(crate) fn top() -> Self {
+        Self { words: Vec::new(), read_only: true, inject: None }
+    }
+}

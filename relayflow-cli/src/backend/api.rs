@@ -118,6 +118,9 @@ impl Api {
             if let Some(cursor) = &page.cursor {
                 query.append_pair("cursor", cursor);
             }
+            if let Some(sort) = &page.sort {
+                query.append_pair("sort", sort);
+            }
             if let Some(by) = by {
                 query.append_pair("by", by);
             }

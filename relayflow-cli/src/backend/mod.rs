@@ -1,17 +1,24 @@
 //! Where answers come from: a daemon's API, or a store opened directly. Both give the same documents.
 
-mod api;
+pub(crate) mod api;
 mod drift;
 mod sse;
 
+use std::sync::Arc;
+
 use relayflow_core::api::{
     DeadLetter, DeadLetterGroup, Discard, Discarded, Event, Explain, Explanation, List, NewPlan,
-    NewReplay, NewRevision, Plan, Provider, Queue, Readmitted, Replay, ReplayControl, ReplayItem,
-    Request, Revised, Source, Stats, Task, TimelineEntry, Trace, Workflow,
+    NewReplay, NewRevision, Plan, PlanItem, Provider, Queue, Readmitted, Replay, ReplayControl,
+    ReplayItem, Request, Revised, Source, Stats, Task, TimelineEntry, Trace, Verification,
+    Workflow,
 };
+use relayflow_core::ingest::InForce;
+use relayflow_core::replay;
 use relayflow_core::store::Store;
+use relayflow_core::verification::{self, Known};
 use relayflow_core::view::{self, Page, ViewError};
 
+use crate::commands::replay_failure;
 use crate::context::{Target, Way};
 use crate::failure::{Failure, chain};
 use crate::output::Out;
@@ -129,6 +136,16 @@ impl Backend {
         ask!(self, api => api.get(&["plans", id]), store => view::plan(store, id))
     }
 
+    /// A page of a plan's items, in its order.
+    pub(crate) async fn plan_items(
+        &self,
+        id: &str,
+        page: &Page,
+    ) -> Result<List<PlanItem>, Failure> {
+        ask!(self, api => api.list_of(&["plans", id, "items"], page),
+             store => view::plan_items(store, id, page))
+    }
+
     pub(crate) async fn replays(&self, page: &Page) -> Result<List<Replay>, Failure> {
         ask!(self, api => api.list("replays", page), store => view::replays(store, page))
     }
@@ -155,8 +172,20 @@ impl Backend {
         self.api("the workflows in force")?.get(&["workflows"]).await
     }
 
-    pub(crate) async fn explain(&self, asked: &Explain) -> Result<Explanation, Failure> {
-        self.api("an explanation")?.post(&["workflows", "explain"], asked).await
+    /// Which workflows want an event. A store that is opened directly is asked with the config in
+    /// reach, which `in_force` gives.
+    pub(crate) async fn explain(
+        &self,
+        asked: &Explain,
+        in_force: impl FnOnce() -> InForce,
+    ) -> Result<Explanation, Failure> {
+        match self {
+            Self::Api(api) => api.post(&["workflows", "explain"], asked).await,
+            Self::Store(store) => {
+                let told = replay::explain(store, Arc::new(in_force()), asked).await;
+                told.map_err(|error| replay_failure(&error))
+            }
+        }
     }
 
     pub(crate) async fn providers(&self) -> Result<List<Provider>, Failure> {
@@ -199,6 +228,17 @@ impl Backend {
             None => serde_json::json!({}),
         };
         self.api("a readmission")?.post(&["requests", id, "readmit"], &body).await
+    }
+
+    /// What verifies a request, or why nothing does. A store that is opened directly is asked with the
+    /// secrets of the config in reach, which `known` gives.
+    pub(crate) async fn verification(
+        &self,
+        id: &str,
+        known: impl FnOnce() -> Known,
+    ) -> Result<Verification, Failure> {
+        ask!(self, api => api.get(&["requests", id, "explain"]),
+             store => verification::explain(store, known(), id))
     }
 
     /// The daemon, for what a store alone cannot give.

@@ -2,8 +2,8 @@
 //! first where there is no room (0: never).
 
 use relayflow_core::api::{
-    Contract, DeadLetter, DeadLetterGroup, Drift, Event, Provider, Queue, Replay, Request, Source,
-    Violation, Workflow,
+    Cause, Contract, DeadLetter, DeadLetterGroup, Drift, Event, Mend, Provider, Queue,
+    ReconcileItem, Replay, Request, Source, Violation, Workflow,
 };
 
 use super::list::Listed;
@@ -62,6 +62,25 @@ impl Listed for Event {
     }
 }
 
+impl Listed for ReconcileItem {
+    const COLUMNS: &'static [Column<Self>] = &[
+        col("external_id", "ID", 0, |i| id(&i.external_id)),
+        col("type", "TYPE", 0, |i| text(&i.event_type)),
+        col("occurred_at", "WHEN", 1, |i| Datum::Moment(i.occurred_at.clone())),
+        col("delivery", "VENDOR SAYS", 2, |i| Datum::text(&i.delivery)),
+        col("state", "STATE", 0, |i| text(&i.state)),
+        col("verdict", "VERDICT", 0, |i| Datum::text(&i.verdict)),
+        col("request_id", "REQUEST", 3, |i| Datum::id(&i.request_id)),
+        wide("event_id", "EVENT", |i| Datum::id(&i.event_id)),
+        wide("place", "PLACE", |i| Datum::Count(i.place)),
+        col("why", "WHY", 1, |i| Datum::text(&i.why)),
+    ];
+
+    fn name(&self) -> &str {
+        &self.external_id
+    }
+}
+
 impl Listed for Request {
     const COLUMNS: &'static [Column<Self>] = &[
         col("id", "ID", 0, |r| id(&r.id)),
@@ -80,6 +99,23 @@ impl Listed for Request {
 
     fn name(&self) -> &str {
         &self.id
+    }
+}
+
+impl Listed for Cause {
+    const COLUMNS: &'static [Column<Self>] = &[
+        col("cause", "CAUSE", 0, |c| id(&c.cause)),
+        col("confidence", "CONFIDENCE", 0, |c| text(&c.confidence)),
+        col("says", "SAYS", 0, |c| text(&c.says)),
+        wide("evidence", "EVIDENCE", |c| Datum::Text(c.evidence.join("; "))),
+        wide("mend", "MEND", |c| {
+            let told = |mend: &Mend| format!("{}: {}", mend.at, mend.text);
+            Datum::Text(c.mend.iter().map(told).collect::<Vec<_>>().join("; "))
+        }),
+    ];
+
+    fn name(&self) -> &str {
+        &self.cause
     }
 }
 
@@ -111,6 +147,7 @@ impl Listed for DeadLetter {
 }
 
 impl Listed for DeadLetterGroup {
+    const IS_WHOLE: bool = true;
     const COLUMNS: &'static [Column<Self>] = &[
         col("value", "VALUE", 0, |g| id(&g.value)),
         col("count", "COUNT", 0, |g| Datum::Count(i64::try_from(g.count).unwrap_or(i64::MAX))),
@@ -156,6 +193,7 @@ fn count(number: u64) -> Datum {
 }
 
 impl Listed for Queue {
+    const IS_WHOLE: bool = true;
     const COLUMNS: &'static [Column<Self>] = &[
         col("name", "QUEUE", 0, |q| id(&q.name)),
         col("depth", "DEPTH", 0, |q| Datum::Count(q.depth)),
@@ -175,6 +213,7 @@ impl Listed for Queue {
 }
 
 impl Listed for Source {
+    const IS_WHOLE: bool = true;
     const COLUMNS: &'static [Column<Self>] = &[
         col("name", "SOURCE", 0, |s| id(&s.name)),
         col("provider", "PROVIDER", 1, |s| text(&s.provider)),
@@ -191,6 +230,7 @@ impl Listed for Source {
 }
 
 impl Listed for Workflow {
+    const IS_WHOLE: bool = true;
     const COLUMNS: &'static [Column<Self>] = &[
         col("name", "WORKFLOW", 0, |w| id(&w.name)),
         col("on", "ON", 0, |w| text(&w.on.join(" "))),
@@ -208,6 +248,7 @@ impl Listed for Workflow {
 }
 
 impl Listed for Provider {
+    const IS_WHOLE: bool = true;
     const COLUMNS: &'static [Column<Self>] = &[
         col("name", "PROVIDER", 0, |p| id(&p.name)),
         col("title", "TITLE", 2, |p| text(&p.title)),
@@ -257,6 +298,7 @@ impl Listed for Drift {
 }
 
 impl Listed for Contract {
+    const IS_WHOLE: bool = true;
     const COLUMNS: &'static [Column<Self>] = &[
         col("source", "SOURCE", 0, |c| Datum::text(&c.source)),
         col("provider", "PROVIDER", 1, |c| text(&c.provider)),

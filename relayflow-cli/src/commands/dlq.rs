@@ -1,17 +1,18 @@
 //! `relayflow dlq`.
 
 use relayflow_core::api::codes::Exit;
-use relayflow_core::api::{Discard, Discarded, NewPlan};
+use relayflow_core::api::{Discard, Discarded, Explain, ExplainedStep, NewPlan, Task};
 use relayflow_core::text;
 
 use super::events::describe_task;
 use super::list::{list, show_document};
 use super::{edit, plan, replay};
 use crate::app::App;
-use crate::args::{DiscardArgs, DlqCmd, DlqVerb};
+use crate::args::{DiscardArgs, DlqCmd, DlqVerb, Job};
+use crate::backend::Backend;
 use crate::confirm::{Deed, confirm, needs_window};
 use crate::failure::{Done, Failure};
-use crate::output::time;
+use crate::output::{document, time};
 
 pub(crate) async fn dlq(app: &App, dlq: DlqCmd) -> Done {
     match dlq.verb {
@@ -39,6 +40,7 @@ pub(crate) async fn dlq(app: &App, dlq: DlqCmd) -> Done {
                 failed: false,
                 how: &args.how,
                 config: None,
+                edit: None,
                 act: &args.act,
                 job: &args.job,
                 command: "relayflow dlq replay".to_owned(),
@@ -62,7 +64,8 @@ async fn show(app: &App, id: &str) -> Done {
         }
         return Ok(Exit::Ok);
     }
-    let task = backend.task(id).await?;
+    let mut task = backend.task(id).await?;
+    task.would_send = would_send(app, &backend, &task).await;
     if !show_document(&app.out, &task, &task.id)? {
         let mut shown = String::new();
         describe_task(&mut shown, &app.out, &task, app.now());
@@ -75,17 +78,51 @@ async fn show(app: &App, id: &str) -> Done {
         ));
         for attempt in task.history.iter().flatten() {
             if let Some(response) = &attempt.response {
-                let answer = text::block(response);
-                shown.push_str(&format!(
-                    "\nanswer to attempt {}\n{}\n",
-                    attempt.attempt,
-                    answer.trim_end()
-                ));
+                shown.push_str(&format!("\nanswer to attempt {}\n", attempt.attempt));
+                shown.push_str(&quoted(response));
             }
+        }
+        if let Some(step) = &task.would_send {
+            shown.push_str(&described(step));
         }
         app.out.print(&shown)?;
     }
     Ok(Exit::Ok)
+}
+
+/// The request that would be sent now; none where nothing of the configuration asks for the task any
+/// more, or its event is gone.
+async fn would_send(app: &App, backend: &Backend, task: &Task) -> Option<ExplainedStep> {
+    let asked = Explain { event: Some(task.event_id.clone()), ..Explain::default() };
+    let told = backend.explain(&asked, || app.in_force()).await.ok()?;
+    let workflow = told.workflows.into_iter().find(|w| w.workflow == task.workflow)?;
+    workflow.steps.into_iter().find(|step| step.step == task.step)
+}
+
+/// Somebody else's lines, each behind two spaces: none of them looks like one of ours.
+fn quoted(block: &str) -> String {
+    let block = text::message(block.trim_end());
+    block.lines().map(|line| format!("  {line}\n")).collect()
+}
+
+fn described(step: &ExplainedStep) -> String {
+    let mut out = "\nwould send\n".to_owned();
+    let request = step.request.as_deref().or(step.destination.as_deref()).unwrap_or("–");
+    out.push_str(&format!("  {}\n", text::line(request)));
+    let content_type = step.content_type.iter().map(|value| ("content-type", value.as_str()));
+    let own = step.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    for (name, value) in content_type.chain(own) {
+        out.push_str(&format!("  {}: {}\n", text::line(name), text::line(value)));
+    }
+    if let Some(body) = &step.body {
+        let body = document::indent(body).unwrap_or_else(|_| body.clone());
+        out.push('\n');
+        out.push_str(&quoted(&body));
+    }
+    if let Some(error) = &step.error {
+        out.push_str(&format!("  {}\n", text::line(error)));
+    }
+    out
 }
 
 async fn discard(app: &App, args: &DiscardArgs) -> Done {
@@ -123,13 +160,13 @@ async fn discard(app: &App, args: &DiscardArgs) -> Done {
     }
     if args.act.dry_run {
         if !show_document(&app.out, &planned, &planned.id)? {
-            app.out.print(&plan::describe(&app.out, &target, &planned))?;
+            app.out.print(&plan::describe(&app.out, &target, &planned, &Job::default()))?;
         }
         return Ok(Exit::Ok);
     }
     deed.items = planned.items.total;
     deed.is_single = false;
-    app.out.notice(&plan::describe(&app.out, &target, &planned));
+    app.out.notice(&plan::describe(&app.out, &target, &planned, &Job::default()));
     confirm(&app.out, &target, &args.act, &deed)?;
     let what = Discard { ids: None, plan: Some(planned.id), hash: Some(planned.hash), reason };
     let done = backend.discard(&what).await?;

@@ -48,7 +48,7 @@ async fn ls(app: &App, args: &DriftLs) -> Done {
     };
     let Some(fail_on) = args.fail_on else { return Ok(exit) };
     // Whatever page was shown, the gate is about all of them.
-    let all = all(app, &backend, q, usize::MAX, None).await?;
+    let all = all(app, &backend, q, usize::MAX, (None, None)).await?;
     let fails = all.iter().any(|drift| drift.status == "open" && fail_on.is_met_by(&drift.grade));
     Ok(if fails { Exit::Findings } else { exit })
 }
@@ -59,7 +59,9 @@ async fn report(app: &App, backend: &Backend, args: &DriftLs, q: Option<String>)
     if watch.is_some() {
         return Err(Failure::usage("a report is printed once: --watch is for tables"));
     }
-    let found = all(app, backend, q, limit.unwrap_or(usize::MAX), after.clone()).await?;
+    let found =
+        all(app, backend, q, limit.unwrap_or(usize::MAX), (after.clone(), args.list.sort.clone()))
+            .await?;
     app.out.print(&if app.out.format == Format::Sarif {
         findings::sarif_of_drift(&found)?
     } else {
@@ -73,9 +75,9 @@ async fn all(
     backend: &Backend,
     q: Option<String>,
     limit: usize,
-    after: Option<String>,
+    (after, sort): (Option<String>, Option<String>),
 ) -> Result<Vec<Drift>, Failure> {
-    let mut page = Page { q, limit: PAGE.min(limit), cursor: after };
+    let mut page = Page { q, limit: PAGE.min(limit), cursor: after, sort };
     let mut found = Vec::new();
     loop {
         let got = backend.drift(app, &page).await?;
@@ -222,7 +224,7 @@ async fn accept(app: &App, args: &AcceptArgs) -> Done {
         None => {
             let selection = app.select(&args.select, Some("status:open"))?;
             needs_window(selection.is_bounded(), &args.act)?;
-            let mut found = all(app, &backend, selection.q, usize::MAX, None).await?;
+            let mut found = all(app, &backend, selection.q, usize::MAX, (None, None)).await?;
             found.retain(|drift| drift.status == "open");
             if let Some(limit) = args.act.limit {
                 found.sort_by(|one, other| one.first_at.cmp(&other.first_at));

@@ -6,8 +6,8 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 
 use relayflow_core::api::codes::Exit;
-use relayflow_core::api::{NewRevision, Revised};
-use relayflow_core::text;
+use relayflow_core::api::{EditMap, EditSet, NewRevision, PlanEdit, Revised};
+use relayflow_core::{patch, text};
 
 use super::replay::{Ask, plan_and_run};
 use crate::app::App;
@@ -28,13 +28,68 @@ const LINES_MAX: usize = 4_000;
 type Refused = Box<(String, Failure)>;
 
 pub(crate) async fn edit(app: &App, args: &EditArgs) -> Done {
-    let Some(reason) = args.act.reason.clone().filter(|reason| !reason.trim().is_empty()) else {
+    let selection = app.select(&args.select, Some("status:dead"))?;
+    let typed = format!("relayflow dlq edit {}", args.select.terms.join(" "));
+    let reason = args.act.reason.clone().filter(|reason| !reason.trim().is_empty());
+    let Some(reason) = reason.or_else(|| args.act.dry_run.then(String::new)) else {
         return Err(Failure::new("refused.reason_required", "an edit needs a --reason")
             .why("nothing was changed")
-            .hint(format!("relayflow dlq edit {} --reason \"…\"", args.task)));
+            .hint(format!("{typed} --reason \"…\"")));
     };
+    let is_one = matches!(args.select.terms.as_slice(), [only] if only.starts_with("tsk_"));
+    match args.select.terms.first() {
+        // Only the daemon has the expressions' language at hand, and says what each gives.
+        Some(id) if is_one && args.map.is_empty() && args.unset.is_empty() => {
+            one(app, args, id, &reason).await
+        }
+        _ => many(app, args, selection, typed).await,
+    }
+}
+
+/// By expression: planned, each payload held against its contract and its workflows, and run.
+async fn many(app: &App, args: &EditArgs, selection: Selection, command: String) -> Done {
+    if args.data.is_some() {
+        return Err(Failure::usage("--data is the payload of one task")
+            .hint(format!("{command} --set PATH=VALUE, --map PATH=EXPR or --unset PATH")));
+    }
+    let edit = PlanEdit {
+        map: args
+            .map
+            .iter()
+            .map(|(path, expression)| EditMap {
+                path: path.clone(),
+                expression: expression.clone(),
+            })
+            .collect(),
+        set: args
+            .set
+            .iter()
+            .map(|(path, value)| EditSet { path: path.clone(), value: patch::value_of(value) })
+            .collect(),
+        unset: args.unset.clone(),
+    };
+    if edit == PlanEdit::default() {
+        return Err(Failure::usage("the editor opens on one task; more are edited by expression")
+            .hint(format!("{command} --set PATH=VALUE, --map PATH=EXPR or --unset PATH")));
+    }
+    let ask = Ask {
+        selection,
+        from: None,
+        failed: false,
+        how: &How { late: args.late.clone(), ..How::default() },
+        config: None,
+        edit: Some(edit),
+        act: &args.act,
+        job: &args.job,
+        command,
+    };
+    plan_and_run(app, ask).await
+}
+
+/// One, in the editor or as the flags have it.
+async fn one(app: &App, args: &EditArgs, id: &str, reason: &str) -> Done {
     let backend = app.connect().await?;
-    let task = backend.task(&args.task).await?;
+    let task = backend.task(id).await?;
     let event = backend.event(&task.event_id).await?;
     let last = event.revisions.as_deref().unwrap_or_default().last();
     let payload = last.and_then(|r| r.payload.as_deref()).or(event.payload.as_deref());
@@ -43,7 +98,7 @@ pub(crate) async fn edit(app: &App, args: &EditArgs) -> Done {
     let in_flags = edited.is_some();
     if !in_flags && !app.out.can_ask {
         return Err(Failure::usage("there is no terminal for an editor")
-            .hint(format!("relayflow dlq edit {} --set PATH=VALUE, or --data @FILE", args.task)));
+            .hint(format!("relayflow dlq edit {id} --set PATH=VALUE, or --data @FILE")));
     }
     let mut draft = was.clone();
     let revised = loop {
@@ -60,7 +115,7 @@ pub(crate) async fn edit(app: &App, args: &EditArgs) -> Done {
         if args.act.dry_run {
             return Ok(Exit::Ok);
         }
-        match keep(app, &backend, &task.event_id, text, &reason, args).await? {
+        match keep(app, &backend, &task.event_id, text, reason, args).await? {
             Ok(revised) => break revised,
             Err(refused) => {
                 let (text, failure) = *refused;
@@ -68,7 +123,7 @@ pub(crate) async fn edit(app: &App, args: &EditArgs) -> Done {
                 if in_flags {
                     return Err(failure);
                 }
-                app.out.notice(&failure.message);
+                app.out.notice(failure.why.as_deref().unwrap_or(&failure.message));
                 app.out.prompt("Edit again? [Y/n] ");
                 if read_line().is_none_or(|answer| answer.trim().eq_ignore_ascii_case("n")) {
                     return Err(failure);
@@ -138,8 +193,12 @@ async fn run(app: &App, args: &EditArgs, task: &str) -> Done {
         selection,
         from: None,
         failed: false,
-        how: &How { late: Some("apply".to_owned()), ..How::default() },
+        how: &How {
+            late: Some(args.late.clone().unwrap_or_else(|| "apply".to_owned())),
+            ..How::default()
+        },
         config: None,
+        edit: None,
         act: &args.act,
         job: &args.job,
         command: format!("relayflow dlq replay {task}"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use relayflow_core::api::codes::Exit;
 use relayflow_core::api::{List, Total};
-use relayflow_core::view::Page;
+use relayflow_core::view::{Page, sort_whole};
 use serde::Serialize;
 
 use crate::app::App;
@@ -21,6 +21,8 @@ const LIMIT: usize = 50;
 /// What can stand in a list.
 pub(crate) trait Listed: Serialize + Sized + 'static {
     const COLUMNS: &'static [Column<Self>];
+    /// It comes in one piece, in an order of its own.
+    const IS_WHOLE: bool = false;
 
     /// What `-o name` prints.
     fn name(&self) -> &str;
@@ -53,13 +55,17 @@ async fn print_once<T: Listed>(
     fetch: &impl AsyncFn(&Page) -> Result<List<T>, Failure>,
 ) -> Done {
     let wanted = if args.all { usize::MAX } else { args.limit.unwrap_or(LIMIT) };
-    let mut page = Page { q, limit: 0, cursor: args.after.clone() };
+    let mut page = Page { q, limit: 0, cursor: args.after.clone(), sort: args.sort.clone() };
     let mut printer = Printer::new(&app.out, app.now());
     let mut whole: Option<List<T>> = None;
     let mut count = 0;
     let (total, next, stopped_at) = loop {
         page.limit = (wanted - count).clamp(1, PAGE_MAX);
         let mut got = fetch(&page).await?;
+        if let Some(sort) = page.sort.as_deref().filter(|_| T::IS_WHOLE) {
+            got.items = sort_whole(got.items, sort)
+                .map_err(|error| Failure::new(error.code().as_str(), error.to_string()))?;
+        }
         // What comes whole, as configuration does, is shown whole.
         if args.limit.is_some() || got.next_cursor.is_some() {
             got.items.truncate(wanted - count);

@@ -5,6 +5,7 @@ mod candidate;
 mod columns;
 mod completions;
 mod config;
+mod context;
 mod contract;
 mod demo;
 mod destination;
@@ -14,10 +15,14 @@ pub(crate) mod edit;
 mod events;
 mod explain;
 mod findings;
+mod help;
+mod init;
 mod list;
+mod man;
 mod nouns;
 pub(crate) mod plan;
 mod providers;
+mod reconcile;
 pub(crate) mod replay;
 mod report;
 mod requests;
@@ -27,8 +32,11 @@ pub(crate) mod tail;
 pub(crate) mod timeline;
 mod trace;
 mod up;
+pub(crate) mod verification;
 mod version;
 
+pub(crate) use explain::replay_failure;
+pub(crate) use help::Topic;
 pub(crate) use list::{no_junit, no_sarif};
 
 use crate::app::App;
@@ -44,8 +52,11 @@ pub(crate) async fn run(app: &App, command: Command) -> Done {
         },
         Command::Demo => demo::demo(app).await,
         Command::Bench(args) => bench::bench(app, &args).await,
-        Command::Config(config) => config::config(app, &config.verb),
+        Command::Init(args) => init::init(app, &args),
+        Command::Config(config) => config::config(app, &config.verb).await,
+        Command::Context(context) => context::context(app, context).await,
         Command::Send(args) => send::send(app, &args).await,
+        Command::Reconcile(args) => reconcile::reconcile(app, &args).await,
         Command::Tail(args) => tail::tail(app, &args).await,
         Command::Events(events) => events::events(app, events).await,
         Command::Requests(requests) => requests::requests(app, requests).await,
@@ -61,6 +72,9 @@ pub(crate) async fn run(app: &App, command: Command) -> Done {
         Command::Contract(noun) => contract::contract(app, noun).await,
         Command::Stats(args) => stats::stats(app, &args).await,
         Command::Tui(args) => crate::tui::tui(app, &args).await,
+        Command::Top => crate::tui::tui(app, &crate::args::TuiArgs::top()).await,
+        Command::Man(args) => man::man(app, &args),
+        Command::Help(args) => help::help(app, &args),
         Command::Version => version::version(app).await,
         Command::Completions { shell } => completions::completions(app, shell),
     }

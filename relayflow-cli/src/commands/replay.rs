@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use relayflow_core::api::codes::Exit;
-use relayflow_core::api::{NewPlan, NewReplay, Plan, Replay, ReplayControl};
+use relayflow_core::api::{NewPlan, NewReplay, Plan, PlanEdit, Replay, ReplayControl};
 use relayflow_core::text;
+use relayflow_core::view::Page;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
 use super::candidate::{self, Candidate};
@@ -26,6 +28,8 @@ use crate::selection::Selection;
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// How long a daemon may be away before a wait gives it up.
 const AWAY_MAX: Duration = Duration::from_secs(60);
+/// Items of a plan that are asked for at once.
+const ITEMS: usize = 1000;
 
 pub(crate) async fn replay(app: &App, replay: ReplayCmd) -> Done {
     match replay.verb {
@@ -57,6 +61,7 @@ pub(crate) async fn replay(app: &App, replay: ReplayCmd) -> Done {
                     failed: create.failed,
                     how: &create.how,
                     config,
+                    edit: None,
                     act: &create.act,
                     job: &create.job,
                     command: "relayflow replay create".to_owned(),
@@ -78,6 +83,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) failed: bool,
     pub(crate) how: &'a crate::args::How,
     pub(crate) config: Option<Candidate>,
+    /// Mends payloads first.
+    pub(crate) edit: Option<PlanEdit>,
     pub(crate) act: &'a Act,
     pub(crate) job: &'a Job,
     /// The command as it was typed, to say what to type next.
@@ -109,13 +116,14 @@ pub(crate) async fn plan_and_run(app: &App, ask: Ask<'_>) -> Done {
         failed: ask.failed.then_some(true),
         config,
         providers,
+        edit: ask.edit,
     };
     let planned = backend.create_plan(&new).await?;
     if planned.items.total == 0 && planned.difference.is_none() {
         return Err(nothing());
     }
     if ask.act.dry_run {
-        return dry_run(app, &target, &planned);
+        return dry_run(app, &target, &backend, &planned, ask.job).await;
     }
     let late = ask.how.late.clone();
     let run = Run {
@@ -140,9 +148,13 @@ pub(crate) fn nothing() -> Failure {
     Failure::new("empty.selection", "nothing matches").why("nothing was changed")
 }
 
-fn dry_run(app: &App, target: &Target, planned: &Plan) -> Done {
+async fn dry_run(app: &App, target: &Target, backend: &Backend, planned: &Plan, job: &Job) -> Done {
+    if streams(&app.out) {
+        app.out.ndjson(planned)?;
+        return each_item(app, backend, &planned.id).await;
+    }
     if !show_document(&app.out, planned, &planned.id)? {
-        let shown = plan::describe(&app.out, target, planned);
+        let shown = plan::describe(&app.out, target, planned, job);
         let next = if planned.is_candidate {
             "a candidate's plan never runs\n".to_owned()
         } else if planned.items.moves == 0 {
@@ -155,6 +167,21 @@ fn dry_run(app: &App, target: &Target, planned: &Plan) -> Done {
     Ok(Exit::Ok)
 }
 
+/// Every item of a plan, a line each: what would become of it, and how its payload is mended.
+async fn each_item(app: &App, backend: &Backend, id: &str) -> Done {
+    let mut page = Page { limit: ITEMS, ..Page::default() };
+    loop {
+        let got = backend.plan_items(id, &page).await?;
+        for item in &got.items {
+            app.out.ndjson(item)?;
+        }
+        match got.next_cursor {
+            Some(cursor) => page.cursor = Some(cursor),
+            None => return Ok(Exit::Ok),
+        }
+    }
+}
+
 pub(crate) fn run_command(planned: &Plan) -> String {
     format!("relayflow replay create --plan {}", text::line(&planned.id))
 }
@@ -164,8 +191,30 @@ async fn run_plan(app: &App, id: &str, act: &Act, job: &Job, late: Option<String
     let target = app.target()?;
     let backend = app.connect_to(&target).await?;
     let planned = backend.plan(id).await?;
+    // Said before anybody is asked; what has changed since is said by the daemon.
+    if matches!(planned.status.as_str(), "used" | "expired") {
+        let (code, said) = match planned.status.as_str() {
+            "used" => ("refused.plan_used", "has been used"),
+            _ => ("refused.plan_expired", "has expired"),
+        };
+        let message = format!("{} {said}", planned.id);
+        return Err(Failure::new(code, message)
+            .why("nothing was changed")
+            .hint(plan_again(&planned)));
+    }
+    if act.dry_run {
+        return dry_run(app, &target, &backend, &planned, job).await;
+    }
     let run = Run { act, job, late, is_single: false };
     run.go(app, &target, &backend, &planned).await
+}
+
+/// What makes the same plan of what there is now.
+fn plan_again(planned: &Plan) -> String {
+    let q = planned.q.as_deref().map(|q| format!(" '{}'", text::line(q))).unwrap_or_default();
+    let mode =
+        if planned.mode == "resume" { String::new() } else { format!(" --mode {}", planned.mode) };
+    format!("relayflow replay create{q}{mode} --dry-run")
 }
 
 struct Run<'a> {
@@ -178,14 +227,18 @@ struct Run<'a> {
 impl Run<'_> {
     async fn go(&self, app: &App, target: &Target, backend: &Backend, planned: &Plan) -> Done {
         if !self.is_single {
-            app.out.notice(&plan::describe(&app.out, target, planned));
+            app.out.notice(&plan::describe(&app.out, target, planned, self.job));
         }
         let deed = Deed {
             noun: "task",
-            verb: if planned.action == "discard" { "Discard" } else { "Replay" },
+            verb: match (planned.action.as_str(), &planned.edit) {
+                ("discard", _) => "Discard",
+                (_, Some(_)) => "Edit and replay",
+                _ => "Replay",
+            },
             items: planned.items.total,
             is_single: self.is_single,
-            needs_reason: planned.mode == "restart",
+            needs_reason: planned.needs_reason,
             command: run_command(planned),
         };
         confirm(&app.out, target, self.act, &deed)?;
@@ -203,7 +256,14 @@ impl Run<'_> {
             after_canary: (self.job.canary.is_some() && asks).then(|| "ask".to_owned()),
             stop_after: self.job.stop_after.as_ref().map(|s| s.0.clone()),
         };
-        let replay = backend.create_replay(&new).await?;
+        let replay = backend.create_replay(&new).await.map_err(|failure| {
+            let is_old = failure.code.starts_with("refused.plan_");
+            if is_old && failure.hint.is_none() {
+                failure.hint(plan_again(planned))
+            } else {
+                failure
+            }
+        })?;
         match self.job.wait {
             None => {
                 if !show_document(&app.out, &replay, &replay.id)? {
@@ -265,6 +325,9 @@ async fn watch(
 ) -> Done {
     let limit = limit.and_then(|limit| Duration::try_from(limit).ok());
     let until = limit.map(|limit| Instant::now() + limit);
+    // Heard from before anything is said: whoever leaves then leaves the job to itself, too.
+    let mut interrupts = signal(SignalKind::interrupt())
+        .map_err(|e| Failure::error(format!("Ctrl-C cannot be heard: {e}")))?;
     let mut replay = backend.replay(id).await?;
     let id = replay.id.clone();
     let back = format!("relayflow replay watch {id}");
@@ -288,7 +351,7 @@ async fn watch(
         }
         tokio::select! {
             () = sleep(LOOK_AGAIN) => {}
-            _ = tokio::signal::ctrl_c() => {
+            _ = interrupts.recv() => {
                 progress.finish();
                 return Err(Failure::interrupted(format!("still running: {back}")));
             }

@@ -18,7 +18,7 @@ const PAGE: usize = 1000;
 ///
 /// The daemon's, or those of stdout.
 pub(crate) async fn print(app: &App, backend: &Backend, replay: &Replay) -> Result<(), Failure> {
-    let mut page = Page { q: None, limit: PAGE, cursor: None };
+    let mut page = Page { limit: PAGE, ..Page::default() };
     let mut cases = Vec::new();
     loop {
         let got = backend.replay_items(&replay.id, &page).await?;

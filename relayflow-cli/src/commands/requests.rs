@@ -5,6 +5,7 @@ use relayflow_core::text;
 
 use super::events::{pairs, raw};
 use super::list::{list, show_document};
+use super::verification;
 use crate::app::App;
 use crate::args::{RequestsCmd, RequestsVerb};
 use crate::failure::{Done, Failure};
@@ -22,6 +23,7 @@ pub(crate) async fn requests(app: &App, requests: RequestsCmd) -> Done {
         }
         Some(RequestsVerb::Show(id)) => show(app, &id.id).await,
         Some(RequestsVerb::Raw(args)) => raw(app, &args).await,
+        Some(RequestsVerb::Explain(id)) => verification::explain(app, &id.id).await,
         Some(RequestsVerb::Replay(args)) => readmit(app, &args.id, args.reason.as_deref()).await,
     }
 }
@@ -82,7 +84,7 @@ async fn readmit(app: &App, id: &str, reason: Option<&str>) -> Done {
         "rejected" => {
             Err(Failure::new("refused.not_verified", format!("{id} is still not verified"))
                 .why(readmitted.reason.unwrap_or_else(|| "its signature does not hold".to_owned()))
-                .hint("relayflow sources ls"))
+                .hint(format!("relayflow requests explain {}", readmitted.request)))
         }
         "dead" => Ok(Exit::Partial),
         _ => Ok(Exit::Ok),

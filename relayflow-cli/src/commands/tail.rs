@@ -332,7 +332,8 @@ impl Shown<'_> {
                 let id = entry.event_id.as_ref().or(entry.request_id.as_ref());
                 self.out.line(&text::line(id.map_or("", String::as_str)))
             }
-            Format::Json | Format::Ndjson | Format::Yaml | Format::Csv => self.out.ndjson(entry),
+            Format::Json | Format::Ndjson | Format::Yaml => self.out.ndjson(entry),
+            Format::Csv => Err(Failure::usage("csv is for lists").hint("-o ndjson")),
             Format::Junit => Err(no_junit()),
             Format::Sarif => Err(no_sarif()),
         }

@@ -100,7 +100,11 @@ fn last_attempt(task: &Task) -> String {
         .and_then(|a| a.http_status)
         .filter(|status| !(200..300).contains(status))
         .map(|status| format!("  {status}"));
-    format!("  attempt {}{}{}", task.attempt, took.unwrap_or_default(), http.unwrap_or_default())
+    // What `dlq replay error:…` takes.
+    let error = task.error_id.as_ref().filter(|_| task.status == "dead");
+    let error = error.map(|id| format!("  {id}")).unwrap_or_default();
+    let (took, http) = (took.unwrap_or_default(), http.unwrap_or_default());
+    format!("  attempt {}{took}{http}{error}", task.attempt)
 }
 
 fn mark_of(attempt: &Attempt) -> Option<(Timestamp, &'static str)> {

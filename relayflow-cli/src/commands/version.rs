@@ -17,6 +17,8 @@ struct Versions {
     /// `null` where none answers.
     daemon: Option<String>,
     api: u32,
+    /// Of the store that this program writes.
+    schema: i64,
 }
 
 pub(crate) async fn version(app: &App) -> Done {
@@ -26,10 +28,12 @@ pub(crate) async fn version(app: &App) -> Done {
         cli: env!("CARGO_PKG_VERSION"),
         daemon: daemon(app).await,
         api: relayflow_core::api::V,
+        schema: relayflow_core::store::schema_version(),
     };
     if !show_document(&app.out, &versions, versions.cli)? {
         let daemon = versions.daemon.as_deref().unwrap_or("none answers");
-        let line = format!("relayflow {}   daemon {daemon}   api v{}", versions.cli, versions.api);
+        let (cli, api, schema) = (versions.cli, versions.api, versions.schema);
+        let line = format!("relayflow {cli}   daemon {daemon}   api v{api}   schema {schema}");
         app.out.line(&relayflow_core::text::line(&line))?;
     }
     Ok(Exit::Ok)

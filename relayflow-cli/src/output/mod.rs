@@ -1,8 +1,11 @@
 //! What is printed, and how: decided once, at the start, and handed down. The one room that writes
 //! to stdout and stderr.
 
+pub(crate) mod columns;
 pub(crate) mod document;
 pub(crate) mod junit;
+pub(crate) mod lines;
+pub(crate) mod pager;
 pub(crate) mod progress;
 pub(crate) mod sarif;
 pub(crate) mod style;
@@ -18,6 +21,7 @@ use serde::Serialize;
 
 use crate::args::{ColorWhen, Format, Global, TimeKind};
 use crate::failure::Failure;
+use pager::Sink;
 use style::Style;
 
 /// Where things go and how they look.
@@ -39,6 +43,8 @@ pub(crate) struct Out {
     pub(crate) verbose: u8,
     /// Whether a person is there to answer.
     pub(crate) can_ask: bool,
+    /// Where data goes.
+    pub(crate) sink: Sink,
 }
 
 /// What the environment says about output.
@@ -52,6 +58,8 @@ pub(crate) struct Surroundings {
     pub(crate) is_dumb: bool,
     pub(crate) is_ci: bool,
     pub(crate) is_ascii: bool,
+    /// What `RELAYFLOW_LOG` stands for, as `-v` counts it.
+    pub(crate) verbose: u8,
 }
 
 impl Surroundings {
@@ -80,6 +88,11 @@ impl Surroundings {
             is_dumb: var("TERM").is_some_and(|term| term == "dumb"),
             is_ci: var("CI").is_some_and(|v| v != "false" && v != "0"),
             is_ascii: var("RELAYFLOW_ASCII").is_some_and(|v| v != "0") || !is_utf8,
+            verbose: match var("RELAYFLOW_LOG").as_deref() {
+                Some("debug") => 1,
+                Some("trace") => 2,
+                Some(_) | None => 0,
+            },
         }
     }
 }
@@ -116,12 +129,14 @@ impl Out {
             time: global.time.unwrap_or(shows_times),
             zone,
             quiet: global.quiet,
-            verbose: global.verbose,
+            // Who asks for quiet has it.
+            verbose: if global.quiet { 0 } else { global.verbose.max(around.verbose) },
             can_ask: around.stdin_is_terminal
                 && around.stderr_is_terminal
                 && !global.no_input
                 && !around.is_ci
                 && is_for_people,
+            sink: Sink::default(),
         }
     }
 
@@ -146,10 +161,7 @@ impl Out {
 
     /// Writes data and flushes it.
     pub(crate) fn print_bytes(&self, data: &[u8]) -> Result<(), Failure> {
-        let mut stdout = io::stdout().lock();
-        stdout.write_all(data)?;
-        stdout.flush()?;
-        Ok(())
+        Ok(self.sink.write(data)?)
     }
 
     /// One line of data.
@@ -165,14 +177,14 @@ impl Out {
     /// Something to know, on stderr; nothing with `--quiet`.
     pub(crate) fn notice(&self, line: &str) {
         if !self.quiet {
-            self.complain(&text::block(line));
+            self.complain(&text::message(line));
         }
     }
 
     /// Something to know for the one who asked for more.
     pub(crate) fn detail(&self, level: u8, line: &str) {
         if level <= self.verbose {
-            self.complain(&text::block(line));
+            self.complain(&text::message(line));
         }
     }
 
@@ -203,6 +215,11 @@ impl Out {
             complain_json(failure);
         }
     }
+}
+
+/// Lines on stderr, before it is decided how they look.
+pub(crate) fn complain_plain(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 /// An error as the last line of stderr, for programs.
@@ -237,6 +254,7 @@ impl Out {
             quiet: false,
             verbose: 0,
             can_ask: false,
+            sink: Sink::default(),
         }
     }
 }

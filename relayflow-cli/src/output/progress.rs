@@ -18,7 +18,8 @@ pub(crate) struct Progress {
     out: Out,
     bar: Option<ProgressBar>,
     started: Instant,
-    said: Option<Instant>,
+    /// When a line was said last, and how many items had ended then.
+    said: Option<(Instant, u64)>,
 }
 
 /// With `-o ndjson`.
@@ -75,14 +76,21 @@ impl Progress {
                 per_second(ended, seconds),
                 eta(ended, items.total, seconds),
             ));
-        } else if self.said.is_none_or(|said| LINE_EVERY <= said.elapsed()) {
-            self.said = Some(Instant::now());
+        } else if self.is_worth_a_line(replay) {
+            self.said = Some((Instant::now(), ended));
             self.out.notice(&format!(
                 "{}  {ended}/{}  ok {}  dead {}  skipped {}",
                 replay.id, items.total, items.ok, items.dead, items.skipped
             ));
         }
         Ok(())
+    }
+
+    /// A log hears of the start, now and then, and of the end.
+    fn is_worth_a_line(&self, replay: &Replay) -> bool {
+        let Some((at, count)) = self.said else { return true };
+        let is_over = matches!(replay.status.as_str(), "done" | "cancelled" | "paused");
+        LINE_EVERY <= at.elapsed() || (is_over && count != ended(replay))
     }
 
     /// Takes the bar away and gives the time that it took.

@@ -96,8 +96,10 @@ impl Datum {
     fn plain(&self) -> String {
         match self {
             Self::Nothing => String::new(),
+            // Made safe as in a table: a csv is looked at in terminals too, and a cell of several
+            // lines hides in a spreadsheet. Who wants each character takes JSON.
             Self::Id(text) | Self::Text(text) | Self::Status(text) | Self::Moment(text) => {
-                text.clone()
+                text::line(text).into_owned()
             }
             Self::Count(n) => n.to_string(),
             Self::Amount(n) => n.to_string(),
@@ -209,7 +211,9 @@ fn join(out: &Out, cells: impl Iterator<Item = (String, usize, bool, Tone)>) -> 
         if is_right {
             line.push_str(&pad);
         }
-        line.push_str(&out.style.paint(&text, tone));
+        if !text.is_empty() {
+            line.push_str(&out.style.paint(&text, tone));
+        }
         if place != last {
             if !is_right {
                 line.push_str(&pad);
@@ -217,6 +221,8 @@ fn join(out: &Out, cells: impl Iterator<Item = (String, usize, bool, Tone)>) -> 
             line.push_str("  ");
         }
     }
+    // An empty cell at the end leaves no spaces.
+    line.truncate(line.trim_end_matches(' ').len());
     line
 }
 
@@ -254,7 +260,9 @@ pub(crate) fn csv_row<T>(
 
 /// One cell: always quoted, and no spreadsheet takes it for a formula.
 fn csv_cell(text: &str) -> String {
-    let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\0']) { "'" } else { "" };
+    const FORMULA: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
+    let begins = text.trim_start().starts_with(FORMULA) || text.starts_with(['\t', '\r', '\0']);
+    let guard = if begins { "'" } else { "" };
     format!("\"{guard}{}\"", text.replace('"', "\"\""))
 }
 

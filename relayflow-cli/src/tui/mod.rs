@@ -11,9 +11,9 @@
 
 mod app;
 mod ctx;
-mod draw;
+pub(crate) mod draw;
 mod frame;
-mod keys;
+pub(crate) mod keys;
 mod list;
 mod msg;
 mod pane;

@@ -6,7 +6,7 @@ use crossterm::event::KeyEvent;
 use jiff::Timestamp;
 use relayflow_core::api::{
     DeadLetter, DeadLetterGroup, Discard, Drift, Event, List, NewPlan, NewReplay, Plan, Queue,
-    Replay, Request, Source, Stats, TimelineEntry, Total, Trace, Worker,
+    Replay, Request, Source, Stats, TimelineEntry, Total, Trace, Verification, Worker,
 };
 
 use super::route::Noun;
@@ -125,6 +125,7 @@ pub(crate) enum Question {
     Trace(String),
     Request(String),
     Raw(String),
+    Verification(String),
     Queues,
     Workers,
     Sources,
@@ -158,6 +159,7 @@ impl Question {
             | Self::Trace(_)
             | Self::Request(_)
             | Self::Raw(_)
+            | Self::Verification(_)
             | Self::Queues
             | Self::Workers
             | Self::Sources
@@ -180,6 +182,7 @@ pub(crate) enum Reply {
     Trace(Box<Trace>),
     Request(Box<Request>),
     Raw(Vec<u8>),
+    Verification(Box<Verification>),
     Queues(Vec<Queue>),
     Workers(Vec<Worker>),
     Sources(Vec<Source>),

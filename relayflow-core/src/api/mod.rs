@@ -6,16 +6,23 @@
 
 pub mod codes;
 mod drift;
+mod forensics;
+mod reconcile;
 mod replay;
 
 pub use drift::{
     AcceptDrift, CheckContracts, Contract, ContractCheck, Drift, LearnContract, MissingContract,
     Violation,
 };
+pub use forensics::{Cause, Mend, Tried, Verification, VerifiedBy};
+pub use reconcile::{
+    NewReconcile, Reconcile, ReconcileCounts, ReconcileError, ReconcileItem, RunReconcile,
+};
 pub use replay::{
-    Difference, DifferenceCount, FieldChange, NewPlan, NewReplay, Plan, PlanCounts, PlanGroup,
-    PlanLate, ProviderFile, Replay, ReplayControl, ReplayCounts, ReplayErrors, ReplayItem,
-    ReplayTotals,
+    Difference, DifferenceCount, EditMap, EditSet, FieldChange, NewPlan, NewReplay, Plan,
+    PlanContract, PlanCounts, PlanEdit, PlanEdited, PlanExample, PlanGroup, PlanItem, PlanLate,
+    PlanRouting, PlanTime, ProviderFile, Replay, ReplayControl, ReplayCounts, ReplayErrors,
+    ReplayItem, ReplayTotals,
 };
 
 use serde::{Deserialize, Serialize};
@@ -172,6 +179,9 @@ pub struct Task {
     pub worker: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub history: Option<Vec<Attempt>>,
+    /// Of `dlq show`: the request that would be sent, as the configuration has it now.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub would_send: Option<ExplainedStep>,
 }
 
 /// One run of a task.
@@ -253,7 +263,7 @@ pub struct DeadLetterGroup {
     pub v: u32,
     /// `dead_letter_group`.
     pub object: String,
-    /// The field: `error`, `source`, `type`, `dest`, `workflow`, `step`, `reason`.
+    /// The field: `error`, `source`, `subject`, `payload.data.plan` …
     pub by: String,
     pub value: String,
     /// What `value` stands for: an error's message.
@@ -413,8 +423,20 @@ pub struct WorkflowStep {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Explain {
-    /// `evt_…`, or a unique beginning of one.
-    pub event: String,
+    /// `evt_…`, or a unique beginning of one; or …
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub event: Option<String>,
+    /// … an event that is made up for this: its provider, with or without one of its sources, …
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub provider: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub source: Option<String>,
+    /// … the provider's type, …
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none", default)]
+    pub event_type: Option<String>,
+    /// … and the body as the vendor would send it; without one, the project's own of that type.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub data: Option<String>,
     /// The text of a candidate configuration, and its own definitions of providers.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub config: Option<String>,
@@ -428,7 +450,8 @@ pub struct Explanation {
     pub v: u32,
     /// `explanation`.
     pub object: String,
-    pub event: String,
+    /// Null where the event was made up.
+    pub event: Option<String>,
     #[serde(rename = "type")]
     pub event_type: String,
     pub kind: Option<String>,
@@ -446,6 +469,9 @@ pub struct ExplainedWorkflow {
     pub result: String,
     /// The clause that decided, and what it saw.
     pub because: String,
+    /// The characters of `because` that did not hold, from and to.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub caret: Option<(usize, usize)>,
     pub steps: Vec<ExplainedStep>,
 }
 
@@ -454,9 +480,16 @@ pub struct ExplainedStep {
     pub step: String,
     pub needs: Vec<String>,
     pub destination: Option<String>,
-    /// Method and URL without its query, or the program; never a header, which may hold a secret.
+    /// Method and URL without its query, or the program.
     pub request: Option<String>,
-    /// The body where the step has one of its own, cut at 400 bytes.
+    /// The headers that the step sets; those that may hold a secret are `•••`.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub headers: Vec<(String, String)>,
+    /// What the body is: `application/json` where the step has one of its own, else the event as a
+    /// CloudEvent; null where there is none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub content_type: Option<String>,
+    /// The body, cut at 4 KiB.
     pub body: Option<String>,
     /// What does not render.
     pub error: Option<String>,
@@ -558,6 +591,19 @@ pub struct Ingested {
 pub struct IngestedEvent {
     pub id: String,
     pub duplicate: bool,
+}
+
+/// Whose token a request bore.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Identity {
+    pub v: u32,
+    /// `identity`.
+    pub object: String,
+    pub name: String,
+    /// `viewer`, `operator` or `admin`.
+    pub role: String,
+    /// The daemon's.
+    pub version: String,
 }
 
 /// What the daemon says of itself.

@@ -34,6 +34,40 @@ pub struct NewPlan {
     /// The candidate's own definitions of providers, in place of its `providers.dir`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub providers: Option<Vec<ProviderFile>>,
+    /// Mends the payload of each event before it runs.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub edit: Option<PlanEdit>,
+}
+
+/// What becomes of each payload, in this order. Paths are `data.object.id`, or JSON pointers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlanEdit {
+    /// Set to what an expression over the event gives, as it was before the edit.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub map: Vec<EditMap>,
+    /// Set to a value.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<EditSet>,
+    /// Taken out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unset: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EditMap {
+    pub path: String,
+    /// In the language of workflows: `event.payload.data.object.plan`.
+    pub expression: String,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EditSet {
+    pub path: String,
+    /// JSON text.
+    pub value: String,
 }
 
 /// A provider's definition as it is written.
@@ -78,6 +112,108 @@ pub struct Plan {
     /// Of mode `reroute`: how events read and route now, against how they did.
     #[serde(default)]
     pub difference: Option<Difference>,
+    /// The workflows of its items, as they are and as they were when the items were routed.
+    #[serde(default)]
+    pub routing: Vec<PlanRouting>,
+    #[serde(default)]
+    pub contract: PlanContract,
+    /// How long it may take; none if nothing moves or nothing is known.
+    #[serde(default)]
+    pub time: Option<PlanTime>,
+    /// What becomes of payloads, where they are mended first.
+    #[serde(default)]
+    pub edit: Option<PlanEdited>,
+    /// Whether it runs only with a reason: a restart, an edit, steps that were named.
+    #[serde(default)]
+    pub needs_reason: bool,
+}
+
+/// A workflow of a plan's items.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanRouting {
+    pub workflow: String,
+    /// Counted from 1; none if the config does not have it any more, or it is not known yet.
+    pub revision: Option<u64>,
+    /// Since when that revision has been in force.
+    pub since: Option<String>,
+    /// Items that were routed by this revision.
+    pub same: u64,
+    /// Items that came in before it: by an earlier one.
+    pub earlier: u64,
+}
+
+/// How a plan's events keep their contracts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanContract {
+    /// Items whose event differed from its contract, so that it breaks, when it came in.
+    pub then: u64,
+    /// Items whose event does today, as it would run; of those that were looked at.
+    pub today: u64,
+    pub looked_at: u64,
+    /// Items of which it is not known: there were too many to look at all, or there is no contract.
+    pub unknown: u64,
+}
+
+/// How long a plan may take, as its slowest destination goes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlanTime {
+    pub destination: String,
+    pub items: u64,
+    /// Calls at once there, at most.
+    pub concurrency: u64,
+    /// How long a call took so far, on average; none if that is not known.
+    pub call_ms: Option<f64>,
+    pub seconds: Option<f64>,
+}
+
+/// What an edit makes of a plan's events.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanEdited {
+    /// As it was asked for.
+    pub asked: PlanEdit,
+    /// Events whose payload differs, and may run.
+    pub changed: u64,
+    /// Events in which it changes nothing: they do not run.
+    pub unchanged: u64,
+    /// Events whose edited payload does not keep its contract, is not taken by its workflow, or could
+    /// not be made: they do not run.
+    pub invalid: u64,
+    /// The first few of those that are changed.
+    pub examples: Vec<PlanExample>,
+}
+
+/// How one event's payload changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanExample {
+    pub event: String,
+    pub changes: Vec<crate::patch::Change>,
+}
+
+/// One member of a plan, and what would become of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PlanItem {
+    pub v: u32,
+    /// `plan_item`.
+    pub object: String,
+    /// `tsk_…` or `req_…`.
+    pub id: String,
+    pub event_id: Option<String>,
+    pub workflow: Option<String>,
+    pub step: Option<String>,
+    pub destination: Option<String>,
+    /// As it was when the plan was made.
+    pub status: String,
+    /// `run`, `run_at_risk`, `skip` or `blocked`.
+    pub would: String,
+    /// Whether a replay brings it to execution.
+    pub moves: bool,
+    /// Why it is skipped or blocked.
+    pub why: Option<String>,
+    /// Whether a later event of its subject has that step `ok`.
+    pub is_late: bool,
+    /// How its event's payload is mended first.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub changes: Vec<crate::patch::Change>,
 }
 
 /// Items with a later event of their subject, for which that step is `ok` already.

@@ -63,9 +63,7 @@ impl Config {
         overrides: &Overrides,
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let named =
-            explicit.map(Path::to_path_buf).or_else(|| env(CONFIG_VARIABLE).map(Into::into));
-        let path = named.or_else(|| PLACES.iter().map(PathBuf::from).find(|path| path.is_file()));
+        let path = Self::path_in_force(explicit, env);
         let work = PathBuf::from(".");
         let Some(path) = path else {
             let file = std::path::absolute(&work).unwrap_or_else(|_| work.clone());
@@ -80,6 +78,17 @@ impl Config {
         let (dirs, flags) = (Dirs { file, work }, overrides.flags());
         let given = Given { text: &text, name: &name, path: Some(path), dirs, flags };
         read(given, None, env)
+    }
+
+    /// The file that [`Config::load`] reads; `None` for the built-in defaults.
+    #[must_use]
+    pub fn path_in_force(
+        explicit: Option<&Path>,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Option<PathBuf> {
+        let named =
+            explicit.map(Path::to_path_buf).or_else(|| env(CONFIG_VARIABLE).map(Into::into));
+        named.or_else(|| PLACES.iter().map(PathBuf::from).find(|path| path.is_file()))
     }
 
     /// From the text of a file that is called `file` and stands in `dir`.
@@ -236,6 +245,10 @@ fn sections(
         reader.error(&root.from, message, None);
     }
     reader.explained.sort_by(|a, b| a.key.cmp(&b.key));
+    let explained = std::mem::take(&mut reader.explained);
+    let mut unset = std::mem::take(&mut reader.unset);
+    unset.retain(|key| explained.iter().all(|explained| explained.key != *key));
+    unset.sort();
     Some(Config {
         path: None,
         dir: dirs.file.clone(),
@@ -249,6 +262,7 @@ fn sections(
         providers_dir,
         sources,
         workflows: Arc::new(workflows),
-        explained: std::mem::take(&mut reader.explained),
+        explained,
+        unset,
     })
 }

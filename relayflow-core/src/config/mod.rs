@@ -5,6 +5,7 @@
 
 mod load;
 mod reader;
+mod reconcile;
 mod secrets;
 mod settings;
 mod units;
@@ -23,6 +24,8 @@ use crate::workflow::Workflows;
 
 pub use load::{CONFIG_VARIABLE, Overrides};
 pub use reader::{Explained, ExplainedFrom, env_name};
+pub use secrets::fingerprint;
+pub(crate) use secrets::is_secret_name;
 
 /// Every setting with its default and a comment: the defaults themselves, the reference page, and
 /// what `relayflow init` starts from.
@@ -49,6 +52,8 @@ pub struct Config {
     pub workflows: Arc<Workflows>,
     /// Every setting in force and where it was found, by key; no secret is among them.
     pub explained: Vec<Explained>,
+    /// The keys of settings that there are, and that nothing sets.
+    pub unset: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -134,6 +139,20 @@ pub struct SourceConfig {
     pub accept_identical: bool,
     /// How long an equal body without an id is a duplicate.
     pub derived_window: SignedDuration,
+    /// Access to the vendor's API, to compare with what it says it sent.
+    pub reconcile: Option<ReconcileConfig>,
+}
+
+/// `[sources.NAME.reconcile]`
+#[derive(Debug, Clone)]
+pub struct ReconcileConfig {
+    /// Where the API is, if not where the provider's definition has it.
+    pub base_url: Option<String>,
+    pub token: Secret,
+    /// What the definition's path wants to be told.
+    pub params: std::collections::BTreeMap<String, String>,
+    /// The types that the vendor was told to send; none are all.
+    pub types: Vec<String>,
 }
 
 /// How far a signed time may lie from ours.

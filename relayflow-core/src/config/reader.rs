@@ -22,6 +22,10 @@ pub(super) enum Origin {
     Env(String),
     Flag(&'static str),
     Default(Range<usize>),
+    /// Nothing says it: it is as something else has it, such as `provider stripe`.
+    As(String),
+    /// Nothing says it, and nothing else has it.
+    Unsaid,
 }
 
 /// A setting in force: `config explain` shows these.
@@ -43,7 +47,17 @@ pub enum ExplainedFrom {
     Env(String),
     /// As this flag.
     Flag(&'static str),
+    /// As something else has it: `provider stripe`, or another setting.
+    As(String),
     Default,
+}
+
+impl ExplainedFrom {
+    /// Whether the setting itself was set nowhere.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        matches!(self, Self::Default | Self::As(_))
+    }
 }
 
 impl fmt::Display for ExplainedFrom {
@@ -52,6 +66,7 @@ impl fmt::Display for ExplainedFrom {
             Self::File(file, line) => write!(f, "{file}:{line}"),
             Self::Env(name) => write!(f, "env {name}"),
             Self::Flag(flag) => f.write_str(flag),
+            Self::As(other) => write!(f, "default of {other}"),
             Self::Default => f.write_str("default"),
         }
     }
@@ -93,8 +108,13 @@ impl Section<'_> {
         }
     }
 
-    fn key(&self, key: &str) -> String {
+    pub(super) fn key(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    /// Whether the file has it.
+    pub(super) fn is_there(&self) -> bool {
+        self.table.is_some()
     }
 
     /// `[sources.stripe]`, for messages.
@@ -118,6 +138,8 @@ pub(super) struct Reader<'e> {
     pub(super) errors: Vec<Diagnostic>,
     pub(super) warnings: Vec<Diagnostic>,
     pub(super) explained: Vec<Explained>,
+    /// Keys that were asked for and stand nowhere.
+    pub(super) unset: Vec<String>,
 }
 
 impl<'e> Reader<'e> {
@@ -127,9 +149,17 @@ impl<'e> Reader<'e> {
         env: &'e dyn Fn(&str) -> Option<String>,
         flags: Flags,
     ) -> Self {
-        let (errors, warnings, explained) = (Vec::new(), Vec::new(), Vec::new());
-        let file = file.to_owned();
-        Self { file, shown, env, flags, is_candidate: false, errors, warnings, explained }
+        Self {
+            file: file.to_owned(),
+            shown,
+            env,
+            flags,
+            is_candidate: false,
+            errors: Vec::new(),
+            warnings: Vec::new(),
+            explained: Vec::new(),
+            unset: Vec::new(),
+        }
     }
 
     /// The whole file as a section.
@@ -261,7 +291,10 @@ impl<'e> Reader<'e> {
         key: &'static str,
         read: impl FnOnce(&Raw<'_>) -> Result<T, String>,
     ) -> Option<T> {
-        let setting = self.setting(of, key)?;
+        let Some(setting) = self.setting(of, key) else {
+            self.unset.push(of.key(key));
+            return None;
+        };
         let value = match read(&setting.raw) {
             Ok(value) => value,
             Err(message) => {
@@ -271,6 +304,32 @@ impl<'e> Reader<'e> {
         };
         self.explain(&setting, units::shown(&setting.raw));
         Some(value)
+    }
+
+    /// The value of `key`, or what holds where nothing says it.
+    pub(super) fn get_or<T>(
+        &mut self,
+        of: &mut Section<'_>,
+        key: &'static str,
+        read: impl FnOnce(&Raw<'_>) -> Result<T, String>,
+        (value, shown): (T, String),
+    ) -> T {
+        if self.setting(of, key).is_none() {
+            self.explain_unsaid(of, key, shown, Origin::Unsaid);
+        }
+        self.get(of, key, read).unwrap_or(value)
+    }
+
+    /// Notes what holds for a setting that nothing says.
+    pub(super) fn explain_unsaid(
+        &mut self,
+        of: &Section<'_>,
+        key: &str,
+        shown: String,
+        from: Origin,
+    ) {
+        let setting = Setting { key: of.key(key), raw: Raw::Text(String::new()), from };
+        self.explain(&setting, shown);
     }
 
     /// The value of `key`; that it is missing is a mistake.
@@ -367,8 +426,10 @@ impl<'e> Reader<'e> {
             }
             Origin::Env(name) => ExplainedFrom::Env(name.clone()),
             Origin::Flag(flag) => ExplainedFrom::Flag(flag),
-            Origin::Default(_) => ExplainedFrom::Default,
+            Origin::As(other) => ExplainedFrom::As(other.clone()),
+            Origin::Default(_) | Origin::Unsaid => ExplainedFrom::Default,
         };
+        let value = secrets::without_password(value);
         self.explained.push(Explained { key: setting.key.clone(), value, from });
     }
 
@@ -407,6 +468,8 @@ impl<'e> Reader<'e> {
                 let text = format!("{flag} {value}");
                 ("command line".to_owned(), text.clone(), flag.len() + 1..text.len())
             }
+            // Nothing is written anywhere that could be wrong.
+            Origin::As(_) | Origin::Unsaid => (self.file.clone(), String::new(), 0..0),
         };
         Diagnostic { file, text, span, message, fix, is_warning }
     }

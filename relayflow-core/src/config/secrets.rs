@@ -26,7 +26,7 @@ const WORDS: [&str; 9] = [
 ];
 
 /// Whether a key or variable of this name holds a secret.
-pub(super) fn is_secret_name(name: &str) -> bool {
+pub(crate) fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     WORDS.iter().any(|word| name.contains(word))
 }
@@ -77,6 +77,19 @@ pub(super) fn has_password(text: &str) -> bool {
     authority.and_then(|a| a.rsplit_once('@')).is_some_and(|(user, _)| user.contains(':'))
 }
 
+/// The same URL with `•••` where its password stands.
+pub(super) fn without_password(text: String) -> String {
+    if !has_password(&text) {
+        return text;
+    }
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", &text));
+    let end = rest.find('/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let name = user.split(':').next().unwrap_or_default();
+    format!("{scheme}://{name}:•••@{host}{path}")
+}
+
 /// The text of a file that does not parse: whatever follows a secret's name on its line is blotted.
 pub(super) fn blot_lines(text: &str) -> String {
     let mut is_open = false;
@@ -98,7 +111,8 @@ pub(super) fn blot_lines(text: &str) -> String {
 }
 
 /// `••• sha256:9c1f`: tells two secrets apart, and neither of them.
-pub(super) fn fingerprint(secret: &[u8]) -> String {
+#[must_use]
+pub fn fingerprint(secret: &[u8]) -> String {
     let digest = Sha256::digest(secret);
     format!("••• sha256:{}", hex::encode(&digest[..2]))
 }

@@ -14,6 +14,7 @@ use super::{
     ApiConfig, DriftConfig, EgressConfig, IngestConfig, Role, SourceConfig, StoreConfig, Tls, Token,
 };
 use crate::backoff::Backoff;
+use crate::filter::show_duration;
 use crate::provider::Catalog;
 use crate::secret::Secret;
 use crate::text::nearest;
@@ -161,6 +162,17 @@ impl Reader<'_> {
         let first = self.get(section, "first", units::duration);
         let longest = self.get(section, "longest", units::duration);
         let give_up_after = self.get(section, "give_up_after", units::duration);
+        let inherited = [
+            ("attempts", attempts.is_none(), general.attempts.to_string()),
+            ("first", first.is_none(), show_duration(general.first)),
+            ("longest", longest.is_none(), show_duration(general.longest)),
+            ("give_up_after", give_up_after.is_none(), show_duration(general.give_up_after)),
+        ];
+        for (key, is_inherited, shown) in inherited {
+            if is_inherited && section.path != "retry" {
+                self.explain_unsaid(section, key, shown, Origin::As(format!("retry.{key}")));
+            }
+        }
         let backoff = Backoff {
             attempts: attempts.unwrap_or(general.attempts),
             first: first.unwrap_or(general.first),
@@ -178,6 +190,9 @@ impl Reader<'_> {
         let mut section = self.section(root, "providers");
         let setting = self.setting(&mut section, "dir");
         self.finish(&section);
+        if setting.is_none() {
+            self.unset.push(section.key("dir"));
+        }
         let setting = setting?;
         let text = self.read(&setting, units::text)?;
         let dir = dirs.of(&setting).join(&text);
@@ -207,6 +222,10 @@ impl Reader<'_> {
             } else {
                 crate::provider::Source::new(&source, ingest_public_url, catalog)
             };
+            if let (Ok(prepared), None) = (&compiled, source.tolerance) {
+                let from = Origin::As(format!("provider {}", source.provider));
+                self.explain_unsaid(&section, "tolerance", prepared.tolerance_label(), from);
+            }
             match compiled {
                 Ok(prepared) if prepared.trusts_published_key => {
                     let message = format!(
@@ -240,14 +259,17 @@ impl Reader<'_> {
         let provider = self.require(section, "provider", units::text);
         let tolerance = self.get(section, "tolerance", units::tolerance);
         let public_url = self.get(section, "public_url", units::public_url);
-        let accept_identical = self.get(section, "accept_identical", units::boolean);
-        let derived_window = self.get(section, "derived_window", units::duration);
+        let no = (false, "false".to_owned());
+        let accept_identical = self.get_or(section, "accept_identical", units::boolean, no);
+        let window = (DERIVED_WINDOW, show_duration(DERIVED_WINDOW));
+        let derived_window = self.get_or(section, "derived_window", units::duration, window);
         let secrets_at = self.setting(section, "secrets");
         let definition = provider.as_ref().and_then(|provider| catalog.get(provider));
         let settings = self.source_settings(section, dirs);
         let is_public = definition.is_some_and(|known| known.takes_public_keys(&settings));
         let known = if is_public { Known::Public } else { Known::Secret };
         let secrets = self.secrets(secrets_at.as_ref(), dirs, known);
+        let reconcile = self.reconcile(section, dirs, definition.map(|known| &**known));
 
         let provider = provider?;
         let Some(definition) = definition else {
@@ -287,8 +309,9 @@ impl Reader<'_> {
             tolerance,
             public_url,
             settings,
-            accept_identical: accept_identical.unwrap_or(false),
-            derived_window: derived_window.unwrap_or(DERIVED_WINDOW),
+            accept_identical,
+            derived_window,
+            reconcile,
         })
     }
 
@@ -349,7 +372,7 @@ pub(super) struct Dirs {
 impl Dirs {
     pub(super) fn of(&self, setting: &Setting<'_>) -> &Path {
         match setting.from {
-            Origin::File(_) | Origin::Default(_) => &self.file,
+            Origin::File(_) | Origin::Default(_) | Origin::As(_) | Origin::Unsaid => &self.file,
             Origin::Env(_) | Origin::Flag(_) => &self.work,
         }
     }

@@ -183,10 +183,47 @@ fn a_flag_beats_the_environment_which_beats_the_file() {
     assert_eq!(from("api.listen"), "localhost:4 from env RELAYFLOW_API__LISTEN");
     assert_eq!(from("retry.attempts"), format!("4 from {}:6", path.display()));
     assert_eq!(from("retry.first"), "1s from default");
+    // What nothing says is in force too, with what it is taken from.
+    assert_eq!(from("sources.my-shop.accept_identical"), "false from default");
+    assert_eq!(
+        from("workflows.w.steps.s.timeout"),
+        "3s from env RELAYFLOW_WORKFLOWS__W__STEPS__S__TIMEOUT"
+    );
+    assert_eq!(from("workflows.w.steps.s.retry.attempts"), "4 from default of retry.attempts");
+    assert_eq!(from("workflows.w.steps.s.http.method"), "POST from default");
     assert_eq!(
         from("sources.my-shop.secrets"),
         "••• sha256:0f23 from env RELAYFLOW_SOURCES__MY_SHOP__SECRETS"
     );
+}
+
+#[test]
+fn a_source_has_the_tolerance_of_its_provider_unless_it_says_otherwise() {
+    let text = "[sources.s]\nprovider = 'stripe'\nsecrets = ['sixteen bytes ok']";
+    let config = good(text);
+    let found = config.explained.iter().find(|e| e.key == "sources.s.tolerance").unwrap();
+    assert_eq!(
+        (found.value.as_str(), &*found.from.to_string()),
+        ("5m", "default of provider stripe")
+    );
+}
+
+#[test]
+fn no_password_of_a_url_is_explained() {
+    let shown = |url: &str| super::secrets::without_password(url.to_owned());
+    assert_eq!(shown("postgres://ana:hunter2@db.example/a@b"), "postgres://ana:•••@db.example/a@b");
+    assert_eq!(shown("postgres://ana:a:b@db"), "postgres://ana:•••@db");
+    assert_eq!(shown("https://x.example/a:b@c"), "https://x.example/a:b@c");
+}
+
+#[test]
+fn what_is_known_and_said_nowhere_is_named() {
+    let config = good("[sources.s]\nprovider = 'stripe'\nsecrets = ['sixteen bytes ok']");
+    let is_unset = |key: &str| config.unset.iter().any(|known| known == key);
+    assert!(is_unset("context") && is_unset("ingest.public_url"), "{:?}", config.unset);
+    assert!(is_unset("sources.s.public_url") && is_unset("providers.dir"), "{:?}", config.unset);
+    let is_both = |key: &&String| config.explained.iter().any(|e| e.key == **key);
+    assert_eq!(config.unset.iter().find(is_both), None);
 }
 
 #[test]
@@ -400,10 +437,29 @@ fn a_tree_without_end_is_refused() {
 
 #[test]
 fn a_later_key_is_refused_and_not_recommended() {
-    let told = bad("[workflows.w]\non = ['*']\norder_by = 'event.subject'\nordr_by = 1");
-    assert!(
-        told.contains("`order_by` is not there yet") && !told.contains("did you mean `order_by`")
-    );
+    let told = bad("[workflows.w]\non = ['*']\ndelay = '1h'\ndelya = 1");
+    assert!(told.contains("`delay` is not there yet") && !told.contains("did you mean `delay`"));
+}
+
+#[test]
+fn an_order_is_told_before_any_step_has_run() {
+    let step = |more: &str| {
+        format!(
+            "[workflows.w]\non = ['*']\n[[workflows.w.steps]]\nname = 'a'\n{more}\n\
+             http = {{ url = 'https://a.example/' }}"
+        )
+    };
+    let config = parse(&step("order_by = 'event.subject'\nafter_dead = 'hold'"), NO_ENV).unwrap().0;
+    assert!(config.workflows.list[0].steps[0].order.as_ref().is_some_and(|order| order.holds_dead));
+    for (more, told) in [
+        ("order_by = 'steps.b.response'", "cannot see steps"),
+        ("order_by = 'event.'", "order_by"),
+        ("after_dead = 'hold'", "has `after_dead` and no `order_by`"),
+        ("order_by = 'event.subject'\nafter_dead = 'wait'", "wanted \"go_on\" or \"hold\""),
+    ] {
+        let text = bad(&step(more));
+        assert!(text.contains(told), "{more}: {text}");
+    }
 }
 
 #[cfg(unix)]

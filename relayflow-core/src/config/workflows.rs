@@ -13,10 +13,11 @@ use super::settings::Dirs;
 use super::units;
 use crate::backoff::Backoff;
 use crate::expr::{Escape, ExprError, Expression, Template, host_end};
+use crate::filter::show_duration;
 use crate::provider::Catalog;
 use crate::text::nearest;
 use crate::workflow::{
-    Action, CommandAction, HttpAction, On, Step, Workflow, Workflows, command_destination,
+    Action, CommandAction, HttpAction, On, OrderBy, Step, Workflow, Workflows, command_destination,
     destination_of,
 };
 
@@ -74,7 +75,7 @@ impl Reader<'_> {
             let on = self.on(&mut section, catalog);
             let when = self.when(&mut section);
             let steps = self.steps(&mut section, dirs, retry);
-            self.not_yet(&mut section, &["delay", "order_by", "connectors", "if"]);
+            self.not_yet(&mut section, &["delay", "connectors", "if"]);
             self.finish(&section);
             list.push(Arc::new(Workflow { name: name.into(), on, when, steps }));
         }
@@ -177,8 +178,10 @@ impl Reader<'_> {
         }
         let needs_at = self.setting(s, "needs").map(|setting| setting.from);
         let needs = self.get(s, "needs", units::texts).unwrap_or_default();
-        let timeout = self.get(s, "timeout", units::duration_to(TIMEOUT_MAX)).unwrap_or(TIMEOUT);
+        let usual = (TIMEOUT, show_duration(TIMEOUT));
+        let timeout = self.get_or(s, "timeout", units::duration_to(TIMEOUT_MAX), usual);
         let dedupes = self.get(s, "dedupes", units::boolean);
+        let order = self.order(s);
         let mut policy = self.section(s, "retry");
         let backoff = self.backoff(&mut policy, Some(retry));
         self.finish(&policy);
@@ -193,8 +196,7 @@ impl Reader<'_> {
                 None
             }
         };
-        let later =
-            ["delay", "order_by", "after_dead", "if", "connector", "email", "concurrency", "rate"];
+        let later = ["delay", "if", "connector", "email", "concurrency", "rate"];
         self.not_yet(s, &later);
         self.finish(&section);
         let needs_at = needs_at.or(name_at).unwrap_or(section.from);
@@ -205,10 +207,30 @@ impl Reader<'_> {
             timeout,
             backoff,
             dedupes,
+            order,
             action,
             destination,
         });
         Read { name, needs, needs_at, step, reads }
+    }
+
+    /// In which order a step's tasks run: told when an event is routed, before any step has run.
+    fn order(&mut self, step: &mut Section<'_>) -> Option<OrderBy> {
+        let after_at = self.setting(step, "after_dead").map(|setting| setting.from);
+        let holds_dead = self.get(step, "after_dead", after_dead);
+        let Some(setting) = self.setting(step, "order_by") else {
+            if let Some(from) = after_at {
+                let message = format!("{} has `after_dead` and no `order_by`", step.title());
+                self.error(&from, message, None);
+            }
+            return None;
+        };
+        let key = self.expression(&setting)?;
+        if key.reads_steps().is_none_or(|steps| !steps.is_empty()) {
+            let message = format!("`{}` cannot see steps: none has run yet", setting.key);
+            self.error(&setting.from, message, None);
+        }
+        Some(OrderBy { key, holds_dead: holds_dead.unwrap_or(false) })
     }
 
     fn http(
@@ -219,8 +241,9 @@ impl Reader<'_> {
     ) -> Option<(Action, Option<Arc<str>>)> {
         let mut section = self.section(step, "http");
         let s = &mut section;
-        let method = self.get(s, "method", method);
-        let dynamic_host = self.get(s, "dynamic_host", units::boolean).unwrap_or(false);
+        let method = self.get_or(s, "method", method, (Method::POST, Method::POST.to_string()));
+        let no = (false, "false".to_owned());
+        let dynamic_host = self.get_or(s, "dynamic_host", units::boolean, no);
         let url = self.url(s, dynamic_host, reads);
         let headers = self.headers(s, dirs, reads);
         let body = self.setting(s, "body").and_then(|setting| {
@@ -230,7 +253,6 @@ impl Reader<'_> {
         });
         self.finish(&section);
         let (url, destination) = url?;
-        let method = method.unwrap_or(Method::POST);
         Some((Action::Http(HttpAction { method, url, headers, body, dynamic_host }), destination))
     }
 
@@ -440,6 +462,15 @@ fn before<'s>(steps: &'s [Read], name: &str) -> HashSet<&'s str> {
         }
     }
     found
+}
+
+/// What a dead task means to those behind it: whether it holds them.
+fn after_dead(raw: &units::Raw<'_>) -> Result<bool, String> {
+    match units::text(raw)?.as_str() {
+        "go_on" => Ok(false),
+        "hold" => Ok(true),
+        other => Err(format!("this is `{other}`, wanted \"go_on\" or \"hold\"")),
+    }
 }
 
 fn method(raw: &units::Raw<'_>) -> Result<Method, String> {

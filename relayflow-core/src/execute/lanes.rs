@@ -109,7 +109,7 @@ pub(super) fn now() -> Instant {
 }
 
 impl Lanes {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits) -> Self {
         Self {
             limits,
             by_name: RwLock::default(),
@@ -156,6 +156,12 @@ impl Lanes {
             .collect();
         states.sort_by(|a, b| a.name.cmp(&b.name));
         states
+    }
+
+    /// Calls at once to one destination, at most.
+    #[must_use]
+    pub fn concurrency(&self) -> usize {
+        self.limits.concurrency
     }
 
     /// The lane of `destination`, made if it is new. `None` if there are too many.

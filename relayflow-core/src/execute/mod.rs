@@ -31,6 +31,7 @@ pub use self::action::command::run_guard_if_asked;
 pub use self::gate::Breaker;
 pub use self::lanes::{LaneState, Lanes, Limits};
 
+pub(crate) use self::action::client_tls;
 use self::action::{Client, Report, status_of};
 use self::lane::{LONGEST_SLEEP, Start};
 use self::lanes::{Arrival, Cell, now};

@@ -62,6 +62,7 @@ impl House {
                 step: step.into(),
                 destination: destination.into(),
                 needs: Vec::new(),
+                line: None,
                 dead: None,
                 slot: lanes.reserve(destination),
             };
@@ -114,6 +115,7 @@ fn current(address: &str) -> Arc<Current> {
         backoff: Backoff { first: SignedDuration::from_millis(20), ..Backoff::default() },
         action: Action::Http(http),
         dedupes: None,
+        order: None,
         destination: Some(address.into()),
     };
     let steps = vec![Arc::new(step)];
@@ -149,6 +151,7 @@ fn request(event: IntegrationEvent, task: NewTask) -> NewRequest {
         events: vec![NewEvent { event, tasks: vec![task], derived_window }],
         unreadable: None,
         reread: None,
+        fetched: None,
     }
 }
 

@@ -141,6 +141,12 @@ impl Template {
         self.parts.iter().all(|part| part.compiled.is_none())
     }
 
+    /// Whether nobody may see what it gives.
+    #[must_use]
+    pub fn is_secret(&self) -> bool {
+        self.is_static() && self.parts.iter().all(|part| part.text != self.text)
+    }
+
     /// As it was written.
     #[must_use]
     pub fn text(&self) -> &str {

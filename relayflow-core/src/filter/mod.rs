@@ -11,9 +11,12 @@ mod time;
 mod value;
 
 pub use error::FilterError;
-pub use field::{names as field_names, statuses as status_words};
+pub use field::{
+    FieldHelp, Group as FieldGroup, names as field_names, reference as field_reference,
+    statuses as status_words,
+};
 pub use print::join;
-pub use time::{Now, TimeError, parse_duration, parse_time, show_duration};
+pub use time::{Now, TIME_FORMS, TimeError, parse_duration, parse_time, show_duration};
 
 /// The longest text that is read, in bytes, and how deep it may nest.
 pub const FILTER_BYTES_MAX: usize = 4 * 1024;

@@ -21,6 +21,20 @@ const UNITS: [(&str, i64); 5] =
 /// A century: longer is a slip, and stays far from the ends of what jiff can add.
 const LONGEST_MS: i64 = 36_525 * 86_400_000;
 
+/// How a moment can be written, each with what it means. A test reads every one of them.
+pub const TIME_FORMS: [(&str, &str); 10] = [
+    ("90s 15m 2h 3d 1d12h", "that long ago"),
+    ("14:05 14:05:30", "today, local; yesterday where that is still to come"),
+    ("2026-11-23", "local midnight"),
+    ("2026-11-23T14:05", "local time"),
+    ("2026-11-23T14:05:00Z", "exactly that"),
+    ("2026-11-23T14:05:00+01:00", "exactly that"),
+    ("@1763906700", "seconds since 1970"),
+    ("now", "this moment"),
+    ("today", "local midnight"),
+    ("yesterday", "the local midnight before"),
+];
+
 /// `90s`, `15m`, `2h`, `3d`, `1d12h`, `500ms`: parts from the greatest to the least.
 ///
 /// # Errors
@@ -189,6 +203,13 @@ mod tests {
             "1",
         ] {
             assert!(parse_time(text, &at()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_form_that_is_told_is_read() {
+        for form in TIME_FORMS.iter().flat_map(|(forms, _)| forms.split(' ')) {
+            assert!(parse_time(form, &at()).is_ok(), "{form}");
         }
     }
 

@@ -126,6 +126,7 @@ fn source_of(text: &str, secrets: &[&str]) -> Source {
         settings: std::collections::BTreeMap::new(),
         accept_identical: false,
         derived_window: jiff::SignedDuration::from_hours(24),
+        reconcile: None,
     };
     Source::new(&config, None, &catalog).unwrap()
 }

@@ -269,6 +269,7 @@ pub(super) fn source_of(
         settings: all,
         accept_identical: false,
         derived_window: SignedDuration::from_hours(24),
+        reconcile: None,
     };
     Source::new(&config, None, catalog).map_err(|e| chain(&e))
 }

@@ -327,6 +327,11 @@ impl Provider {
         self.rules.learns()
     }
 
+    /// How its vendor's API lists what it sent, where the definition says so.
+    pub(crate) fn listing(&self) -> Option<&super::listing::Listing> {
+        self.rules.listing.as_deref()
+    }
+
     /// How long the vendor waits for an answer: `3s`, or `none` where it does not say.
     #[must_use]
     pub fn reply_within_label(&self) -> String {

@@ -11,6 +11,7 @@ use toml::Spanned;
 
 use super::written::{OneOrMany, SpannedOrDefault, Texts};
 
+pub use super::listing::Reconcile;
 pub use super::proof::{Algorithm, AlgorithmChoice, AlgorithmNames, Chain, Claims, KeysAt, Visit};
 
 /// A provider file.
@@ -46,6 +47,8 @@ pub struct Definition {
     pub reply: Reply,
     #[serde(default)]
     pub kind: BTreeMap<Spanned<String>, OneOrMany<KindRule>>,
+    /// Where the vendor's own API lists what it sent.
+    pub reconcile: Option<Reconcile>,
 }
 
 fn one() -> u32 {

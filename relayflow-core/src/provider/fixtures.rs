@@ -107,6 +107,7 @@ pub(super) fn source_with(
         settings: all,
         accept_identical: false,
         derived_window: SignedDuration::from_hours(24),
+        reconcile: None,
     };
     Source::new(&config, None, catalog).unwrap()
 }

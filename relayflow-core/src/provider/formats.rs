@@ -37,6 +37,7 @@ pub(super) fn source(definition: &str, secrets: &[&str], settings: &[(&str, &str
         settings: settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
         accept_identical: false,
         derived_window: SignedDuration::from_hours(24),
+        reconcile: None,
     };
     Source::new(&config, None, &catalog).unwrap()
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use super::catalog::{Catalog, header_names};
 use super::definition::{Algorithm, Scheme};
+use super::forensics::is_renamed;
 use super::jwt;
 use super::key::keyed_digest;
 use super::prove::token_in;
@@ -88,6 +89,42 @@ pub fn keep_headers(
         }
     }
     kept
+}
+
+/// The most headers under other names that are kept, and how long each may be.
+const RENAMED_MAX: usize = 4;
+const RENAMED_BYTES_MAX: usize = 2 * 1024;
+
+/// The headers that bear what this source reads under a longer name, as a proxy gives: kept of a request
+/// that is turned away, so that it can be told. A credential is a digest, as in [`keep_headers`].
+#[must_use]
+pub fn keep_renamed(
+    source: &Source,
+    request: &Request,
+    digest_key: &[u8; 32],
+) -> Vec<(String, String)> {
+    let kept = &source.kept;
+    let own: Vec<String> = header_names(&source.rules);
+    let is_kept = |name: &str| {
+        kept.jwts.contains(name) || kept.tokens.contains(name) || kept.wanted.contains(name)
+    };
+    let strange = request.headers.iter().filter(|(name, _)| !is_kept(name.as_str()));
+    let renamed = strange.filter_map(|(name, value)| {
+        let wanted = own.iter().find(|wanted| {
+            !request.headers.contains_key(wanted.as_str()) && is_renamed(name.as_str(), wanted)
+        })?;
+        if RENAMED_BYTES_MAX < value.len() {
+            return None;
+        }
+        let is_credential = kept.jwts.contains(wanted) || kept.tokens.contains(wanted);
+        let value = if is_credential {
+            keyed_digest(digest_key, value.as_bytes())
+        } else {
+            String::from_utf8_lossy(value.as_bytes()).into_owned()
+        };
+        Some((name.as_str().to_owned(), value))
+    });
+    renamed.take(RENAMED_MAX).collect()
 }
 
 /// `digest:<of the token>:<what was signed>`; a digest of all of it where that is no token, or one

@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod contracts;
 pub mod definition;
 pub mod describe;
+pub mod forensics;
 pub mod keep;
 pub mod normalize;
 pub mod reply;
@@ -25,6 +26,7 @@ mod body;
 mod certificate;
 mod claim;
 mod der;
+pub(crate) mod endpoint;
 mod explain;
 mod extract;
 mod fetched;
@@ -33,9 +35,11 @@ mod jwt;
 mod key;
 mod keypair;
 mod kind_rules;
+pub(crate) mod listing;
 mod message;
 mod more;
 mod multipart;
+mod pretend;
 mod private;
 mod proof;
 mod prove;
@@ -54,16 +58,20 @@ mod xml;
 
 pub use catalog::{Catalog, Provider, Sample};
 pub use contracts::{Contract, Contracts, FieldRead};
+pub use endpoint::Endpoint;
 pub use fetched::{FetchedKey, FetchedKeys, KeyId, KeyWanted, UnusableKey};
-pub use keep::{keep_headers, keep_target};
+pub use keep::{keep_headers, keep_renamed, keep_target};
+pub(crate) use listing::base_url as check_base_url;
 pub use normalize::{NormalizeError, normalize};
+pub use pretend::{as_sent, sample_time};
 pub use reply::{Reply, challenge, handshake, learned, reply, takes_method};
 pub use source::{Source, SourceError, fingerprint};
 pub use split::{RawEvent, SplitError, split};
-pub use unsigned::Reader;
+pub use unsigned::{Reader, claimed_ids};
 pub(crate) use verify::once_verified_as;
 pub use verify::{
     Verified, VerifyError, once_verified, verify, verify_kept, verify_kept_with, verify_with,
+    vouched,
 };
 pub use visit::visit;
 

@@ -131,6 +131,7 @@ fn a_source_that_cannot_work_is_refused_with_what_to_do() {
         settings: std::collections::BTreeMap::new(),
         accept_identical: false,
         derived_window: SignedDuration::from_hours(24),
+        reconcile: None,
     };
     let refused = |config: &SourceConfig, part: &str| {
         let error = Source::new(config, None, &catalog).unwrap_err().to_string();

@@ -11,6 +11,7 @@ use toml::Spanned;
 use super::definition::{Definition, Flaw, Format, Otherwise, Reply, Scheme, Unit, When};
 use super::extract::{Pointer, Trie};
 use super::kind_rules::{KindOf, kinds_of};
+use super::listing::Listing;
 use super::shake::Shake;
 use super::template::{self, Atom, Piece, Reading};
 use super::way::Way;
@@ -42,6 +43,8 @@ pub(super) struct Rules {
     pub(super) reply_within: Option<SignedDuration>,
     /// The text that holds the event as JSON.
     pub(super) inside: Option<Inside>,
+    /// Where the vendor's API lists what it sent.
+    pub(super) listing: Option<Arc<Listing>>,
 }
 
 /// Where the text is that holds an event.
@@ -276,6 +279,7 @@ impl Rules {
         let handshakes =
             file.handshake.iter().filter_map(|shake| Shake::new(shake, &mut flaws)).collect();
         let reply_within = reply(&file.reply, &mut flaws);
+        let listing = file.reconcile.as_ref().and_then(|list| Listing::new(list, &mut flaws));
         only_ids_have_digests(&event_type, &file.event.event_type, &mut flaws);
         if let Some(texts) = &file.event.subject {
             only_ids_have_digests(&subject, texts, &mut flaws);
@@ -316,6 +320,7 @@ impl Rules {
             reply: file.reply.clone(),
             reply_within,
             inside,
+            listing: listing.map(Arc::new),
         })
     }
 

@@ -7,6 +7,8 @@ use jiff::SignedDuration;
 
 use super::catalog::{Catalog, Provider};
 use super::definition::{self, Scheme};
+use super::endpoint::Endpoint;
+use super::forensics::{Spare, Standing};
 use super::keep::KeptHeaders;
 use super::key::{Key, sha256};
 use super::rules::Rules;
@@ -37,12 +39,16 @@ pub struct Source {
     pub warnings: Vec<String>,
     /// Whether a secret is the public half of the key that RelayFlow publishes for tests.
     pub trusts_published_key: bool,
+    /// Its vendor's API, where the config gives access to it.
+    pub endpoint: Option<Endpoint>,
     /// `None`: as the definition has it; `Some(None)`: not checked.
     pub(super) tolerance: Option<Option<SignedDuration>>,
     pub(super) rules: Arc<Rules>,
     /// For each way of the rules, the keys that fit it.
     pub(super) keys: Vec<Vec<Key>>,
     pub(super) kept: KeptHeaders,
+    /// As they are configured, to try them in other ways when a request is not verified.
+    pub(super) secrets: Vec<Secret>,
     fingerprints: Vec<String>,
 }
 
@@ -154,6 +160,11 @@ impl Source {
                 provider.name
             ));
         }
+        let endpoint = config
+            .reconcile
+            .as_ref()
+            .map(|access| Endpoint::new(rules.listing.as_ref(), access))
+            .transpose()?;
         let scheme = rules
             .ways
             .iter()
@@ -177,10 +188,34 @@ impl Source {
                 Tolerance::Within(duration) => Some(duration),
             }),
             kept: KeptHeaders::new(&rules, catalog),
+            endpoint,
             rules,
             keys,
+            secrets: config.secrets.clone(),
             fingerprints: config.secrets.iter().map(fingerprint).collect(),
         })
+    }
+
+    /// An endpoint of a provider with that one's example settings and no secret: to see whether a
+    /// request is that provider's. `None` where the definition does not compile so.
+    pub(crate) fn stand_in(
+        name: &str,
+        public_url: Option<&str>,
+        provider: &Provider,
+        catalog: &Catalog,
+    ) -> Option<Self> {
+        let config = SourceConfig {
+            name: name.to_owned(),
+            provider: provider.name.to_string(),
+            secrets: Vec::new(),
+            tolerance: None,
+            public_url: public_url.map(str::to_owned),
+            settings: provider.examples.clone(),
+            accept_identical: false,
+            derived_window: SignedDuration::ZERO,
+            reconcile: None,
+        };
+        Self::for_reading(&config, catalog).ok()
     }
 
     /// The beginning of each secret's digest, to tell secrets apart without showing them:
@@ -194,6 +229,16 @@ impl Source {
     #[must_use]
     pub fn reply_within_label(&self) -> String {
         self.provider.reply_within_label()
+    }
+
+    /// The source's secrets, for when they are not in force.
+    pub(crate) fn spares(&self, standing: Standing) -> Vec<Spare> {
+        let spare = |secret: &Secret| Spare {
+            source: Arc::clone(&self.name),
+            secret: secret.clone(),
+            standing,
+        };
+        self.secrets.iter().map(spare).collect()
     }
 
     /// Whether this is one of the source's secrets, as far as their fingerprints tell.

@@ -43,6 +43,16 @@ pub struct Unreadable {
     pub is_untyped: bool,
 }
 
+/// Type and id of every event that a request says it holds, as far as it can be read, whoever sent it.
+#[must_use]
+pub fn claimed_ids(source: &Source, request: &Request) -> Vec<(String, String)> {
+    let verified = unproven(request);
+    let raw = split(source, &verified).unwrap_or_default();
+    let read =
+        raw.into_iter().filter_map(|one| normalize(source, &verified, one, EventId::next()).ok());
+    read.map(|event| (event.event_type, event.external_id)).collect()
+}
+
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
@@ -74,6 +84,7 @@ impl Reader {
             settings: provider.examples.clone(),
             accept_identical: false,
             derived_window: SignedDuration::ZERO,
+            reconcile: None,
         };
         Source::new(&config, None, catalog).map(Self::new)
     }

@@ -28,7 +28,7 @@ use crate::request::Request;
 pub(super) const HEADER_BYTES_MAX: usize = 8 * 1024;
 pub(super) const SIGNATURES_MAX: usize = 10;
 
-/// A request whose sender is known. Only [`verify`] makes one.
+/// A request whose sender is known. Only [`verify`] and [`vouched`] make one.
 #[derive(Debug)]
 pub struct Verified<'r> {
     request: &'r Request,
@@ -118,7 +118,7 @@ pub fn verify_with<'r>(
     now: Timestamp,
     fetched: &FetchedKeys,
 ) -> Result<Verified<'r>, VerifyError> {
-    Check { source, request, now, kept: None, fetched }.run()
+    Check { source, request, now, kept: None, fetched, at_any_age: false }.run()
 }
 
 fn no_keys() -> &'static FetchedKeys {
@@ -148,6 +148,14 @@ pub fn once_verified(request: &Request) -> Verified<'_> {
     Verified::new(request)
 }
 
+/// A request as the vendor's own API gives it back: what it sent, or would have sent. The vendor vouches
+/// for it over TLS, so its signature (which such an answer seldom has) need not hold; where it does, what
+/// it covers is remembered as of any other.
+#[must_use]
+pub fn vouched<'r>(source: &Source, request: &'r Request) -> Verified<'r> {
+    verify(source, request, request.received_at).unwrap_or_else(|_| Verified::new(request))
+}
+
 /// The same, of a body that is not JSON and stands as this JSON.
 pub(crate) fn once_verified_as(request: &Request, json: String) -> Verified<'_> {
     let opened = OnceLock::from(Ok(Opened::Converted(json)));
@@ -166,7 +174,7 @@ pub fn verify_kept_with<'r>(
     digest_key: &[u8; 32],
     fetched: &FetchedKeys,
 ) -> Result<Verified<'r>, VerifyError> {
-    Check { source, request, now, kept: Some(digest_key), fetched }.run()
+    Check { source, request, now, kept: Some(digest_key), fetched, at_any_age: false }.run()
 }
 
 pub(super) struct Check<'a, 'r> {
@@ -175,11 +183,18 @@ pub(super) struct Check<'a, 'r> {
     pub(super) now: Timestamp,
     pub(super) kept: Option<&'a [u8; 32]>,
     pub(super) fetched: &'a FetchedKeys,
+    /// Whether a signed time may lie anywhere: to tell a wrong time from a wrong signature.
+    pub(super) at_any_age: bool,
 }
 
 impl<'r> Check<'_, 'r> {
-    fn run(&self) -> Result<Verified<'r>, VerifyError> {
+    pub(super) fn run(&self) -> Result<Verified<'r>, VerifyError> {
         let (way, keys) = self.choose();
+        self.run_way(way, keys)
+    }
+
+    /// The same in one way, with these keys of it.
+    pub(super) fn run_way(&self, way: &Way, keys: &[Key]) -> Result<Verified<'r>, VerifyError> {
         if way.scheme == Scheme::None {
             return Ok(Verified::new(self.request));
         }
@@ -227,39 +242,19 @@ impl<'r> Check<'_, 'r> {
 
     /// The first way whose signature is there and for which there is a key; else the first for
     /// which there is a key, whose error then tells what is missing.
-    fn choose(&self) -> (&Way, &[Key]) {
+    pub(super) fn choose(&self) -> (&Way, &[Key]) {
         let ways = || {
             self.source.rules.ways.iter().zip(&self.source.keys).filter(|(way, keys)| {
                 way.scheme == Scheme::None || !keys.is_empty() || way.keys_at.is_some()
             })
         };
         let chosen = ways()
-            .find(|(way, _)| self.applies(way))
+            .find(|(way, _)| bears(way, self.request))
             .or_else(|| ways().next())
             // A source that waits for its secret has no key, and nothing fits.
             .or_else(|| self.source.rules.ways.iter().zip(&self.source.keys).next())
             .expect("a definition has a way to verify");
         (chosen.0, chosen.1)
-    }
-
-    fn applies(&self, way: &Way) -> bool {
-        if let Some(when) = &way.when
-            && !holds(when, self.request)
-        {
-            return false;
-        }
-        match &way.place {
-            SignaturePlace::Headers(names) => names.iter().any(|name| {
-                self.request.headers.get_all(name).iter().any(|value| {
-                    way.shape.prefixes.is_empty()
-                        || value
-                            .to_str()
-                            .is_ok_and(|v| way.shape.prefixes.iter().any(|p| v.contains(&**p)))
-                })
-            }),
-            SignaturePlace::Query(name) => parameter(self.request, name).is_some(),
-            SignaturePlace::Slot(_) | SignaturePlace::Nowhere => true,
-        }
     }
 
     /// A batch whose elements are signed one by one. All must hold, and there must be one.
@@ -340,6 +335,9 @@ impl<'r> Check<'_, 'r> {
     }
 
     pub(super) fn tolerance(&self, way: &Way) -> Option<SignedDuration> {
+        if self.at_any_age {
+            return None;
+        }
         self.source.tolerance.unwrap_or(way.tolerance)
     }
 
@@ -364,6 +362,27 @@ impl<'r> Check<'_, 'r> {
             Some(name) => Ok((name, header(self.request, name)?)),
             None => Err(VerifyError::Missing { place: "credential".to_owned() }),
         }
+    }
+}
+
+/// Whether a request is of this way: its signature is there, and what else says so.
+pub(super) fn bears(way: &Way, request: &Request) -> bool {
+    if let Some(when) = &way.when
+        && !holds(when, request)
+    {
+        return false;
+    }
+    match &way.place {
+        SignaturePlace::Headers(names) => names.iter().any(|name| {
+            request.headers.get_all(name).iter().any(|value| {
+                way.shape.prefixes.is_empty()
+                    || value
+                        .to_str()
+                        .is_ok_and(|v| way.shape.prefixes.iter().any(|p| v.contains(&**p)))
+            })
+        }),
+        SignaturePlace::Query(name) => parameter(request, name).is_some(),
+        SignaturePlace::Slot(_) | SignaturePlace::Nowhere => true,
     }
 }
 

@@ -205,6 +205,12 @@ impl Way {
         template::atoms(&self.signed).contains(&&SignedPlace::Other(SignedAtom::Url))
     }
 
+    /// Whether the URL, or its path, is part of what is signed.
+    pub(super) fn signs_target(&self) -> bool {
+        let has = |atom| template::atoms(&self.signed).contains(&&SignedPlace::Other(atom));
+        self.signs_url() || has(SignedAtom::Path)
+    }
+
     /// Whether every byte of the body is part of what is signed, if a form's by what they say.
     pub(super) fn signs_body(&self) -> bool {
         let has = |atom| template::atoms(&self.signed).contains(&&SignedPlace::Other(atom));

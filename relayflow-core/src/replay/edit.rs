@@ -7,6 +7,7 @@ use super::ReplayError;
 use super::explain::one;
 use super::reroute::find;
 use crate::api::{NewRevision, Revised, V};
+use crate::contract::{Difference, Grade, Schema, compare};
 use crate::event::{IntegrationEvent, Payload};
 use crate::expr::Scope;
 use crate::id::EventId;
@@ -15,12 +16,13 @@ use crate::provider;
 use crate::store::{Edit, KeptEvent, Reading};
 use crate::task::TaskStatus;
 use crate::view;
+use crate::view::contracts::Expected;
 
 /// The largest payload that is taken, in bytes.
 const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
 
-/// Keeps a payload as a revision of an event, if today's definition reads it as that event, and the
-/// workflows of the event's unfinished tasks take it. Those tasks read it from then on; running them
+/// Keeps a payload as a revision of an event, if today's definition reads it as that event, it breaks
+/// no more of its contract, and the workflows of the event's unfinished tasks take it. Those tasks read it from then on; running them
 /// is a replay's work.
 ///
 /// # Errors
@@ -46,8 +48,8 @@ pub async fn edit(
     let kept = store.kept_events(&[event_id]).await?.pop();
     let kept = kept.ok_or_else(|| view::ViewError::NotFound(id.to_owned()))?;
     let config = ingest.current.get();
-    let event = read(&kept, payload, &config).map_err(ReplayError::Invalid)?;
-    validate(&kept, &event, &config).map_err(ReplayError::Invalid)?;
+    let mut expected = Expected::load(store).await?;
+    let event = inspect(&kept, payload, &config, &mut expected).map_err(ReplayError::Invalid)?;
     let (number, tasks) = store
         .edit(Edit {
             event: event_id,
@@ -66,6 +68,56 @@ pub async fn edit(
         revision: view::revision(&revision),
         tasks: tasks.iter().map(ToString::to_string).collect(),
     })
+}
+
+/// Reads the event with this payload, and holds it against today's definition, contract and workflows.
+///
+/// # Errors
+///
+/// What speaks against it.
+pub(super) fn inspect(
+    kept: &KeptEvent,
+    payload: &str,
+    config: &InForce,
+    expected: &mut Expected,
+) -> Result<IntegrationEvent, String> {
+    if PAYLOAD_BYTES_MAX < payload.len() {
+        return Err("the payload is larger than 1 MiB".to_owned());
+    }
+    let event = read(kept, payload, config)?;
+    keeps_contract(kept, &event, payload, config, expected)?;
+    validate(kept, &event, config)?;
+    Ok(event)
+}
+
+/// An edit may mend what differs from the contract, and may leave it; it does not break more.
+fn keeps_contract(
+    kept: &KeptEvent,
+    event: &IntegrationEvent,
+    payload: &str,
+    config: &InForce,
+    expected: &mut Expected,
+) -> Result<(), String> {
+    let Some(schema) = expected.of(config, event) else { return Ok(()) };
+    let before = breaking(&schema, kept.event.payload.json());
+    let is_new = |d: &Difference| {
+        !before.iter().any(|b| (&b.path, b.change, &b.is) == (&d.path, d.change, &d.is))
+    };
+    match breaking(&schema, payload).into_iter().find(is_new) {
+        None => Ok(()),
+        Some(Difference { path, was, is, .. }) => Err(format!(
+            "it breaks the contract of {} {}: {path} is {is}, and should be {was}",
+            event.source, event.event_type
+        )),
+    }
+}
+
+/// What of a payload differs from a contract so that whoever reads it may fail.
+pub(super) fn breaking(schema: &Schema, payload: &str) -> Vec<Difference> {
+    let Ok(value) = serde_json::from_str(payload) else { return vec![] };
+    let mut differences = compare(schema, &value);
+    differences.retain(|d| d.grade == Grade::Breaking);
+    differences
 }
 
 /// Reads the event as if its request had come in with this payload in its place.
@@ -127,7 +179,7 @@ fn validate(kept: &KeptEvent, event: &IntegrationEvent, config: &InForce) -> Res
             continue;
         }
         let Some((found, _)) = config.workflows.step(workflow, step) else { continue };
-        let told = one(found, kept, event, &scope);
+        let told = one(found, &kept.tasks, event, &scope);
         if told.result != "match" {
             return Err(format!("{workflow} does not take it: {}", told.because));
         }

@@ -1,50 +1,106 @@
 //! Which workflows want an event, and why not the others.
 
+use std::sync::Arc;
+
 use serde_json::Map;
 
 use super::ReplayError;
 use super::candidate::candidate;
+use super::made;
 use super::reroute::{Tally, find, read};
 use crate::api::{Explain, ExplainedStep, ExplainedWorkflow, Explanation, V};
+use crate::config::is_secret_name;
 use crate::event::IntegrationEvent;
 use crate::expr::{Expression, Scope};
-use crate::ingest::{InForce, Ingest, truncate};
-use crate::store::KeptEvent;
+use crate::ingest::{InForce, truncate};
+use crate::store::{KeptEvent, Picked, Store};
 use crate::view;
-use crate::workflow::{Action, On, Step, Workflow};
+use crate::workflow::{Action, HttpAction, On, Step, Workflow};
 
-/// The longest body that is shown, in bytes.
-const BODY_BYTES_MAX: usize = 400;
+/// The longest body, and the longest header, that is shown, in bytes.
+const BODY_BYTES_MAX: usize = 4096;
+const HEADER_BYTES_MAX: usize = 400;
+/// Stands for what may be a secret.
+const MASKED: &str = "•••";
 
-/// Reads a stored event with today's configuration or with a candidate, and says of each workflow
-/// whether it matches, or what decided that it does not.
+/// Reads an event, a stored one or one that is made up, with the configuration in force or with a
+/// candidate, and says of each workflow whether it matches, or what decided that it does not. Nothing
+/// runs.
 ///
 /// # Errors
 ///
 /// An event that does not exist or cannot be read so, a candidate that is wrong.
-pub async fn explain(ingest: &Ingest, asked: &Explain) -> Result<Explanation, ReplayError> {
-    let store = &ingest.store;
-    let config = match &asked.config {
+pub async fn explain(
+    store: &Store,
+    in_force: Arc<InForce>,
+    asked: &Explain,
+) -> Result<Explanation, ReplayError> {
+    match &asked.event {
+        Some(event) => {
+            let config = wanted(in_force, asked)?;
+            explain_stored(store, event, &config).await
+        }
+        None => explain_made(in_force, asked),
+    }
+}
+
+/// The same of an event that is made up: no store is needed.
+///
+/// # Errors
+///
+/// As [`explain`].
+pub fn explain_made(in_force: Arc<InForce>, asked: &Explain) -> Result<Explanation, ReplayError> {
+    let config = wanted(in_force, asked)?;
+    let made = made::event(&config, asked).map_err(ReplayError::BadRequest)?;
+    let steps = Map::new();
+    let scope = Scope { event: &made.event, headers: &made.headers, steps: &steps };
+    let workflows =
+        config.workflows.list.iter().map(|workflow| one(workflow, &[], &made.event, &scope));
+    Ok(Explanation {
+        v: V,
+        object: "explanation".to_owned(),
+        event: None,
+        event_type: made.event.event_type.clone(),
+        kind: made.event.kind.as_deref().map(str::to_owned),
+        fields: vec![],
+        workflows: workflows.collect(),
+        routes_lost: vec![],
+    })
+}
+
+fn wanted(in_force: Arc<InForce>, asked: &Explain) -> Result<Arc<InForce>, ReplayError> {
+    match &asked.config {
         Some(text) => {
             let providers = asked.providers.as_deref().unwrap_or_default();
-            std::sync::Arc::new(candidate(text, providers)?)
+            candidate(text, providers).map(Arc::new)
         }
-        None => ingest.current.get(),
-    };
-    let id = view::event_id(store, &asked.event).await?;
+        None => Ok(in_force),
+    }
+}
+
+async fn explain_stored(
+    store: &Store,
+    event: &str,
+    config: &InForce,
+) -> Result<Explanation, ReplayError> {
+    let id = view::event_id(store, event).await?;
     let kept = store.kept_events(&[id]).await?.pop();
-    let kept = kept.ok_or_else(|| view::ViewError::NotFound(asked.event.clone()))?;
-    let event = find(&kept, &read(&kept.request, &config))
+    let kept = kept.ok_or_else(|| view::ViewError::NotFound(event.to_owned()))?;
+    let event = find(&kept, &read(&kept.request, config))
         .map_err(|why| ReplayError::BadRequest(format!("the event cannot be read so: {why}")))?;
     let event = IntegrationEvent { id, ..event };
-    Ok(told(&kept, &event, &config))
+    Ok(told(&kept, &event, config))
 }
 
 fn told(kept: &KeptEvent, event: &IntegrationEvent, config: &InForce) -> Explanation {
     let steps = Map::new();
     let scope = Scope { event, headers: &kept.request.row.headers, steps: &steps };
-    let workflows: Vec<ExplainedWorkflow> =
-        config.workflows.list.iter().map(|workflow| one(workflow, kept, event, &scope)).collect();
+    let workflows: Vec<ExplainedWorkflow> = config
+        .workflows
+        .list
+        .iter()
+        .map(|workflow| one(workflow, &kept.tasks, event, &scope))
+        .collect();
     let is_wanted = |workflow: &str, step: &str| {
         workflows.iter().any(|w| {
             w.workflow == workflow && w.result != "no" && w.steps.iter().any(|s| s.step == step)
@@ -58,7 +114,7 @@ fn told(kept: &KeptEvent, event: &IntegrationEvent, config: &InForce) -> Explana
     Explanation {
         v: V,
         object: "explanation".to_owned(),
-        event: event.id.to_string(),
+        event: Some(event.id.to_string()),
         event_type: event.event_type.clone(),
         kind: event.kind.as_deref().map(str::to_owned),
         fields: tally.done(1).difference.fields,
@@ -69,41 +125,58 @@ fn told(kept: &KeptEvent, event: &IntegrationEvent, config: &InForce) -> Explana
 
 pub(super) fn one(
     workflow: &Workflow,
-    kept: &KeptEvent,
+    tasks: &[Picked],
     event: &IntegrationEvent,
     scope: &Scope<'_>,
 ) -> ExplainedWorkflow {
-    let (result, because) = judge(workflow, event, scope);
+    let Judged { result, because, caret } = judge(workflow, event, scope);
     let steps = if result == "no" {
         vec![]
     } else {
-        workflow.steps.iter().map(|step| told_step(workflow, step, kept, scope)).collect()
+        workflow.steps.iter().map(|step| told_step(workflow, step, tasks, scope)).collect()
     };
     ExplainedWorkflow {
         workflow: workflow.name.to_string(),
         result: result.to_owned(),
         because,
+        caret,
         steps,
     }
 }
 
-fn judge(
-    workflow: &Workflow,
-    event: &IntegrationEvent,
-    scope: &Scope<'_>,
-) -> (&'static str, String) {
+/// What decided, and the characters of it that did not hold.
+struct Judged {
+    result: &'static str,
+    because: String,
+    caret: Option<(usize, usize)>,
+}
+
+impl Judged {
+    fn new(result: &'static str, because: String) -> Self {
+        Self { result, because, caret: None }
+    }
+
+    /// `before`, the clause that does not hold, `after`.
+    fn no(before: &str, clause: &str, after: &str) -> Self {
+        let from = before.chars().count();
+        let caret = Some((from, from + clause.chars().count()));
+        Self { result: "no", because: format!("{before}{clause}{after}"), caret }
+    }
+}
+
+fn judge(workflow: &Workflow, event: &IntegrationEvent, scope: &Scope<'_>) -> Judged {
     let Some(on) = workflow.on.iter().find(|on| is_on(on, event)) else {
         let all: Vec<String> = workflow.on.iter().map(word).collect();
         let kind = event.kind.as_deref().unwrap_or("no kind");
         let is = format!("{}:{} ({kind})", event.provider, event.event_type);
-        return ("no", format!("on: {}   it is {is}", all.join(", ")));
+        return Judged::no("on: ", &all.join(", "), &format!("   it is {is}"));
     };
     let on = format!("on: {}", word(on));
-    let Some(when) = &workflow.when else { return ("match", on) };
+    let Some(when) = &workflow.when else { return Judged::new("match", on) };
     match when.holds(scope) {
-        Ok(true) => ("match", format!("{on}   when: {}", when.text())),
-        Ok(false) => ("no", format!("when: {}", first_false(when, scope))),
-        Err(error) => ("error", format!("when: {}", error.told_of(when.text()))),
+        Ok(true) => Judged::new("match", format!("{on}   when: {}", when.text())),
+        Ok(false) => first_false(when, scope),
+        Err(error) => Judged::new("error", format!("when: {}", error.told_of(when.text()))),
     }
 }
 
@@ -126,7 +199,7 @@ fn word(on: &On) -> String {
 }
 
 /// Of several clauses joined by `and` the first that does not hold, with what it saw of the event.
-fn first_false(when: &Expression, scope: &Scope<'_>) -> String {
+fn first_false(when: &Expression, scope: &Scope<'_>) -> Judged {
     let clauses = clauses(when.text());
     let is_false = |clause: &&str| {
         Expression::new(clause).is_ok_and(|e| e.holds(scope).is_ok_and(|holds| !holds))
@@ -141,10 +214,11 @@ fn first_false(when: &Expression, scope: &Scope<'_>) -> String {
             Some(format!("{name} = {text}"))
         })
         .collect();
-    match seen.as_slice() {
-        [] => format!("{clause}   is false"),
-        seen => format!("{clause}   is false: {}", seen.join(", ")),
-    }
+    let after = match seen.as_slice() {
+        [] => "   is false".to_owned(),
+        seen => format!("   is false: {}", seen.join(", ")),
+    };
+    Judged::no("when: ", clause, &after)
 }
 
 /// The parts of a text between its outer `and`s. With an outer `or` it is one part.
@@ -191,10 +265,10 @@ fn names(clause: &str) -> Vec<&str> {
 fn told_step(
     workflow: &Workflow,
     step: &Step,
-    kept: &KeptEvent,
+    tasks: &[Picked],
     scope: &Scope<'_>,
 ) -> ExplainedStep {
-    let task = kept.tasks.iter().find(|t| {
+    let task = tasks.iter().find(|t| {
         t.item.workflow.as_deref() == Some(&*workflow.name)
             && t.item.step.as_deref() == Some(&*step.name)
     });
@@ -203,6 +277,8 @@ fn told_step(
         needs: step.needs.iter().map(ToString::to_string).collect(),
         destination: step.destination.as_deref().map(str::to_owned),
         request: None,
+        headers: vec![],
+        content_type: None,
         body: None,
         error: None,
         task: task.map(|t| t.item.status.clone()),
@@ -222,19 +298,47 @@ fn told_step(
         }
         Err(error) => told.error = Some(format!("url: {}", error.told_of(http.url.text()))),
     }
-    if let Some(body) = &http.body {
-        match body.eval(scope) {
-            Ok(value) => {
-                let mut text = value.to_string();
-                truncate(&mut text, BODY_BYTES_MAX);
-                told.body = Some(text);
+    told_headers(http, step, scope, &mut told);
+    told_body(http, step, scope, &mut told);
+    told
+}
+
+fn told_headers(http: &HttpAction, step: &Step, scope: &Scope<'_>, told: &mut ExplainedStep) {
+    for (name, template) in &http.headers {
+        let is_secret = is_secret_name(name.as_str()) || template.is_secret();
+        let value = match template.render(scope) {
+            _ if is_secret => MASKED.to_owned(),
+            Ok(mut value) => {
+                truncate(&mut value, HEADER_BYTES_MAX);
+                value
             }
             // What an earlier step answered is not known before it has.
-            Err(_) if !step.needs.is_empty() => {}
-            Err(error) => told.error = Some(format!("body: {}", error.told_of(body.text()))),
-        }
+            Err(_) if !step.needs.is_empty() => "…".to_owned(),
+            Err(error) => {
+                told.error = Some(format!("header {name}: {}", error.told_of(template.text())));
+                continue;
+            }
+        };
+        told.headers.push((name.to_string(), value));
     }
-    told
+}
+
+fn told_body(http: &HttpAction, step: &Step, scope: &Scope<'_>, told: &mut ExplainedStep) {
+    let (content_type, mut text) = match &http.body {
+        None if [http::Method::GET, http::Method::HEAD].contains(&http.method) => return,
+        None => ("application/cloudevents+json", scope.event.to_cloudevent()),
+        Some(body) => match body.eval(scope) {
+            Ok(value) => ("application/json", value.to_string()),
+            Err(_) if !step.needs.is_empty() => return,
+            Err(error) => {
+                told.error = Some(format!("body: {}", error.told_of(body.text())));
+                return;
+            }
+        },
+    };
+    truncate(&mut text, BODY_BYTES_MAX);
+    told.content_type = Some(content_type.to_owned());
+    told.body = Some(text);
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{Asked, Mode};
-use crate::api::{Difference, PlanCounts, PlanGroup, PlanLate};
+use crate::api::{
+    Difference, PlanContract, PlanCounts, PlanEdited, PlanGroup, PlanLate, PlanRouting, PlanTime,
+};
 use crate::clock::from_micros;
 use crate::event::micros;
 use crate::id::EventId;
@@ -25,8 +27,12 @@ pub(super) struct Bench<'a> {
     pub(super) workflows: &'a Workflows,
     /// Destinations whose circuit is open.
     pub(super) circuits: HashSet<String>,
+    /// Destinations whose queue somebody paused.
+    pub(super) paused: HashSet<String>,
     /// How the tasks stand that others of the plan need: event, workflow, step → status.
     pub(super) needed: HashMap<(EventId, String, String), String>,
+    /// Events in which the edit changes nothing.
+    pub(super) unchanged: HashSet<EventId>,
 }
 
 impl Bench<'_> {
@@ -74,9 +80,20 @@ impl Bench<'_> {
             status if self.asked.mode == Mode::Reroute && item.event_id.is_some() => {
                 return skip(&format!("has a task already, {status}: --mode resume runs it"));
             }
+            "discarded" | "skipped" if picked.has_succeeded && self.asked.mode == Mode::Resume => {
+                return skip("has succeeded, and was given up after a restart: --mode restart");
+            }
             _ => {}
         }
+        if item.event_id.is_some_and(|id| self.unchanged.contains(&id)) {
+            return skip("the edit changes nothing in it");
+        }
+        let blocked =
+            |effect: String, why: String| Judged { would: "blocked", moves: false, effect, why };
         let (Some(workflow), Some(step)) = (&item.workflow, &item.step) else {
+            if let Some(fault) = &picked.fault {
+                return blocked(String::new(), fault.clone());
+            }
             return Judged {
                 would: "run",
                 moves: true,
@@ -85,16 +102,16 @@ impl Bench<'_> {
             };
         };
         let Some((_, found)) = self.workflows.step(workflow, step) else {
-            return Judged {
-                would: "blocked",
-                moves: false,
-                effect: String::new(),
-                why: format!("the config has no step {workflow}/{step} any more"),
-            };
+            let why = format!("the config has no step {workflow}/{step} any more");
+            return blocked(String::new(), why);
         };
         let effect = effect_of(found);
         if let Some(fault) = &picked.fault {
-            return Judged { would: "blocked", moves: false, effect, why: fault.clone() };
+            return blocked(effect, fault.clone());
+        }
+        if item.destination.as_ref().is_some_and(|d| self.paused.contains(d)) {
+            let why = "its queue is paused: waits until it is resumed".to_owned();
+            return Judged { would: "blocked", moves: true, effect, why };
         }
         if item.destination.as_ref().is_some_and(|d| self.circuits.contains(d)) {
             let why = "its circuit is open: waits until a probe succeeds".to_owned();
@@ -153,6 +170,9 @@ fn effect_of(step: &Step) -> String {
 /// Whether a call may be a double, and how that is known. What is unknown is a risk.
 fn risk(step: &Step, picked: &Picked) -> (&'static str, &'static str) {
     let is_command = matches!(step.action, Action::Command(_));
+    if picked.has_succeeded && picked.item.status == "dead" && step.dedupes != Some(true) {
+        return ("run_at_risk", "has succeeded, then died as it was restarted: goes on with that");
+    }
     match (picked.may_have_effect, step.dedupes, is_command) {
         (false, _, _) if picked.item.attempt == 0 => ("run", "never called before"),
         (false, _, _) => ("run", "was refused before: nothing to double"),
@@ -214,6 +234,17 @@ pub(crate) struct Summary {
     pub(crate) is_candidate: bool,
     #[serde(default)]
     pub(crate) difference: Option<Difference>,
+    #[serde(default)]
+    pub(crate) routing: Vec<PlanRouting>,
+    #[serde(default)]
+    pub(crate) contract: PlanContract,
+    #[serde(default)]
+    pub(crate) time: Option<PlanTime>,
+    #[serde(default)]
+    pub(crate) edit: Option<PlanEdited>,
+    /// Whether it runs only with a reason.
+    #[serde(default)]
+    pub(crate) needs_reason: bool,
 }
 
 /// Counts per destination, what would happen there and why.
@@ -260,6 +291,11 @@ pub(super) fn summarize(picked: &[Picked], judged: &[Judged]) -> Summary {
         late: PlanLate::default(),
         is_candidate: false,
         difference: None,
+        routing: vec![],
+        contract: PlanContract::default(),
+        time: None,
+        edit: None,
+        needs_reason: false,
     }
 }
 
@@ -280,6 +316,7 @@ mod tests {
                 timeout: jiff::SignedDuration::from_secs(1),
                 backoff: crate::backoff::Backoff::default(),
                 dedupes,
+                order: None,
                 action: Action::Command(CommandAction {
                     argv: vec![],
                     env: vec![],
@@ -310,6 +347,7 @@ mod tests {
                 workflow: Some("w".to_owned()),
                 step: Some(step.to_owned()),
                 need_names: None,
+                line: None,
                 revision: 0,
             },
             received_us: 0,
@@ -318,6 +356,8 @@ mod tests {
             need_names: needs.map(str::to_owned),
             may_have_effect: true,
             fault: None,
+            has_succeeded: status == "ok",
+            is_drifted: false,
         }
     }
 
@@ -331,8 +371,14 @@ mod tests {
         let asked = Asked { action: "replay".to_owned(), mode, ..Asked::default() };
         let workflows = workflows(dedupes);
         let circuits = HashSet::from([circuit.to_owned()]);
-        let bench =
-            Bench { asked: &asked, workflows: &workflows, circuits, needed: HashMap::new() };
+        let bench = Bench {
+            asked: &asked,
+            workflows: &workflows,
+            circuits,
+            paused: HashSet::from(["paused.example.com".to_owned()]),
+            needed: HashMap::new(),
+            unchanged: HashSet::new(),
+        };
         needs_first(&mut all);
         let judged = bench.judge(&mut all);
         judged.iter().map(|j| format!("{} {} {}", j.would, j.moves, j.why)).collect()
@@ -365,6 +411,10 @@ mod tests {
         let first = vec![picked(event, "first", "dead", None)];
         let wanted = "blocked true its circuit is open: waits until a probe succeeds";
         assert_eq!(judge(Mode::Resume, None, "command:x", first), [wanted]);
+        let mut first = picked(event, "first", "dead", None);
+        first.item.destination = Some("paused.example.com".to_owned());
+        let wanted = "blocked true its queue is paused: waits until it is resumed";
+        assert_eq!(judge(Mode::Resume, None, "", vec![first]), [wanted]);
         let gone = vec![picked(event, "gone", "dead", None)];
         let wanted = "blocked false the config has no step w/gone any more";
         assert_eq!(judge(Mode::Resume, None, "", gone), [wanted]);

@@ -1,4 +1,5 @@
-//! Items that come late: a later event of their subject has that step `ok` already.
+//! Items that come late: a later event of their ordering key, else of their subject, has that step
+//! `ok` already.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -16,6 +17,8 @@ const LATER_MAX: usize = 50_000;
 const SUBJECTS_MAX: usize = 512;
 /// Later events of one subject that are looked into: the latest.
 const PER_SUBJECT: usize = 64;
+/// Tasks of one ordering key that are looked at: the latest.
+const PER_LINE: i64 = 1000;
 
 type Subject = (String, String);
 
@@ -23,10 +26,66 @@ fn subject_of(picked: &Picked) -> Option<Subject> {
     Some((picked.source.clone(), picked.subject.clone()?))
 }
 
+/// What an item is ordered by: its step's key, else its subject.
+pub(super) fn key_of(picked: &Picked) -> Option<String> {
+    let item = &picked.item;
+    match (&item.line, &item.workflow, &item.step) {
+        (Some(line), Some(workflow), Some(step)) => {
+            Some(format!("{workflow}\u{1f}{step}\u{1f}{}", line.key))
+        }
+        _ => picked.subject.as_ref().map(|subject| format!("{}\u{1f}{subject}", picked.source)),
+    }
+}
+
 /// Marks the items that come late, and counts them.
 pub(super) async fn mark(store: &Store, picked: &mut [Picked]) -> Result<PlanLate, ReplayError> {
+    let mut late = by_line(store, picked).await?;
+    let by_subject = by_subject(store, picked).await?;
+    late.items += by_subject.items;
+    late.subjects += by_subject.subjects;
+    late.unknown += by_subject.unknown;
+    Ok(late)
+}
+
+/// Of those whose step is ordered.
+async fn by_line(store: &Store, picked: &mut [Picked]) -> Result<PlanLate, ReplayError> {
+    let began = Instant::now();
+    let mut lines: HashMap<String, Option<(Option<EventId>, bool)>> = HashMap::new();
+    let mut late = PlanLate::default();
+    let mut keys = HashSet::new();
+    for one in picked.iter_mut().filter(|p| p.item.moves && p.item.line.is_some()) {
+        let key = key_of(one).unwrap_or_default();
+        let item = &mut one.item;
+        let (Some(line), Some(workflow), Some(step)) = (&item.line, &item.workflow, &item.step)
+        else {
+            continue;
+        };
+        if !lines.contains_key(&key) {
+            let found = if began.elapsed() < TIME {
+                Some(store.last_ok_in_line((workflow, step, &line.key), PER_LINE).await?)
+            } else {
+                None
+            };
+            lines.insert(key.clone(), found);
+        }
+        let found = lines.get(&key).copied().flatten();
+        let is_late = found.is_some_and(|(last, _)| last.is_some() && item.event_id < last);
+        if is_late {
+            item.is_late = true;
+            late.items += 1;
+            keys.insert(key);
+        } else if !found.is_some_and(|(_, is_whole)| is_whole) {
+            late.unknown += 1;
+        }
+    }
+    late.subjects = u64::try_from(keys.len()).unwrap_or(0);
+    Ok(late)
+}
+
+/// Of the others.
+async fn by_subject(store: &Store, picked: &mut [Picked]) -> Result<PlanLate, ReplayError> {
     let mut oldest: HashMap<Subject, EventId> = HashMap::new();
-    for one in picked.iter().filter(|p| p.item.moves) {
+    for one in picked.iter().filter(|p| p.item.moves && p.item.line.is_none()) {
         if let (Some(subject), Some(event)) = (subject_of(one), one.item.event_id) {
             let first = oldest.entry(subject).or_insert(event);
             *first = (*first).min(event);
@@ -39,7 +98,7 @@ pub(super) async fn mark(store: &Store, picked: &mut [Picked]) -> Result<PlanLat
     let done = steps_done(store, &later).await?;
     let mut late = PlanLate::default();
     let mut subjects = HashSet::new();
-    for one in picked.iter_mut().filter(|p| p.item.moves) {
+    for one in picked.iter_mut().filter(|p| p.item.moves && p.item.line.is_none()) {
         let (Some(subject), Some(event)) = (subject_of(one), one.item.event_id) else { continue };
         let of_step = |id: &EventId| {
             let (workflow, step) = (&one.item.workflow, &one.item.step);

@@ -6,9 +6,15 @@ mod edit;
 mod explain;
 mod judge;
 mod late;
+mod lines;
+mod made;
+mod mend;
 mod reroute;
 mod run;
 mod select;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -23,14 +29,17 @@ use crate::id::{EventId, PlanId, ReplayId};
 use crate::ingest::Ingest;
 pub use crate::store::Control;
 use crate::store::{
-    Change, How, PLAN_LIFE_US, Picked, PlanRow, QueryError, ReplayRow, Store, StoreError,
+    Change, How, PLAN_LIFE_US, Picked, PlanReading, PlanRow, QueryError, ReplayRow, Store,
+    StoreError,
 };
+use crate::view::contracts::Expected;
 use crate::view::{self, ViewError};
 use candidate::candidate;
 pub use edit::edit;
-pub use explain::explain;
+pub use explain::{explain, explain_made};
 use judge::Bench;
 pub(crate) use judge::Summary;
+use mend::{Mended, mend};
 pub use run::run;
 use select::{by_id, select};
 
@@ -128,13 +137,23 @@ pub async fn create_plan(ingest: &Ingest, new: &NewPlan, who: &str) -> Result<Pl
         return Err(ReplayError::Empty);
     }
     judge::needs_first(&mut found.picked);
+    let mut expected = Expected::load(store).await?;
+    let mut mended = match &new.edit {
+        Some(edit) => mend(store, edit, &mut found.picked, &config, &mut expected).await?,
+        None => Mended::default(),
+    };
     let bench = Bench {
         asked: &asked,
         workflows: &config.workflows,
         circuits: open_circuits(ingest),
+        paused: paused_queues(ingest),
         needed: needed(store, &found.picked).await?,
+        unchanged: std::mem::take(&mut mended.unchanged),
     };
     let judged = bench.judge(&mut found.picked);
+    let moving: HashSet<EventId> =
+        found.picked.iter().filter(|p| p.item.moves).filter_map(|p| p.item.event_id).collect();
+    mended.readings.retain(|reading| moving.contains(&reading.event_id));
     let late = match asked.action.as_str() {
         "replay" if new.config.is_none() => late::mark(store, &mut found.picked).await?,
         _ => api::PlanLate::default(),
@@ -142,12 +161,23 @@ pub async fn create_plan(ingest: &Ingest, new: &NewPlan, who: &str) -> Result<Pl
     let mut summary = judge::summarize(&found.picked, &judged);
     summary.late = late;
     summary.is_candidate = new.config.is_some();
-    let rerouted = found.rerouted.take().unwrap_or_default();
+    let mut rerouted = found.rerouted.take().unwrap_or_default();
     summary.difference = (asked.mode == Mode::Reroute).then_some(rerouted.difference);
+    rerouted.readings.append(&mut mended.readings);
+    summary.needs_reason = asked.mode == Mode::Restart || new.edit.is_some() || found.names_steps;
+    summary.edit = new.edit.is_some().then_some(mended.edited);
+    if asked.action == "replay" {
+        summary.routing = lines::routing(store, &found.picked, &config).await?;
+        summary.contract =
+            lines::contract(store, &found.picked, &rerouted.readings, &config, &mut expected)
+                .await?;
+        summary.time = lines::time(store, &found.picked, &ingest.lanes).await?;
+    }
     for (place, one) in (1..).zip(found.picked.iter_mut()) {
         one.item.place = place;
-        let subject = one.subject.as_ref().filter(|_| asked.order == "received" && one.item.moves);
-        one.item.key = subject.map(|subject| format!("{}\u{1f}{subject}", one.source));
+        if asked.order == "received" && one.item.moves {
+            one.item.key = late::key_of(one);
+        }
     }
     let id = PlanId::next();
     let now = store.clock().now_us();
@@ -159,7 +189,7 @@ pub async fn create_plan(ingest: &Ingest, new: &NewPlan, who: &str) -> Result<Pl
         mode: asked.mode.as_str().to_owned(),
         order: asked.order.clone(),
         q: found.q,
-        hash: hash_of(&asked, &found.picked),
+        hash: hash_of(&asked, &found.picked, &rerouted.readings),
         who: who.to_owned(),
         created_us: now,
         expires_us: now + life,
@@ -180,6 +210,11 @@ fn open_circuits(ingest: &Ingest) -> HashSet<String> {
     let lanes = ingest.lanes.state().into_iter();
     let open = lanes.filter(|lane| matches!(lane.breaker, Breaker::Open { .. }));
     open.map(|lane| lane.name.to_string()).collect()
+}
+
+/// Destinations whose queue somebody paused. Queues cannot be paused yet: there is none.
+fn paused_queues(_ingest: &Ingest) -> HashSet<String> {
+    HashSet::new()
 }
 
 /// How the tasks of those events stand whose planned tasks need others.
@@ -247,6 +282,9 @@ impl Asked {
         if new.action == "discard" && mode != Mode::Resume {
             return bad("a discard has no mode".to_owned());
         }
+        if new.edit.is_some() && (new.action != "replay" || mode != Mode::Resume) {
+            return bad("an `edit` is for a replay in mode resume".to_owned());
+        }
         if new.config.is_some() && mode != Mode::Reroute {
             return bad("a candidate `config` is for mode reroute".to_owned());
         }
@@ -261,7 +299,7 @@ impl Asked {
 }
 
 /// What a plan is, in one word: another set, another state or another action has another hash.
-fn hash_of(asked: &Asked, picked: &[Picked]) -> String {
+fn hash_of(asked: &Asked, picked: &[Picked], readings: &[PlanReading]) -> String {
     let mut digest = Sha256::new();
     digest.update(format!("{} {} {}\n", asked.action, asked.mode.as_str(), asked.order));
     for one in picked {
@@ -270,6 +308,11 @@ fn hash_of(asked: &Asked, picked: &[Picked]) -> String {
             "{} {} {} {} {}\n",
             item.item, item.status, item.attempt, item.would, item.is_late
         ));
+    }
+    for reading in readings {
+        if let Some(payload) = &reading.payload {
+            digest.update(format!("{} {payload}\n", reading.event_id));
+        }
     }
     format!("sha256:{}", hex::encode(&digest.finalize()[..16]))
 }
@@ -294,10 +337,12 @@ pub async fn create_replay(
         return Err(ReplayError::BadRequest(format!("`{}` is a plan to {}", plan.id, plan.action)));
     }
     let reason = new.reason.clone().filter(|reason| !reason.trim().is_empty());
-    if plan.mode == Mode::Restart.as_str() && reason.is_none() {
+    let summary: Option<Summary> = serde_json::from_str(&plan.summary).ok();
+    let needs_reason = plan.mode == Mode::Restart.as_str()
+        || summary.as_ref().is_none_or(|summary| summary.needs_reason);
+    if needs_reason && reason.is_none() {
         return Err(ReplayError::ReasonRequired);
     }
-    let summary: Option<Summary> = serde_json::from_str(&plan.summary).ok();
     let counts = summary.as_ref().map(|s| s.counts).unwrap_or_default();
     let late = summary.map(|s| s.late).unwrap_or_default();
     let how = how(new, &plan, counts.moves, late)?;

@@ -9,6 +9,7 @@ use super::ReplayError;
 use super::select::Found;
 use crate::api::{Difference, DifferenceCount, FieldChange};
 use crate::event::{IntegrationEvent, Payload, micros};
+use crate::filter::Word;
 use crate::id::{EventId, RequestId};
 use crate::ingest::{InForce, kept_request, story, truncate};
 use crate::provider;
@@ -34,19 +35,21 @@ pub(super) struct Rerouted {
 }
 
 impl Rerouted {
-    pub(super) fn into_found(mut self) -> Found {
+    pub(super) fn into_found(mut self, names_steps: bool) -> Found {
         let picked = std::mem::take(&mut self.picked);
-        Found { q: None, picked, rerouted: Some(self) }
+        Found { q: None, picked, rerouted: Some(self), names_steps }
     }
 }
 
-/// Reads and routes `events` with `config`, and holds what comes of it against what they have.
+/// Reads and routes `events` with `config`, and holds what comes of it against what they have. With
+/// `named` it is about those steps alone, whatever other name they may have had.
 pub(super) async fn reroute(
     store: &Store,
     events: &[EventId],
     config: &InForce,
+    named: &[Word],
 ) -> Result<Rerouted, ReplayError> {
-    let mut tally = Tally::default();
+    let mut tally = Tally { named: named.to_vec(), ..Tally::default() };
     for group in events.chunks(Store::KEPT_MAX) {
         let kept = store.kept_events(group).await?;
         let mut readings: HashMap<RequestId, Vec<ReadResult>> = HashMap::new();
@@ -149,6 +152,8 @@ pub(super) struct Tally {
     lost: Counts,
     fields: BTreeMap<String, FieldChange>,
     events_changed: u64,
+    /// The only steps that it is about; empty: all.
+    named: Vec<Word>,
 }
 
 impl Tally {
@@ -168,7 +173,9 @@ impl Tally {
         let tasks = route::tasks_for(&event, &kept.request.row.headers, &config.workflows);
         let gains = self.route(&kept, tasks);
         if is_changed && gains {
-            self.readings.push(PlanReading { event_id: id, reading: Reading::of(&event) });
+            let reading = Reading::of(&event);
+            let (payload, changes) = (None, vec![]);
+            self.readings.push(PlanReading { event_id: id, reading, payload, changes });
         }
     }
 
@@ -221,21 +228,38 @@ impl Tally {
             picked.item.workflow.as_deref() == Some(&*task.workflow)
                 && picked.item.step.as_deref() == Some(&*task.step)
         };
+        let is_lost = |had: &Picked| !tasks.iter().any(|task| is_of(had, task));
+        let lost: Vec<&Picked> = kept.tasks.iter().filter(|had| is_lost(had)).collect();
         for had in &kept.tasks {
-            if !tasks.iter().any(|task| is_of(had, task)) {
+            if is_lost(had) {
                 let (workflow, step) = (&had.item.workflow, &had.item.step);
                 let name = |part: &Option<String>| part.clone().unwrap_or_default();
                 self.lost.add(format!("{}/{}", name(workflow), name(step)), kept.event.id);
             }
         }
         let mut gains = false;
-        for task in tasks {
-            match kept.tasks.iter().find(|had| is_of(had, &task)) {
+        for task in &tasks {
+            let is_named = self.named.iter().any(|word| word.matches(&task.step));
+            if !self.named.is_empty() && !is_named {
+                continue;
+            }
+            match kept.tasks.iter().find(|had| is_of(had, task)) {
                 Some(had) => self.picked.push(had.clone()),
                 None => {
                     gains = true;
                     self.added.add(format!("{}/{}", task.workflow, task.step), kept.event.id);
-                    self.picked.push(picked(kept, task));
+                    let mut new = picked(kept, task);
+                    let mut others = lost.iter().filter(|had| may_be(had, task));
+                    // Of several former names the one under which it was done decides.
+                    let first = others.clone().next();
+                    if let Some(had) = others.find(|had| is_done(had)).or(first) {
+                        // Whoever names the step, with a reason, means it.
+                        new.may_have_effect = true;
+                        let is_meant = is_named || !is_done(had);
+                        new.fault =
+                            new.fault.or_else(|| (!is_meant).then(|| other_name(had, task)));
+                    }
+                    self.picked.push(new);
                 }
             }
         }
@@ -261,8 +285,34 @@ impl Tally {
     }
 }
 
+/// Whether a task that today's config asks for may be this one under another name: the same step in
+/// another workflow, or another step of the same workflow at the same destination. What may have had
+/// its effect under the old name must not have it again under the new.
+fn may_be(had: &Picked, task: &NewTask) -> bool {
+    let item = &had.item;
+    let is_same_step = item.step.as_deref() == Some(&*task.step);
+    let is_same_place = item.workflow.as_deref() == Some(&*task.workflow)
+        && item.destination.as_deref() == Some(&*task.destination);
+    (had.may_have_effect || is_done(had)) && (is_same_step || is_same_place)
+}
+
+/// Whether it has succeeded, or may do so by itself.
+fn is_done(had: &Picked) -> bool {
+    let status = had.item.status.as_str();
+    had.has_succeeded || matches!(status, "ok" | "queued" | "running" | "retrying")
+}
+
+fn other_name(had: &Picked, task: &NewTask) -> String {
+    let name = |part: &Option<String>| part.clone().unwrap_or_default();
+    let (workflow, step) = (name(&had.item.workflow), name(&had.item.step));
+    format!(
+        "may be {workflow}/{step} under another name, which is {}: step:{} and a reason run it",
+        had.item.status, task.step
+    )
+}
+
 /// A task that there is not yet. Its id is drawn here, so that the plan is as exact as any.
-fn picked(kept: &KeptEvent, task: NewTask) -> Picked {
+fn picked(kept: &KeptEvent, task: &NewTask) -> Picked {
     let need_names = (!task.needs.is_empty()).then(|| task.needs.join(" "));
     Picked {
         item: ItemRow {
@@ -280,6 +330,7 @@ fn picked(kept: &KeptEvent, task: NewTask) -> Picked {
             workflow: Some(task.workflow.to_string()),
             step: Some(task.step.to_string()),
             need_names: need_names.clone(),
+            line: task.line.clone(),
             revision: 0,
         },
         received_us: kept.event.received_at.as_microsecond(),
@@ -287,7 +338,9 @@ fn picked(kept: &KeptEvent, task: NewTask) -> Picked {
         subject: kept.event.subject.clone(),
         need_names,
         may_have_effect: false,
-        fault: task.dead.map(|(_, why)| why),
+        fault: task.dead.as_ref().map(|(_, why)| why.clone()),
+        has_succeeded: false,
+        is_drifted: false,
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use super::reroute::{Rerouted, reroute};
 use super::{Asked, Mode, ReplayError};
 use crate::api::NewPlan;
-use crate::filter::{Field, Filter, Now};
-use crate::id::{EventId, RequestId, TaskId};
+use crate::filter::{Field, Filter, Now, Term, Test, Word};
+use crate::id::{EventId, ReplayId, RequestId, TaskId};
 use crate::ingest::InForce;
 use crate::store::{Item, ItemRow, Over, Picked, RequestRow, Selection, Store};
 use crate::task::TaskStatus;
@@ -24,11 +24,13 @@ pub(super) struct Found {
     pub(super) picked: Vec<Picked>,
     /// Of mode `reroute`.
     pub(super) rerouted: Option<Rerouted>,
+    /// Whether exactly these steps were asked for, of whatever has been done before (mode `reroute`).
+    pub(super) names_steps: bool,
 }
 
 impl Found {
     fn of(q: Option<String>, picked: Vec<Picked>) -> Self {
-        Self { q, picked, rerouted: None }
+        Self { q, picked, rerouted: None, names_steps: false }
     }
 }
 
@@ -71,6 +73,7 @@ async fn by_filter(
                 .to_owned(),
         ));
     }
+    named_exist(store, &filter).await?;
     let limit = asked.limit;
     let mut found = match asked.mode {
         Mode::Resume => {
@@ -91,19 +94,61 @@ async fn by_filter(
             Found::of(None, picked)
         }
         Mode::Reroute => {
-            let selection = Selection::new(&filter, Over::Events)?;
+            let (of_events, named) = apart(&filter);
+            let selection = Selection::new(&of_events, Over::Events)?;
             let events = store.plan_events(&selection, limit).await?;
-            let rerouted = reroute(store, &events, config).await?;
-            rerouted.into_found()
+            reroute(store, &events, config, &named).await?.into_found(!named.is_empty())
         }
     };
     // Unreadable requests are dead letters too, unless the filter asks for what only tasks have.
-    if let Ok(requests) = Selection::new(&filter, Over::Requests) {
+    if !found.names_steps
+        && let Ok(requests) = Selection::new(&filter, Over::Requests)
+    {
         let dead = store.dead_requests(&requests, None, limit).await?;
         found.picked.extend(dead.into_iter().filter(|r| r.status == "dead").map(picked_request));
     }
     found.q = Some(filter.to_string());
     Ok(found)
+}
+
+/// What is named must be there, and be one thing: a misspelt id is no empty selection.
+async fn named_exist(store: &Store, filter: &Filter) -> Result<(), ReplayError> {
+    for term in filter.terms().into_iter().filter(|term| term.field == Field::Id) {
+        let Test::OneOf(words) = &term.test else { continue };
+        for word in words {
+            let text = word.text.as_str();
+            if text.starts_with(TaskId::PREFIX) {
+                view::task_id(store, text).await?;
+            } else if text.starts_with(RequestId::PREFIX) {
+                view::request_id(store, text).await?;
+            } else if text.starts_with(EventId::PREFIX) {
+                view::event_id(store, text).await?;
+            } else if text.starts_with(ReplayId::PREFIX) {
+                view::replay_id(store, text).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// To route again is about events; a `step:` beside the rest of the filter names the steps that it is
+/// for. Answers the filter without those, and their words.
+fn apart(filter: &Filter) -> (Filter, Vec<Word>) {
+    let Filter::And(parts) = filter else {
+        return (filter.clone(), vec![]);
+    };
+    let mut named = Vec::new();
+    let mut rest = Vec::new();
+    for part in parts {
+        match part {
+            Filter::Term(Term { field: Field::Step, test: Test::OneOf(words) }) => {
+                named.extend(words.iter().cloned());
+            }
+            other => rest.push(other.clone()),
+        }
+    }
+    // Nothing else is said of the events: they are those that have a task of that step.
+    if rest.is_empty() { (filter.clone(), vec![]) } else { (Filter::And(rest), named) }
 }
 
 fn events_of(picked: &[Picked]) -> Vec<EventId> {
@@ -161,7 +206,7 @@ impl Named {
         let mut found = if asked.mode == Mode::Reroute {
             let mut events = events_of(&store.picked_of(&self.tasks, &[]).await?);
             events.extend(&self.events);
-            reroute(store, &events, config).await?.into_found()
+            reroute(store, &events, config, &[]).await?.into_found(false)
         } else {
             let mut picked = store.picked_of(&self.tasks, &[]).await?;
             if let (true, Some(gone)) = (picked.is_empty(), self.tasks.first()) {
@@ -249,6 +294,7 @@ fn picked_request(row: RequestRow) -> Picked {
             workflow: None,
             step: None,
             need_names: None,
+            line: None,
             revision: 0,
         },
         received_us: row.received_us,
@@ -257,5 +303,7 @@ fn picked_request(row: RequestRow) -> Picked {
         need_names: None,
         may_have_effect: false,
         fault: None,
+        has_succeeded: false,
+        is_drifted: false,
     }
 }

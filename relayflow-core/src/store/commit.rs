@@ -8,10 +8,12 @@ use jiff::SignedDuration;
 use rusqlite::params;
 use tokio::sync::oneshot;
 
+use super::reconciles::Fetched;
 use super::reject::leave_ring;
 use super::timeline::{self, Row};
 use super::writer::{After, Job, Tx};
 use super::{EventContext, LeasedTask, NewEvent, NewRequest, NewTask, Receipt, Reread, StoreError};
+use super::{line, settle};
 use crate::event::{IntegrationEvent, Payload};
 use crate::id::{EventId, RequestId};
 use crate::request::{CorrelationId, Request};
@@ -31,6 +33,7 @@ pub(super) struct Commit {
     skew_ms: Option<i64>,
     unreadable: Option<String>,
     reread: Option<Reread>,
+    fetched: Option<Fetched>,
     /// Set by `run`: the status of a request that is read again.
     was: String,
     events: Vec<Candidate>,
@@ -62,6 +65,7 @@ impl Commit {
             skew_ms: new.skew_ms,
             unreadable: new.unreadable,
             reread: new.reread,
+            fetched: new.fetched,
             was: String::new(),
             events,
             reply,
@@ -111,7 +115,7 @@ impl Job for Commit {
             let (request, reread) = (&self.request, self.reread.as_ref());
             let (scheme, skew_ms) = (&self.scheme, self.skew_ms);
             let candidate = &mut self.events[i];
-            candidate.found = find_or_take(tx, candidate, request.id)?;
+            candidate.found = find_or_take(tx, candidate, request.id, reread.is_some())?;
             if candidate.found.1 {
                 continue;
             }
@@ -119,6 +123,9 @@ impl Job for Commit {
             insert_tasks(tx, candidate)?;
             note_committed(tx, candidate, scheme, skew_ms, reread)?;
             taken += 1;
+        }
+        if let (Some(fetched), Some(event)) = (&self.fetched, self.events.first()) {
+            fetched.note(tx, self.request.id, event.found)?;
         }
         let first = self.events.iter().find(|e| !e.found.1).map(|e| e.found.0);
         self.write_request(tx, taken, if place == 0 { first } else { None })
@@ -271,13 +278,21 @@ fn find_or_take(
     tx: &mut Tx<'_>,
     candidate: &Candidate,
     request: RequestId,
+    is_reread: bool,
 ) -> Result<(EventId, bool), StoreError> {
     let event = &candidate.context.event;
     if let Some(known) = take_key(tx, candidate)? {
         note_duplicate(tx, event, known, request, false)?;
         return Ok((known, true));
     }
-    let Some(known) = take_digest(tx, event)? else {
+    // What an earlier reading of this request took in is that event still, whatever id today's
+    // definition finds in its bytes: what was done for it is not done again.
+    let before = if is_reread { of_same_bytes(tx, event, request)? } else { None };
+    let known = match before {
+        Some(known) => Some(known),
+        None => take_digest(tx, event)?,
+    };
+    let Some(known) = known else {
         return Ok((event.id, false));
     };
     // The same signed bytes under another id: from now on that id is the known event's too.
@@ -340,6 +355,36 @@ fn take_key(tx: &Tx<'_>, candidate: &Candidate) -> Result<Option<EventId>, Store
         return Ok(None);
     }
     EventId::from_bytes(&known).map(Some).ok_or(StoreError::Value { what: "an event's id" })
+}
+
+/// The event of this request whose payload is these very bytes of it.
+fn of_same_bytes(
+    tx: &Tx<'_>,
+    event: &IntegrationEvent,
+    request: RequestId,
+) -> Result<Option<EventId>, StoreError> {
+    let (range, text) = match &event.payload {
+        Payload::Slice { from, to, .. } => (Some((*from, *to)), None),
+        Payload::Converted(text) => (None, Some(text.as_str())),
+    };
+    let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    let found = tx.rows(
+        "select id from event
+         where (id = (select first_event_id from request where id = $1)
+                or (request_id = $1 and place > 0))
+            and payload_from is $2 and payload_to is $3 and payload is $4 limit 2",
+        params![
+            request.bytes(),
+            range.map(|(from, _)| number(from)),
+            range.map(|(_, to)| number(to)),
+            text,
+        ],
+        |r| r.get::<_, Vec<u8>>(0),
+    )?;
+    Ok(match found.as_slice() {
+        [only] => EventId::from_bytes(only),
+        _ => None,
+    })
 }
 
 fn take_digest(tx: &Tx<'_>, event: &IntegrationEvent) -> Result<Option<EventId>, StoreError> {
@@ -508,8 +553,15 @@ fn insert_tasks(tx: &mut Tx<'_>, candidate: &Candidate) -> Result<(), StoreError
                 error.map(|e| super::tasks::error_id(&task.step, None, e)),
             ],
         )?;
+        if let Some(line) = &task.line {
+            line::enter(tx, task.id, (&task.workflow, &task.step), line, status)?;
+        }
         tx.count(super::stats::task_counter(status), &task.destination, 1);
         tx.has_due |= status == TaskStatus::Queued;
+    }
+    for task in candidate.tasks.iter().filter(|t| t.dead.is_some()) {
+        let event = candidate.context.event.id;
+        settle::let_pass(tx, event, &task.workflow, &task.step)?;
     }
     Ok(())
 }

@@ -95,6 +95,15 @@ pub(super) fn prepare_files(path: &Path) -> Result<(), StoreError> {
         .map_err(|source| StoreError::File { path: path.to_owned(), source })
 }
 
+/// The steps that lead to the schema of today.
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// The version of the schema that this RelayFlow writes; it reads every earlier one.
+#[must_use]
+pub fn schema_version() -> i64 {
+    MIGRATIONS.iter().map(|step| step.version).max().unwrap_or(0)
+}
+
 /// Brings the schema up to date.
 ///
 /// # Errors
@@ -112,7 +121,7 @@ pub(super) async fn migrate(path: &Path) -> Result<(), StoreError> {
         .connect()
         .await
         .map_err(StoreError::Read)?;
-    let migrated = sqlx::migrate!("migrations/sqlite").run(&mut connection).await;
+    let migrated = MIGRATIONS.run(&mut connection).await;
     sqlx::Connection::close(connection).await.map_err(StoreError::Read)?;
     migrated.map_err(|error| {
         if let sqlx::migrate::MigrateError::VersionMissing(version) = error {

@@ -9,7 +9,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::plans::Picked;
-use super::query::{Found, Page, Selection};
+use super::query::{After, Found, Page, Selection, Sort};
 use super::requests::RequestWithBody;
 use super::{EventContext, Store, StoreError, on_db};
 use crate::clock::from_micros;
@@ -232,6 +232,34 @@ impl Store {
             .read(|row| Ok(read_event(&mut Columns::new(&row))?.0), EventId::from_bytes)
     }
 
+    /// A page of events in another order, each with its place in it.
+    pub async fn events_sorted(
+        &self,
+        selection: &Selection,
+        sort: Sort,
+        after: Option<After>,
+        limit: usize,
+    ) -> Result<Vec<(EventRow, After)>, StoreError> {
+        let columns = (EVENT_COLUMNS, "e.id");
+        let rows = self.sorted_rows(selection, columns, sort, after, limit).await?;
+        rows.into_iter()
+            .map(|(row, place)| Ok((read_event(&mut Columns::new(&row))?.0, place)))
+            .collect()
+    }
+
+    /// A page of tasks (dead ones, if the selection is over those) in another order.
+    pub async fn tasks_sorted(
+        &self,
+        selection: &Selection,
+        sort: Sort,
+        after: Option<After>,
+        limit: usize,
+    ) -> Result<Vec<(TaskRow, After)>, StoreError> {
+        let columns = (TASK_COLUMNS, "t.id");
+        let rows = self.sorted_rows(selection, columns, sort, after, limit).await?;
+        rows.into_iter().map(|(row, place)| Ok((task_of(&row)?, place))).collect()
+    }
+
     /// How many events the selection has, counting no further than `most` and no longer than `within`:
     /// so many, and whether that is all.
     pub async fn count_events(
@@ -425,6 +453,9 @@ impl Store {
             IdTable::Replay => {
                 "select id from replay where id between $1 and $2 order by id limit 2"
             }
+            IdTable::Reconcile => {
+                "select id from reconcile where id between $1 and $2 order by id limit 2"
+            }
             IdTable::Plan => "select id from plan where id between $1 and $2 order by id limit 2",
         };
         on_db!(self.db(), pool => sqlx::query_scalar(sql)
@@ -519,4 +550,5 @@ pub enum IdTable {
     Request,
     Replay,
     Plan,
+    Reconcile,
 }

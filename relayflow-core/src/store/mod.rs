@@ -4,6 +4,7 @@
 //! what arrives together. What is written down here is what `guarantees.md` promises: a request, its
 //! events, their tasks and their timeline in one transaction, before anybody is answered.
 
+mod beside;
 mod commit;
 mod db;
 mod dead;
@@ -11,9 +12,11 @@ mod discards;
 mod drift;
 mod error;
 mod events;
+mod line;
 mod moves;
 mod plans;
 mod query;
+mod reconciles;
 mod reject;
 mod replays;
 mod requests;
@@ -23,9 +26,10 @@ mod settle;
 mod stats;
 mod tasks;
 mod timeline;
+mod workflows;
 mod writer;
 
-pub use db::sqlite_path;
+pub use db::{schema_version, sqlite_path};
 pub use dead::DeadGroup;
 pub use drift::{ContractRow, DriftRow, NewContract, WatchedRow};
 pub(crate) use drift::{DriftNotes, NewDrift};
@@ -34,8 +38,9 @@ pub(crate) use events::KeptEvent;
 pub use events::{AttemptRow, EventRow, IdTable, TaskRow};
 pub use plans::{Change, Item, ItemRow, PlanRow, Reading};
 pub(crate) use plans::{NEW, PLAN_LIFE_US, Picked, PlanReading};
+pub use query::{After, Found, Over, QueryError, Selection, Sort};
 pub(crate) use query::{CONTENT_TIME, SEARCH_TIME};
-pub use query::{Found, Over, QueryError, Selection};
+pub use reconciles::{Fetched, GapCounts, GapRow, ReconcileRow};
 pub use replays::{Control, ErrorCount, How, ItemVerdict, ReplayRow};
 pub use requests::RequestRow;
 pub(crate) use requests::RequestWithBody;
@@ -78,6 +83,8 @@ pub struct NewRequest {
     pub unreadable: Option<String>,
     /// Set when a kept request is read again (readmitted or replayed): the row exists already.
     pub reread: Option<Reread>,
+    /// Set when it did not come by itself, but was fetched from its vendor.
+    pub fetched: Option<Fetched>,
 }
 
 /// Who had a kept request read again, and why.

@@ -3,8 +3,10 @@
 
 use rusqlite::params;
 
+use super::line;
 use super::plans::{Item, ItemRow, NEW};
 use super::replays::ReplayRow;
+use super::revisions::{note_edited, read_as};
 use super::settle::move_event;
 use super::stats::task_counter;
 use super::timeline::{self, Row};
@@ -188,10 +190,12 @@ fn skip_what_waits_in_vain(tx: &Tx<'_>, replay: ReplayId) -> Result<(), StoreErr
         "update replay_item set state = 'skipped', verdict = 'waits behind a step that died'
          where replay_id = $1 and state = 'moved' and exists (select 1 from task t
             where t.id = replay_item.item and t.status = 'queued' and t.needs > 0
+                and not exists (select 1 from task_line h where h.task_id = t.id and h.is_held = 1)
                 and not exists (select 1 from task o
                     where o.event_id = t.event_id and o.workflow = t.workflow
                         and (o.status in ('running', 'retrying')
-                            or (o.status = 'queued' and o.needs = 0))))",
+                            or (o.status = 'queued' and (o.needs = 0 or exists (select 1
+                                from task_line h where h.task_id = o.id and h.is_held = 1))))))",
         params![replay.bytes()],
     )?;
     Ok(())
@@ -281,12 +285,35 @@ impl Mover<'_> {
             return Some(item.why.clone().unwrap_or_else(|| format!("was {}", item.status)));
         }
         if item.is_late && self.replay.how.late == "skip" {
-            return Some("late: a later event of its subject is ok".to_owned());
+            return Some("late: a later event of its key or subject is ok".to_owned());
         }
-        // The effect rule: only a replay that was asked for just that, with a reason, runs again what
-        // has succeeded.
-        let may_repeat = self.replay.mode == "restart" && self.replay.reason.is_some();
-        (item.status == TaskStatus::Ok.as_str() && !may_repeat).then(|| "already ok".to_owned())
+        (item.status == TaskStatus::Ok.as_str() && !self.may_repeat())
+            .then(|| "already ok".to_owned())
+    }
+
+    /// The effect rule: only a replay that was asked for just that, with a reason, runs again what has
+    /// succeeded.
+    fn may_repeat(&self) -> bool {
+        self.replay.mode == "restart" && self.replay.reason.is_some()
+    }
+
+    /// Keeps the payload that the plan mended this event's to as a revision, once, and has what of the
+    /// event has not succeeded read it.
+    fn mend(&self, tx: &mut Tx<'_>, event: EventId) -> Result<(), StoreError> {
+        let plan = self.replay.plan_id.bytes();
+        let is_edit = tx.row(
+            "select 1 from plan_reading where plan_id = $1 and event_id = $2
+                and payload is not null and not exists (select 1 from revision
+                    where event_id = $2 and plan_id = $1)",
+            params![plan, event.bytes()],
+            |r| r.get::<_, i64>(0),
+        )?;
+        if is_edit.is_none() {
+            return Ok(());
+        }
+        let number = self.revision(tx, event)?;
+        read_as(tx, event, number)?;
+        note_edited(tx, event, number, &self.replay.who, self.replay.reason.as_deref())
     }
 
     /// An existing task goes back to the queue, if it is as it was planned.
@@ -318,18 +345,36 @@ impl Mover<'_> {
         let Some(needs) = open_needs(tx, event, &workflow, need_names.as_deref())? else {
             return Ok(None);
         };
+        // The effect rule, where the row is: what was restarted and then given up has succeeded, and
+        // is not run again by a replay that does not ask for that.
         let moved = tx.row(
             "update task set status = 'queued', failures = 0, lost_starts = 0, start_on_record = 0,
                 due_us = $1, since_us = $1, ended_us = null, reason = null, discard = null,
                 is_replay = 1, needs = $2
-             where id = $3 and status = $4 and attempt = $5 and revision = $6
+             where id = $3 and status = $4 and attempt = $5
+                and (revision = $6 or exists (select 1 from revision r where r.event_id = $7
+                    and r.number = task.revision and r.plan_id = $8 and r.payload is not null))
+                and ($9 or status not in ('ok', 'discarded', 'skipped') or not exists (
+                    select 1 from attempt a where a.task_id = task.id and a.status = 'ok'))
              returning destination",
-            params![tx.now_us, needs, id.bytes(), item.status, item.attempt, item.revision],
+            params![
+                tx.now_us,
+                needs,
+                id.bytes(),
+                item.status,
+                item.attempt,
+                item.revision,
+                event.bytes(),
+                self.replay.plan_id.bytes(),
+                self.may_repeat(),
+            ],
             |r| r.get::<_, String>(0),
         )?;
         let Some(destination) = moved else {
             return Ok(None);
         };
+        line::again(tx, id, self.replay.how.order == "received")?;
+        self.mend(tx, event)?;
         tell_earlier_replays(tx, item, id)?;
         move_event(tx, event, from, TaskStatus::Queued, None)?;
         tx.count(task_counter(from), &destination, -1);
@@ -375,6 +420,9 @@ impl Mover<'_> {
         if added == 0 {
             return Ok(None);
         }
+        if let Some(of) = &item.line {
+            line::enter(tx, id, (workflow, step), of, TaskStatus::Queued)?;
+        }
         tx.run("update event set queued = queued + 1 where id = $1", params![event.bytes()])?;
         tx.count(task_counter(TaskStatus::Queued), destination, 1);
         Ok(Some(event))
@@ -385,9 +433,9 @@ impl Mover<'_> {
         let plan = self.replay.plan_id.bytes();
         tx.run(
             "insert into revision (event_id, number, at_us, who, reason, plan_id, type, kind, subject,
-                occurred_us, attributes, contract)
+                occurred_us, attributes, contract, payload)
              select event_id, 1 + coalesce((select max(number) from revision where event_id = $1), 0),
-                $2, $3, $4, $5, type, kind, subject, occurred_us, attributes, contract
+                $2, $3, $4, $5, type, kind, subject, occurred_us, attributes, contract, payload
              from plan_reading where plan_id = $5 and event_id = $1 and not exists (
                 select 1 from revision where event_id = $1 and plan_id = $5)",
             params![event.bytes(), tx.now_us, self.replay.who, self.replay.reason, plan],

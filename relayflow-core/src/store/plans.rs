@@ -11,6 +11,8 @@ use super::writer::Tx;
 use super::{Refusal, Store, StoreError, on_db};
 use crate::event::IntegrationEvent;
 use crate::id::{EventId, PlanId, RequestId, TaskId};
+use crate::patch;
+use crate::task::Line;
 use crate::timeline::What;
 
 /// How long a plan may be run.
@@ -70,6 +72,8 @@ pub struct ItemRow {
     pub step: Option<String>,
     /// Of a new task: the steps that it needs, joined by spaces.
     pub need_names: Option<String>,
+    /// Where its step is ordered.
+    pub line: Option<Line>,
     /// As of which revision it reads its event; 0: as it came in.
     pub revision: i64,
 }
@@ -123,8 +127,12 @@ pub(crate) struct Picked {
     pub need_names: Option<String>,
     /// Whether an attempt at it may have had its effect: it succeeded, or its end is not known.
     pub may_have_effect: bool,
-    /// Of a new task: why it would be a dead letter at once.
+    /// Of a new task: why it would be a dead letter at once. Of any: why its edited event cannot run.
     pub fault: Option<String>,
+    /// Whether it has succeeded before, whatever became of it since.
+    pub has_succeeded: bool,
+    /// Whether its event differed from its contract, so that it breaks, when it came in.
+    pub is_drifted: bool,
 }
 
 /// A member of a plan that is no longer as it was.
@@ -141,6 +149,10 @@ pub struct Change {
 pub(crate) struct PlanReading {
     pub event_id: EventId,
     pub reading: Reading,
+    /// The payload that it was mended to; `None`: as it came in.
+    pub payload: Option<String>,
+    /// Where that differs from what it was made of.
+    pub changes: Vec<patch::Change>,
 }
 
 /// The canonical fields that a reading of an event gives.
@@ -195,10 +207,14 @@ fn read_plan(row: &SqliteRow) -> Result<PlanRow, StoreError> {
 const PICKED: &str = "
     t.id, t.event_id, t.status, t.attempt, t.destination, t.workflow, t.step, t.need_names,
     e.received_us, e.source, e.subject, t.revision,
+    (select l.key from task_line l where l.task_id = t.id),
+    (select l.holds_dead from task_line l where l.task_id = t.id),
     exists (select 1 from attempt a where a.task_id = t.id and (a.status in
         ('ok', 'lost', 'running', 'interrupted') or (a.status = 'failed' and
             (a.http_status is null or a.http_status >= 500))
-        or (a.status = 'rejected' and t.destination like 'command:%')))";
+        or (a.status = 'rejected' and t.destination like 'command:%'))),
+    exists (select 1 from attempt a where a.task_id = t.id and a.status = 'ok'),
+    e.drift = 'breaking'";
 
 fn read_picked(row: &SqliteRow) -> Result<Picked, StoreError> {
     let id: Vec<u8> = row.try_get(0).map_err(StoreError::Read)?;
@@ -218,6 +234,7 @@ fn read_picked(row: &SqliteRow) -> Result<Picked, StoreError> {
         workflow: Some(text(row, 5)?),
         step: Some(text(row, 6)?),
         need_names: None,
+        line: read_line(row, 12)?,
         revision: row.try_get(11).map_err(StoreError::Read)?,
     };
     Ok(Picked {
@@ -226,13 +243,23 @@ fn read_picked(row: &SqliteRow) -> Result<Picked, StoreError> {
         received_us: row.try_get(8).map_err(StoreError::Read)?,
         source: text(row, 9)?,
         subject: row.try_get(10).map_err(StoreError::Read)?,
-        may_have_effect: row.try_get(12).map_err(StoreError::Read)?,
+        may_have_effect: row.try_get(14).map_err(StoreError::Read)?,
         fault: None,
+        has_succeeded: row.try_get(15).map_err(StoreError::Read)?,
+        is_drifted: row.try_get::<Option<bool>, _>(16).map_err(StoreError::Read)?.unwrap_or(false),
     })
 }
 
+/// A key, and whether the dead hold its line.
+fn read_line(row: &SqliteRow, at: usize) -> Result<Option<Line>, StoreError> {
+    let key: Option<String> = row.try_get(at).map_err(StoreError::Read)?;
+    let holds: Option<i64> = row.try_get(at + 1).map_err(StoreError::Read)?;
+    Ok(key.map(|key| Line { key, holds_dead: holds == Some(1) }))
+}
+
 const ITEM_COLUMNS: &str = "p.place, p.item, p.is_request, p.status, p.attempt, p.would, p.moves,
-    p.why, p.late, p.order_key, p.destination, p.event_id, p.workflow, p.step, p.need_names, p.revision";
+    p.why, p.late, p.order_key, p.destination, p.event_id, p.workflow, p.step, p.need_names, p.revision,
+    p.line_key, p.line_holds";
 
 fn read_item(row: &SqliteRow) -> Result<ItemRow, StoreError> {
     let item: Vec<u8> = row.try_get(1).map_err(StoreError::Read)?;
@@ -253,6 +280,7 @@ fn read_item(row: &SqliteRow) -> Result<ItemRow, StoreError> {
         workflow: maybe(12)?,
         step: maybe(13)?,
         need_names: maybe(14)?,
+        line: read_line(row, 16)?,
         revision: row.try_get(15).map_err(StoreError::Read)?,
     })
 }
@@ -509,6 +537,52 @@ impl Store {
         rows.iter().map(read_item).collect()
     }
 
+    /// The same, with where the payload of each item's event is mended first.
+    pub async fn plan_items_with_changes(
+        &self,
+        plan: PlanId,
+        behind: i64,
+        limit: usize,
+    ) -> Result<Vec<(ItemRow, Vec<patch::Change>)>, StoreError> {
+        let sql = format!(
+            "select {ITEM_COLUMNS}, r.changes from plan_item p
+             left join plan_reading r on r.plan_id = p.plan_id and r.event_id = p.event_id
+             where p.plan_id = $1 and p.place > $2 order by p.place limit $3"
+        );
+        let rows = on_db!(self.db(), pool => sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(plan.bytes().as_slice()).bind(behind)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(pool).await.map_err(StoreError::Read)?);
+        rows.iter()
+            .map(|row| {
+                let changes: Option<String> = row.try_get(16).map_err(StoreError::Read)?;
+                let changes = changes.and_then(|text| serde_json::from_str(&text).ok());
+                Ok((read_item(row)?, changes.unwrap_or_default()))
+            })
+            .collect()
+    }
+
+    /// How long calls of these tasks took that were answered, on average and in µs; at most 256 of
+    /// them are asked.
+    pub(crate) async fn mean_call_us(&self, tasks: &[TaskId]) -> Result<Option<f64>, StoreError> {
+        let Some(first) = tasks.first() else {
+            return Ok(None);
+        };
+        let sql = format!(
+            "select avg(ended_us - started_us) from attempt
+             where status in ('ok', 'failed', 'rejected') and ended_us is not null
+                and task_id in ({})",
+            places(IDS_PER_READ)
+        );
+        Ok(on_db!(self.db(), pool => {
+            let mut query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql));
+            for place in 0..IDS_PER_READ {
+                query = query.bind(tasks.get(place).unwrap_or(first).bytes().as_slice());
+            }
+            query.fetch_one(pool).await.map_err(StoreError::Read)?
+        }))
+    }
+
     /// Items that may move now where those of one key go one at a time: of the `ahead` places behind
     /// the cursor those that have not moved, and before which no other of their key is to move or
     /// under way.
@@ -587,8 +661,10 @@ fn insert_items(tx: &Tx<'_>, plan: PlanId, items: &[ItemRow]) -> Result<(), Stor
     for item in items {
         tx.run(
             "insert into plan_item (plan_id, place, item, is_request, status, attempt, would, moves,
-                why, late, order_key, destination, event_id, workflow, step, need_names, revision)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+                why, late, order_key, destination, event_id, workflow, step, need_names, revision,
+                line_key, line_holds)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+                $19)",
             params![
                 plan.bytes(),
                 item.place,
@@ -607,6 +683,8 @@ fn insert_items(tx: &Tx<'_>, plan: PlanId, items: &[ItemRow]) -> Result<(), Stor
                 item.step,
                 item.need_names,
                 item.revision,
+                item.line.as_ref().map(|line| line.key.as_str()),
+                item.line.as_ref().is_some_and(|line| line.holds_dead),
             ],
         )?;
     }
@@ -614,11 +692,12 @@ fn insert_items(tx: &Tx<'_>, plan: PlanId, items: &[ItemRow]) -> Result<(), Stor
 }
 
 fn insert_readings(tx: &Tx<'_>, plan: PlanId, readings: &[PlanReading]) -> Result<(), StoreError> {
-    for PlanReading { event_id, reading } in readings {
+    for PlanReading { event_id, reading, payload, changes } in readings {
+        let changes = payload.as_ref().and_then(|_| serde_json::to_string(changes).ok());
         tx.run(
             "insert into plan_reading (plan_id, event_id, type, kind, subject, occurred_us,
-                attributes, contract)
-             values ($1, $2, $3, $4, $5, $6, $7, $8)",
+                attributes, contract, payload, changes)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
             params![
                 plan.bytes(),
                 event_id.bytes(),
@@ -628,6 +707,8 @@ fn insert_readings(tx: &Tx<'_>, plan: PlanId, readings: &[PlanReading]) -> Resul
                 reading.occurred_us,
                 reading.attributes,
                 reading.contract,
+                payload,
+                changes,
             ],
         )?;
     }

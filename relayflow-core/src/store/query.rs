@@ -4,6 +4,7 @@
 mod condition;
 mod search;
 mod series;
+mod sort;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use sqlx::sqlite::SqliteRow;
 use self::condition::{Builder, id_at};
 pub use self::search::Found;
 pub(crate) use self::search::{CONTENT_TIME, SEARCH_TIME};
+pub use self::sort::{After, Sort};
 use super::{Db, Store, StoreError, on_db};
 use crate::expr::{Expression, Scope};
 use crate::filter::{Field, Filter, Test, Word};
@@ -30,6 +32,12 @@ pub enum QueryError {
     NoWindow { what: String },
     #[error("a filter has one `where:`; join several with `and`")]
     SeveralExpressions,
+    #[error("`{field}` is nothing that {over} can be sorted by: wanted {known}")]
+    NoSort { field: String, over: &'static str, known: String },
+    #[error(
+        "more than {most} match, too many to sort by `{field}`: add since:24h, or another term"
+    )]
+    TooManyToSort { field: &'static str, most: usize },
 }
 
 /// Stands for the answer of `where:` while the condition is built; no bound value can be it.
@@ -176,6 +184,12 @@ impl Selection {
         })
     }
 
+    /// The same narrowed by a condition of ours, without values.
+    pub(super) fn and(&self, condition: &str) -> Self {
+        let condition = format!("({}){condition}", self.condition);
+        Self { condition, ..self.clone() }
+    }
+
     pub(super) fn select(&self, columns: &str) -> Statement {
         let (from, condition) = (self.over.from(), &self.condition);
         let text = match &self.holds {
@@ -199,6 +213,19 @@ impl Selection {
         let says_dead = parts_of(&self.filter).iter().any(is_dead);
         let is_default = self.over == Over::DeadTasks && !self.filter.mentions(&Field::Status);
         !self.is_few && (says_dead || is_default)
+    }
+
+    /// How many there are, counting no further than one more than `most`.
+    pub(super) async fn count(&self, db: &Db, most: usize) -> Result<u64, StoreError> {
+        let mut inner = self.select("1");
+        let _ = write!(inner.text, " limit {}", most.saturating_add(1));
+        inner.text = format!("select count(*) from ({})", inner.text);
+        let rows = inner.run(db).await?;
+        let count: i64 = rows
+            .first()
+            .map_or(Ok(0), |row| sqlx::Row::try_get(row, 0))
+            .map_err(StoreError::Read)?;
+        Ok(u64::try_from(count).unwrap_or(0))
     }
 
     /// Whether nothing is asked.

@@ -9,7 +9,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::events::correlation;
-use super::query::{Found, Page, Selection};
+use super::query::{After, Found, Page, Selection, Sort};
 use super::{Store, StoreError, on_db};
 use crate::id::{EventId, RequestId};
 use crate::request::CorrelationId;
@@ -41,11 +41,16 @@ pub(crate) struct RequestWithBody {
     pub(crate) body: Bytes,
 }
 
+/// A statement that gives what [`read`] takes.
+pub(super) fn select(condition: &str) -> String {
+    format!("select {COLUMNS} from request r where {condition}")
+}
+
 const COLUMNS: &str = "
     r.id, r.source, r.provider, r.method, r.target, r.headers, r.body_bytes, r.correlation_id,
     r.received_us, r.status, r.events, r.first_event_id, r.reason, r.detail, r.ended_us";
 
-fn read(row: &SqliteRow) -> Result<RequestRow, StoreError> {
+pub(super) fn read(row: &SqliteRow) -> Result<RequestRow, StoreError> {
     let get = |i| row.try_get::<Option<String>, _>(i).map_err(StoreError::Read);
     let text = |i| get(i).map(Option::unwrap_or_default);
     let number = |i| row.try_get::<Option<i64>, _>(i).map_err(StoreError::Read);
@@ -101,6 +106,21 @@ impl Store {
         }
         let rows = query.fetch(self.db(), " order by r.ended_us desc, r.id desc", limit).await?;
         rows.iter().map(read).collect()
+    }
+
+    /// A page of requests in another order, each with its place in it; with `are_dead` those that are
+    /// dead letters.
+    pub async fn requests_sorted(
+        &self,
+        selection: &Selection,
+        sort: Sort,
+        after: Option<After>,
+        (limit, are_dead): (usize, bool),
+    ) -> Result<Vec<(RequestRow, After)>, StoreError> {
+        let only = are_dead.then(|| selection.and(" and r.status in ('dead', 'discarded')"));
+        let selection = only.as_ref().unwrap_or(selection);
+        let rows = self.sorted_rows(selection, (COLUMNS, "r.id"), sort, after, limit).await?;
+        rows.into_iter().map(|(row, place)| Ok((read(&row)?, place))).collect()
     }
 
     /// One request.

@@ -7,6 +7,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::plans::{Reading, text};
 use super::timeline::{self, Row};
+use super::writer::Tx;
 use super::{Refusal, Store, StoreError, on_db};
 use crate::clock::from_micros;
 use crate::event::{IntegrationEvent, Payload};
@@ -81,6 +82,41 @@ fn read(row: &SqliteRow) -> Result<RevisionRow, StoreError> {
     })
 }
 
+/// What of an event has not succeeded and does not run is read as of this revision from now on.
+/// Answers those tasks.
+pub(super) fn read_as(tx: &Tx<'_>, event: EventId, number: i64) -> Result<Vec<TaskId>, StoreError> {
+    let tasks = tx.rows(
+        "update task set revision = $1 where event_id = $2
+            and status in ('dead', 'discarded', 'skipped', 'queued', 'retrying')
+         returning id",
+        params![number, event.bytes()],
+        |r| r.get::<_, Vec<u8>>(0),
+    )?;
+    Ok(tasks.iter().filter_map(|id| TaskId::from_bytes(id)).collect())
+}
+
+/// Puts it on the timeline that somebody mended a payload.
+pub(super) fn note_edited(
+    tx: &mut Tx<'_>,
+    event: EventId,
+    number: i64,
+    who: &str,
+    reason: Option<&str>,
+) -> Result<(), StoreError> {
+    timeline::append(
+        tx,
+        &Row {
+            event_id: Some(event),
+            detail: Some(timeline::detail(&[
+                ("who", who.into()),
+                ("reason", reason.into()),
+                ("revision", number.into()),
+            ])),
+            ..Row::new(What::Edited)
+        },
+    )
+}
+
 impl Store {
     /// One revision of an event.
     pub(crate) async fn revision(
@@ -131,32 +167,15 @@ impl Store {
                     edit.payload,
                 ],
             )?;
-            let tasks = tx.rows(
-                "update task set revision = $1 where event_id = $2
-                    and status in ('dead', 'discarded', 'skipped', 'queued', 'retrying')
-                 returning id",
-                params![number, event],
-                |r| r.get::<_, Vec<u8>>(0),
-            )?;
+            let tasks = read_as(tx, edit.event, number)?;
             if tasks.is_empty() {
                 return Err(StoreError::Refused {
                     why: format!("`{}` has no task that could run again", edit.event),
                     code: Refusal::State,
                 });
             }
-            timeline::append(
-                tx,
-                &Row {
-                    event_id: Some(edit.event),
-                    detail: Some(timeline::detail(&[
-                        ("who", edit.who.as_str().into()),
-                        ("reason", edit.reason.as_str().into()),
-                        ("revision", number.into()),
-                    ])),
-                    ..Row::new(What::Edited)
-                },
-            )?;
-            Ok((number, tasks.iter().filter_map(|id| TaskId::from_bytes(id)).collect()))
+            note_edited(tx, edit.event, number, &edit.who, Some(&edit.reason))?;
+            Ok((number, tasks))
         })
         .await
     }

@@ -4,6 +4,7 @@
 use rusqlite::params;
 use sha2::{Digest as _, Sha256};
 
+use super::line;
 use super::stats::{MINUTE_US, task_counter};
 use super::timeline::{self, Row};
 use super::writer::{After, Job, Tx};
@@ -36,6 +37,12 @@ impl Job for Settle {
         note(tx, settlement, to)?;
         if to == TaskStatus::Ok && task.may_release {
             release_dependents(tx, task.event_id, &task.workflow, &task.step)?;
+        }
+        if to.is_ended() {
+            line::ended(tx, task.id, to)?;
+        }
+        if to == TaskStatus::Dead && task.may_release {
+            let_pass(tx, task.event_id, &task.workflow, &task.step)?;
         }
         if to != TaskStatus::Ok {
             discard_if_wanted(tx, task.id, to)?;
@@ -223,6 +230,22 @@ fn release_dependents(
             params![tx.now_us, dependent.id.bytes()],
         )?;
         tx.has_due = true;
+        line::again(tx, dependent.id, false)?;
+    }
+    Ok(())
+}
+
+/// What waits for a step that died holds nobody of its own line up.
+pub(super) fn let_pass(
+    tx: &mut Tx<'_>,
+    event: EventId,
+    workflow: &str,
+    step: &str,
+) -> Result<(), StoreError> {
+    // Steps form no circle, so this ends.
+    for dependent in dependents(tx, event, workflow, step)? {
+        line::step_aside(tx, dependent.id)?;
+        let_pass(tx, event, workflow, &dependent.step)?;
     }
     Ok(())
 }
@@ -245,6 +268,7 @@ fn skip_dependents(
             continue;
         }
         move_event(tx, event, TaskStatus::Queued, TaskStatus::Skipped, None)?;
+        line::ended(tx, dependent.id, TaskStatus::Skipped)?;
         tx.count(task_counter(TaskStatus::Queued), &dependent.destination, -1);
         tx.count(task_counter(TaskStatus::Skipped), &dependent.destination, 1);
         timeline::append(
@@ -318,6 +342,7 @@ pub(super) fn discard_task(
     };
     let event = EventId::from_bytes(&event).ok_or(StoreError::Value { what: "an event's id" })?;
     move_event(tx, event, was, TaskStatus::Discarded, None)?;
+    line::ended(tx, id, TaskStatus::Discarded)?;
     tx.count(task_counter(was), &destination, -1);
     tx.count(task_counter(TaskStatus::Discarded), &destination, 1);
     timeline::append(

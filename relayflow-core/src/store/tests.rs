@@ -3,6 +3,7 @@
 mod commits;
 mod files;
 mod leases;
+mod lines;
 mod replays;
 mod search;
 
@@ -237,6 +238,12 @@ impl House {
             none,
             "attempts have no gap"
         );
+        let crowded = "select key from task_line where is_open = 1 and is_held = 0
+            group by workflow, step, key having count(*) > 1";
+        assert_eq!(scan(crowded), none, "two of a line may run");
+        let still = "select key from task_line where is_open = 1
+            group by workflow, step, key having sum(is_held = 0) = 0";
+        assert_eq!(scan(still), none, "a line stands still");
         let orphans = "select hex(id) from task where event_id not in (select id from event)";
         assert_eq!(scan(orphans), none);
         self.timeline_agrees(&store).await;
@@ -300,6 +307,7 @@ fn request(clock: &Clock, mut events: Vec<NewEvent>) -> NewRequest {
         events,
         unreadable: None,
         reread: None,
+        fetched: None,
     }
 }
 
@@ -347,6 +355,7 @@ fn step(name: &str, needs: &[&str]) -> NewTask {
         step: name.into(),
         destination: DESTINATION.into(),
         needs: needs.iter().map(|need| (*need).into()).collect(),
+        line: None,
         dead: None,
         slot: None,
     }

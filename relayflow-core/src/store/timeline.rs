@@ -262,27 +262,6 @@ impl Store {
         Ok(low * ENTRIES_PER_ROW - 1)
     }
 
-    /// Notes that a configuration was taken into force.
-    pub async fn note_config_loaded(
-        &self,
-        sources: usize,
-        workflows: usize,
-    ) -> Result<(), StoreError> {
-        self.write(move |tx| {
-            append(
-                tx,
-                &Row {
-                    detail: Some(detail(&[
-                        ("sources", sources.into()),
-                        ("workflows", workflows.into()),
-                    ])),
-                    ..Row::new(What::ConfigLoaded)
-                },
-            )
-        })
-        .await
-    }
-
     /// Notes that a destination's circuit opened or closed.
     pub fn note_circuit(&self, destination: &str, is_open: bool) {
         let destination = destination.to_owned();

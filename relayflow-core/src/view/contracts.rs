@@ -12,11 +12,13 @@ use crate::api::{
 };
 use crate::clock::from_micros;
 use crate::contract::{Change, Observed, Schema, compare};
-use crate::event::micros;
+use crate::event::{IntegrationEvent, micros};
 use crate::filter::Filter;
 use crate::ingest::InForce;
 use crate::provider::Source;
-use crate::store::{CONTENT_TIME, ContractRow, EventRow, NewContract, Over, Selection, Store};
+use crate::store::{
+    CONTENT_TIME, ContractRow, EventRow, NewContract, Over, Selection, Store, StoreError,
+};
 
 /// How many events a check or a lesson looks at, if nobody says, and at most.
 const EVENTS: usize = 1_000;
@@ -157,27 +159,53 @@ pub async fn check(
     in_force: &InForce,
     what: &CheckContracts,
 ) -> Result<ContractCheck, ViewError> {
-    let mut schemas: HashMap<(String, String), Option<Arc<Schema>>> = HashMap::new();
-    for row in store.contracts(None).await? {
-        let document = serde_json::from_str(&row.schema).ok();
-        let schema = document.and_then(|document| Schema::parse(&document).ok());
-        schemas.insert((row.source, row.event_type), schema.map(Arc::new));
-    }
+    let mut expected = Expected::load(store).await?;
     let mut tally = Tally::default();
     let limit = what.limit.unwrap_or(EVENTS).min(EVENTS_MAX);
     let filter = filter_of(store, what.q.as_deref())?;
     each_event(store, &filter, limit, |row| {
         let event = &row.event;
-        let key = (event.source.to_string(), event.event_type.clone());
-        let schema = schemas.entry(key).or_insert_with(|| {
-            shipped(in_force, &event.provider, &event.event_type).map(|(_, schema)| schema)
-        });
+        let schema = expected.of(in_force, event);
         let payload = serde_json::from_str(event.payload.json()).ok();
         let kind = (event.provider.as_ref(), event.event_type.as_str());
         tally.add(&event.id.to_string(), kind, schema.as_deref(), payload.as_ref());
     })
     .await?;
     Ok(tally.done())
+}
+
+/// The contracts in force, each read once.
+pub(crate) struct Expected {
+    by_source: HashMap<String, HashMap<String, Option<Arc<Schema>>>>,
+}
+
+impl Expected {
+    pub(crate) async fn load(store: &Store) -> Result<Self, StoreError> {
+        let mut by_source: HashMap<String, HashMap<_, _>> = HashMap::new();
+        // In the order of their versions: the last stands.
+        for row in store.contracts(None).await? {
+            let document = serde_json::from_str(&row.schema).ok();
+            let schema = document.and_then(|document| Schema::parse(&document).ok());
+            by_source.entry(row.source).or_default().insert(row.event_type, schema.map(Arc::new));
+        }
+        Ok(Self { by_source })
+    }
+
+    /// What this event is expected to look like, if anything is.
+    pub(crate) fn of(
+        &mut self,
+        in_force: &InForce,
+        event: &IntegrationEvent,
+    ) -> Option<Arc<Schema>> {
+        let known = self.by_source.get(&*event.source).and_then(|t| t.get(&event.event_type));
+        if let Some(known) = known {
+            return known.clone();
+        }
+        let shipped = shipped(in_force, &event.provider, &event.event_type).map(|(_, s)| s);
+        let of_source = self.by_source.entry(event.source.to_string()).or_default();
+        of_source.insert(event.event_type.clone(), shipped.clone());
+        shipped
+    }
 }
 
 /// Gathers what a check finds; payloads that differ alike are one violation.

@@ -7,17 +7,18 @@ use serde_json::value::RawValue;
 
 use super::ViewError;
 use crate::api::{
-    Attempt, DeadLetter, DeadLetterGroup, Event, Replay, ReplayCounts, ReplayErrors, ReplayItem,
-    Request, Revision, Task, TaskCounts, TimelineEntry, V,
+    Attempt, DeadLetter, DeadLetterGroup, Event, PlanItem, Replay, ReplayCounts, ReplayErrors,
+    ReplayItem, Request, Revision, Task, TaskCounts, TimelineEntry, V,
 };
 use crate::clock::from_micros;
 use crate::event::micros;
 use crate::filter::{Field, Filter, Term, Test};
 use crate::id::{EventId, RequestId, TaskId};
+use crate::patch::Change;
 use crate::request::CorrelationId;
 use crate::store::{
-    AttemptRow, ErrorCount, EventRow, ItemVerdict, QueryError, ReplayRow, RequestRow, RevisionRow,
-    Store, TaskRow,
+    AttemptRow, ErrorCount, EventRow, ItemRow, ItemVerdict, QueryError, ReplayRow, RequestRow,
+    RevisionRow, Store, TaskRow,
 };
 use crate::task::TaskStatus;
 use crate::timeline::Entry;
@@ -115,6 +116,7 @@ pub(super) fn task(row: &TaskRow) -> Task {
         destination: row.destination.clone(),
         worker: row.worker.map(|w| w.to_string()),
         history: None,
+        would_send: None,
     }
 }
 
@@ -271,6 +273,25 @@ pub(super) fn errors(row: &ErrorCount) -> ReplayErrors {
         error: row.error.clone(),
         count: u64::try_from(row.count).unwrap_or(0),
         example: row.example.to_string(),
+    }
+}
+
+pub(super) fn plan_item(item: ItemRow, changes: Vec<Change>) -> PlanItem {
+    PlanItem {
+        v: V,
+        object: "plan_item".to_owned(),
+        id: item.item.to_string(),
+        event_id: item.event_id.map(|id| id.to_string()),
+        workflow: item.workflow,
+        step: item.step,
+        destination: item.destination,
+        status: item.status,
+        would: item.would,
+        moves: item.moves,
+        why: item.why,
+        is_late: item.is_late,
+        // What does not run is not mended.
+        changes: if item.moves { changes } else { vec![] },
     }
 }
 

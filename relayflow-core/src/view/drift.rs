@@ -1,6 +1,7 @@
 //! Findings of drift as documents.
 
 use super::contracts::shipped;
+use super::sorted::{page_of, sort_whole};
 use super::{Page, ViewError, cut, filter_of, list};
 use crate::api::{Drift, List, Total, V};
 use crate::clock::from_micros;
@@ -29,6 +30,12 @@ pub async fn drift(
         }
     }
     let total = Total { value: found.len() as u64, exact: true };
+    if let Some(sort) = &page.sort {
+        let all = found.into_iter().map(|row| document(row, in_force)).collect();
+        let mut items = sort_whole(all, sort)?;
+        let next = page_of(&mut items, page, |finding| &finding.id)?;
+        return Ok(list("drift_list", items, next, Some(total)));
+    }
     if let Some(after) = &page.cursor {
         let place = found.iter().position(|row| row.id.to_string() == *after);
         let place = place.ok_or_else(|| ViewError::Cursor(after.clone()))?;

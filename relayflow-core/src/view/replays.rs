@@ -1,7 +1,8 @@
 //! Plans and replays, as documents.
 
+use super::sorted::{page_of, sort_whole};
 use super::{Page, ViewError, convert, cursor, cut, list, plan_id, replay_id};
-use crate::api::{List, Plan, PlanCounts, Replay, ReplayCounts, ReplayItem, Total, V};
+use crate::api::{List, Plan, PlanCounts, PlanItem, Replay, ReplayCounts, ReplayItem, Total, V};
 use crate::event::micros;
 use crate::store::Store;
 
@@ -36,12 +37,34 @@ pub async fn plan(store: &Store, id: &str) -> Result<Plan, ViewError> {
         late: summary.as_ref().map(|s| s.late).unwrap_or_default(),
         is_candidate: summary.as_ref().is_some_and(|s| s.is_candidate),
         difference: summary.as_ref().and_then(|s| s.difference.clone()),
+        routing: summary.as_ref().map(|s| s.routing.clone()).unwrap_or_default(),
+        contract: summary.as_ref().map(|s| s.contract).unwrap_or_default(),
+        time: summary.as_ref().and_then(|s| s.time.clone()),
+        edit: summary.as_ref().and_then(|s| s.edit.clone()),
+        needs_reason: summary.as_ref().is_some_and(|s| s.needs_reason),
         groups: summary.map(|s| s.groups).unwrap_or_default(),
     })
 }
 
+/// Members of a plan in their order, with what would become of each and how its payload is mended.
+pub async fn plan_items(store: &Store, id: &str, page: &Page) -> Result<List<PlanItem>, ViewError> {
+    let found = plan_id(store, id).await?;
+    let row = store.plan(found).await?.ok_or_else(|| ViewError::NotFound(id.to_owned()))?;
+    let behind: i64 = cursor(page)?.unwrap_or(0);
+    let mut rows = store.plan_items_with_changes(row.id, behind, page.limit + 1).await?;
+    let more = cut(&mut rows, page.limit);
+    let next = rows.last().filter(|_| more).map(|(item, _)| item.place.to_string());
+    let items = rows.into_iter().map(|(item, changes)| convert::plan_item(item, changes)).collect();
+    let summary: Option<crate::replay::Summary> = serde_json::from_str(&row.summary).ok();
+    let total = summary.map(|s| Total { value: s.counts.total, exact: true });
+    Ok(list("plan_item_list", items, next, total))
+}
+
 /// A page of replays, newest first.
 pub async fn replays(store: &Store, page: &Page) -> Result<List<Replay>, ViewError> {
+    if let Some(sort) = &page.sort {
+        return replays_sorted(store, page, sort).await;
+    }
     let mut rows = store.replays(cursor(page)?, page.limit + 1).await?;
     let more = cut(&mut rows, page.limit);
     let next = rows.last().filter(|_| more).map(|row| row.id.to_string());
@@ -49,6 +72,19 @@ pub async fn replays(store: &Store, page: &Page) -> Result<List<Replay>, ViewErr
     for row in &rows {
         items.push(convert::replay(row, replay_counts(store, row).await?));
     }
+    Ok(list("replay_list", items, next, None))
+}
+
+/// The newest replays that are put in another order.
+const SORTED_MAX: usize = 1000;
+
+async fn replays_sorted(store: &Store, page: &Page, sort: &str) -> Result<List<Replay>, ViewError> {
+    let mut items = Vec::new();
+    for row in &store.replays(None, SORTED_MAX).await? {
+        items.push(convert::replay(row, replay_counts(store, row).await?));
+    }
+    let mut items = sort_whole(items, sort)?;
+    let next = page_of(&mut items, page, |replay| &replay.id)?;
     Ok(list("replay_list", items, next, None))
 }
 

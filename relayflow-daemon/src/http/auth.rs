@@ -21,9 +21,9 @@ const FAILURES_MAX: u32 = 10;
 /// is not held up by one count each.
 const ADDRESSES_MAX: usize = 10_000;
 
-/// Who asks, as the timeline names them.
+/// Who asks, as the timeline names them, and what they may do.
 #[derive(Debug, Clone)]
-pub(crate) struct Who(pub(crate) Arc<str>);
+pub(crate) struct Who(pub(crate) Arc<str>, pub(crate) Role);
 
 /// The tokens in force, and what is needed to judge a request.
 #[derive(Debug)]
@@ -109,7 +109,7 @@ impl Auth {
         let mut found = None;
         for token in tokens.iter() {
             if bool::from(token.digest.ct_eq(&digest)) {
-                found = Some((Who(Arc::clone(&token.name)), token.role));
+                found = Some((Who(Arc::clone(&token.name), token.role), token.role));
             }
         }
         found

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::request::Parts;
 use relayflow_core::api::Discard;
 use relayflow_core::replay;
-use relayflow_core::view;
+use relayflow_core::view::{self, Page};
 use serde::Deserialize;
 
 use super::auth::Who;
@@ -21,12 +21,13 @@ struct ListParams {
     limit: Option<usize>,
     cursor: Option<String>,
     by: Option<String>,
+    sort: Option<String>,
 }
 
 /// Dead letters; with `by`, how many there are for each value of that field.
 pub(crate) async fn list(State(app): State<App>, parts: Parts) -> Result<Response, Problem> {
-    let ListParams { q, limit, cursor, by } = params(&parts)?;
-    let page = page(q, limit, cursor)?;
+    let ListParams { q, limit, cursor, by, sort } = params(&parts)?;
+    let page = Page { sort, ..page(q, limit, cursor)? };
     Ok(match by {
         None => Json::ok(view::dead_letters(&app.store, &page).await?).into_response(),
         Some(by) => {

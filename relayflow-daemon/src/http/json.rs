@@ -127,14 +127,15 @@ struct PageParams {
     q: Option<String>,
     limit: Option<usize>,
     cursor: Option<String>,
+    sort: Option<String>,
 }
 
 impl<S: Sync> FromRequestParts<S> for Paged {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let PageParams { q, limit, cursor } = params(parts)?;
-        page(q, limit, cursor).map(Self)
+        let PageParams { q, limit, cursor, sort } = params(parts)?;
+        page(q, limit, cursor).map(|page| Self(Page { sort, ..page }))
     }
 }
 
@@ -149,7 +150,7 @@ pub(crate) fn page(
         let detail = format!("`limit` is 1 to {LIMIT_MAX}");
         return Err(Problem::of(Code::BadRequest).detail(detail));
     }
-    Ok(Page { q: filter(q)?, limit, cursor })
+    Ok(Page { q: filter(q)?, limit, cursor, sort: None })
 }
 
 /// A filter within its length; an empty one is none.

@@ -13,9 +13,10 @@ mod drift;
 mod events;
 mod health;
 mod metrics;
-mod openapi;
+pub(crate) mod openapi;
 mod plans;
 mod queues;
+mod reconcile;
 mod replays;
 mod requests;
 mod schema;
@@ -23,6 +24,7 @@ mod setup;
 mod stats;
 mod tail;
 mod tasks;
+mod whoami;
 
 #[cfg(test)]
 mod tests;
@@ -41,6 +43,7 @@ use hyper::body::Incoming;
 use relayflow_core::api;
 use relayflow_core::api::codes::Code;
 use relayflow_core::config::Role;
+use relayflow_core::reconcile::ReconcileError;
 use relayflow_core::replay::ReplayError;
 use relayflow_core::view::ViewError;
 use serde_json::Value;
@@ -122,7 +125,7 @@ impl Route {
     }
 }
 
-const PAGE: &[&str] = &["q", "limit", "cursor"];
+const PAGE: &[&str] = &["q", "limit", "cursor", "sort"];
 const JSON: &str = "application/json";
 const BYTES: &str = "application/octet-stream";
 const EVENT_STREAM: &str = "text/event-stream";
@@ -135,6 +138,7 @@ pub(crate) fn routes() -> Vec<Route> {
     routes.extend(what_came_in());
     routes.extend(what_waits());
     routes.extend(bulk());
+    routes.extend(missed());
     routes.extend(contracts());
     routes
 }
@@ -166,6 +170,8 @@ fn about_itself() -> Vec<Route> {
         Route::get("/api/v1/config", "The configuration in force", get(setup::config))
             .needs(Some(Role::Admin))
             .gives::<Value>(),
+        Route::get("/api/v1/whoami", "Whose token it is", get(whoami::whoami))
+            .gives::<api::Identity>(),
         Route::get("/api/v1/stats", "The numbers", get(stats::stats)).gives::<api::Stats>(),
         Route::get("/api/v1/workers", "Who executes", get(queues::workers)).lists::<api::Worker>(),
     ]
@@ -196,6 +202,8 @@ fn what_came_in() -> Vec<Route> {
             .sends(BYTES),
         Route::get("/api/v1/requests/{id}/timeline", "What happened", get(requests::timeline))
             .lists::<api::TimelineEntry>(),
+        Route::get("/api/v1/requests/{id}/explain", "Why it fails", get(requests::explain))
+            .gives::<api::Verification>(),
         Route::post("/api/v1/requests/{id}/readmit", "Verify it again", post(requests::readmit))
             .takes::<requests::Why>()
             .gives::<api::Readmitted>(),
@@ -218,7 +226,7 @@ fn what_waits() -> Vec<Route> {
         Route::get("/api/v1/queues", "What waits, by destination", get(queues::list))
             .lists::<api::Queue>(),
         Route::get("/api/v1/dead-letters", "Dead letters, or groups", get(dead_letters::list))
-            .params(&["q", "limit", "cursor", "by"])
+            .params(&["q", "limit", "cursor", "by", "sort"])
             .lists::<api::DeadLetter>(),
         Route::post("/api/v1/dead-letters/discard", "Give up", post(dead_letters::discard))
             .takes::<api::Discard>(),
@@ -232,6 +240,9 @@ fn bulk() -> Vec<Route> {
             .takes::<api::NewPlan>()
             .gives::<api::Plan>(),
         Route::get("/api/v1/plans/{id}", "One plan", get(plans::show)).gives::<api::Plan>(),
+        Route::get("/api/v1/plans/{id}/items", "What it would do with each", get(plans::items))
+            .params(PAGE)
+            .lists::<api::PlanItem>(),
         Route::post("/api/v1/replays", "Carry out a plan", post(replays::create))
             .creates()
             .takes::<api::NewReplay>()
@@ -252,6 +263,23 @@ fn bulk() -> Vec<Route> {
         Route::post("/api/v1/replays/{id}/cancel", "Stop it for good", post(replays::cancel))
             .takes::<api::ReplayControl>()
             .gives::<api::Replay>(),
+    ]
+}
+
+fn missed() -> Vec<Route> {
+    vec![
+        Route::post("/api/v1/reconciles", "List what a vendor sent", post(reconcile::create))
+            .creates()
+            .takes::<api::NewReconcile>()
+            .gives::<api::Reconcile>(),
+        Route::get("/api/v1/reconciles/{id}", "How far it is", get(reconcile::show))
+            .gives::<api::Reconcile>(),
+        Route::get("/api/v1/reconciles/{id}/items", "What is missing", get(reconcile::items))
+            .params(PAGE)
+            .lists::<api::ReconcileItem>(),
+        Route::post("/api/v1/reconciles/{id}/run", "Take that in", post(reconcile::run))
+            .takes::<api::RunReconcile>()
+            .gives::<api::Reconcile>(),
     ]
 }
 
@@ -383,6 +411,12 @@ impl From<ViewError> for Problem {
 
 impl From<ReplayError> for Problem {
     fn from(error: ReplayError) -> Self {
+        Self::from_error(error.code(), &error)
+    }
+}
+
+impl From<ReconcileError> for Problem {
+    fn from(error: ReconcileError) -> Self {
         Self::from_error(error.code(), &error)
     }
 }

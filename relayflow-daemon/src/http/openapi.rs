@@ -9,7 +9,12 @@ use super::schema::Schema;
 use super::{Gives, Route, routes};
 
 pub(crate) async fn document() -> Json<Value> {
-    Json::ok(describe(&routes()))
+    Json::ok(whole())
+}
+
+/// The document, for the command line's own reference.
+pub(crate) fn whole() -> Value {
+    describe(&routes())
 }
 
 fn describe(routes: &[Route]) -> Value {

@@ -2,13 +2,13 @@
 
 use axum::Extension;
 use axum::extract::State;
-use relayflow_core::api::{NewPlan, Plan};
+use relayflow_core::api::{List, NewPlan, Plan, PlanItem};
 use relayflow_core::replay;
 use relayflow_core::view;
 
 use super::Id;
 use super::auth::Who;
-use super::json::{Json, Sent, filter};
+use super::json::{Json, Paged, Sent, filter};
 use super::problem::Problem;
 use crate::app::App;
 
@@ -23,4 +23,13 @@ pub(crate) async fn create(
 
 pub(crate) async fn show(State(app): State<App>, Id(id): Id) -> Result<Json<Plan>, Problem> {
     Ok(Json::ok(view::plan(&app.store, &id).await?))
+}
+
+/// Its members, with what would become of each.
+pub(crate) async fn items(
+    State(app): State<App>,
+    Id(id): Id,
+    Paged(page): Paged,
+) -> Result<Json<List<PlanItem>>, Problem> {
+    Ok(Json::ok(view::plan_items(&app.store, &id, &page).await?))
 }

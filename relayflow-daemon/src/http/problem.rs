@@ -139,6 +139,7 @@ fn status(code: Code) -> StatusCode {
         | Code::BadFilter
         | Code::BadCursor
         | Code::BadId
+        | Code::NotConfigured
         | Code::ReasonRequired
         | Code::EmptySelection => StatusCode::BAD_REQUEST,
         Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -148,11 +149,13 @@ fn status(code: Code) -> StatusCode {
         Code::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Code::Method => StatusCode::METHOD_NOT_ALLOWED,
         Code::Timeout => StatusCode::REQUEST_TIMEOUT,
-        Code::NoSuchRoute | Code::NoSuchSource | Code::NoSuchObject | Code::Ambiguous => {
-            StatusCode::NOT_FOUND
-        }
+        Code::NoSuchRoute
+        | Code::NoSuchSource
+        | Code::NoSuchObject
+        | Code::Ambiguous
+        | Code::VendorNotFound => StatusCode::NOT_FOUND,
         Code::Signature | Code::NoToken => StatusCode::UNAUTHORIZED,
-        Code::RoleTooLow | Code::Host => StatusCode::FORBIDDEN,
+        Code::RoleTooLow | Code::Host | Code::VendorRefused => StatusCode::FORBIDDEN,
         Code::TooManyFailures => StatusCode::TOO_MANY_REQUESTS,
         Code::Overloaded | Code::Store | Code::DiskFull | Code::Vendor | Code::Stopping => {
             StatusCode::SERVICE_UNAVAILABLE
@@ -162,6 +165,7 @@ fn status(code: Code) -> StatusCode {
         | Code::PlanChanged
         | Code::Late
         | Code::StateChanged => StatusCode::CONFLICT,
+        Code::VendorAnswer => StatusCode::BAD_GATEWAY,
         Code::NotYet => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }
@@ -191,6 +195,10 @@ fn title(code: Code) -> &'static str {
         Code::UriTooLong => "the request target is too long",
         Code::LengthRequired => "the body's length must be given",
         Code::MediaType => "the body's type or coding is not taken here",
+        Code::NotConfigured => "the source is not configured for this",
+        Code::VendorAnswer => "the vendor's answer is not understood",
+        Code::VendorRefused => "the vendor refuses the token",
+        Code::VendorNotFound => "the vendor has nothing there",
         Code::Method => "the method is not taken here",
         Code::Timeout => "the request took too long to arrive",
         Code::NoSuchRoute => "there is nothing at this path",

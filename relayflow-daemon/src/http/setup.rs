@@ -56,7 +56,7 @@ pub(crate) async fn explain(
     State(app): State<App>,
     Sent(asked): Sent<Explain>,
 ) -> Result<Json<Explanation>, Problem> {
-    Ok(Json::ok(replay::explain(&app.ingest, &asked).await?))
+    Ok(Json::ok(replay::explain(&app.store, app.current.get(), &asked).await?))
 }
 
 pub(crate) async fn workflows(State(app): State<App>) -> Json<List<Workflow>> {

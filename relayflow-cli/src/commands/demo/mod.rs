@@ -242,7 +242,7 @@ fn positive(number: i64) -> u64 {
 }
 
 async fn dead_tasks(backend: &Backend) -> Result<Vec<DeadLetter>, Failure> {
-    let mut page = Page { q: None, limit: 1000, cursor: None };
+    let mut page = Page { limit: 1000, ..Page::default() };
     let mut dead = Vec::new();
     loop {
         let list = backend.dead_letters(&page).await?;
@@ -255,7 +255,7 @@ async fn dead_tasks(backend: &Backend) -> Result<Vec<DeadLetter>, Failure> {
 }
 
 async fn all_tasks(backend: &Backend) -> Result<Vec<Task>, Failure> {
-    let mut page = Page { q: None, limit: 1000, cursor: None };
+    let mut page = Page { limit: 1000, ..Page::default() };
     let mut tasks = Vec::new();
     loop {
         let mut list = backend.tasks(&page).await?;

@@ -8,14 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::SignedDuration;
-use relayflow_core::config::SourceConfig;
 use relayflow_core::provider::sign::{KeyPair, key_pair};
 use relayflow_core::provider::{Catalog, Provider, Source};
 use relayflow_core::secret::Secret;
 
 use crate::commands::destination::{Answer, Call, Destination, Policy};
 use crate::failure::{Failure, chain};
+use crate::vendor::source_config;
 
 /// What vendors call, and what some of them sign.
 pub(crate) const PUBLIC_URL: &str = "https://hooks.example.com";
@@ -171,16 +170,7 @@ pub(crate) fn vendor_of(
     seed: [u8; 32],
 ) -> Result<Vendor, Failure> {
     let keys = key_pair(provider, seed);
-    let config = SourceConfig {
-        name: provider.name.to_string(),
-        provider: provider.name.to_string(),
-        secrets: vec![keys.verifying],
-        tolerance: None,
-        public_url: None,
-        settings: provider.examples.clone(),
-        accept_identical: false,
-        derived_window: SignedDuration::from_hours(24),
-    };
+    let config = source_config(provider, keys.verifying);
     let source = Source::new(&config, Some(PUBLIC_URL), catalog)
         .map_err(|e| Failure::error(format!("{}: {}", provider.name, chain(&e))))?;
     let wrong_key = key_pair(provider, seed.map(|byte| !byte)).signing;

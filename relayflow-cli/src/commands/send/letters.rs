@@ -319,7 +319,8 @@ fn other_secret(secret: Option<&Secret>) -> Secret {
     Secret::new(bytes)
 }
 
-fn read_data(data: &str) -> Result<Vec<u8>, Failure> {
+/// What `--data` gives: a file's bytes, those of stdin, or the text itself.
+pub(crate) fn read_data(data: &str) -> Result<Vec<u8>, Failure> {
     use std::io::Read as _;
     if data == "-" {
         let mut bytes = Vec::new();

@@ -5,6 +5,8 @@ mod edit;
 mod letters;
 mod types;
 
+pub(crate) use self::letters::read_data;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -112,10 +114,14 @@ async fn stored(app: &App, id: &str) -> Result<Stored, Failure> {
     })
 }
 
-fn no_provider(catalog: &Catalog, name: &str) -> Failure {
+pub(super) fn no_provider(catalog: &Catalog, name: &str) -> Failure {
     let known: Vec<_> = catalog.iter().map(|p| p.name.to_string()).collect();
-    Failure::new("not_found.provider", format!("there is no provider '{name}'"))
-        .why(format!("there are: {}", known.join(" ")))
+    let failure = Failure::new("not_found.provider", format!("there is no provider '{name}'"))
+        .why(format!("there are: {}", known.join(" ")));
+    match relayflow_core::text::nearest(name, known.iter().map(String::as_str)) {
+        Some(near) => failure.hint(format!("did you mean {near}?")),
+        None => failure,
+    }
 }
 
 /// One request and its answer, for programs.

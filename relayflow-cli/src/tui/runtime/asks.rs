@@ -1,9 +1,12 @@
 //! Questions put to a RelayFlow, through the CLI's own backend.
 
 use relayflow_core::api::{Drift, List, NewRevision, ReplayControl, Worker};
+use relayflow_core::ingest::InForce;
 use relayflow_core::view;
 
 use crate::backend::Backend;
+use crate::commands::verification;
+use crate::context;
 use crate::failure::Failure;
 use crate::output::time;
 use crate::tui::msg::{Page, Question, Reply, Row};
@@ -14,7 +17,7 @@ const GROUPS: usize = 200;
 const JOBS: usize = 100;
 
 fn page(q: Option<String>, limit: usize, cursor: Option<String>) -> view::Page {
-    view::Page { q, limit, cursor }
+    view::Page { q, limit, cursor, sort: None }
 }
 
 fn rows<T>(list: List<T>, row: impl Fn(T) -> Row) -> Reply {
@@ -50,6 +53,11 @@ pub(super) async fn ask(backend: &Backend, question: Question) -> Result<Reply, 
         Question::Timeline(id) => Ok(Reply::Timeline(backend.timeline(&id).await?.items)),
         Question::Trace(key) => Ok(Reply::Trace(Box::new(backend.trace(&key).await?))),
         Question::Request(id) => Ok(Reply::Request(Box::new(backend.request(&id).await?))),
+        Question::Verification(id) => {
+            let in_force = || context::in_force(&|name| std::env::var(name).ok());
+            let known = || verification::known(in_force().unwrap_or_else(|_| InForce::bare()));
+            Ok(Reply::Verification(Box::new(backend.verification(&id, known).await?)))
+        }
         Question::Raw(id) => Ok(Reply::Raw(backend.raw(&id).await?)),
         Question::Queues => Ok(Reply::Queues(backend.queues().await?.items)),
         Question::Workers => {

@@ -8,7 +8,7 @@ mod trace;
 
 use std::time::Duration;
 
-use relayflow_core::api::{Event, Request, Task, TimelineEntry, Trace};
+use relayflow_core::api::{Event, Request, Task, TimelineEntry, Trace, Verification};
 
 use super::Part;
 use crate::failure::Failure;
@@ -25,6 +25,8 @@ use crate::tui::route::{Route, Tab};
 use crate::tui::theme::Role;
 
 const EVERY: Duration = Duration::from_secs(2);
+/// A report changes with the configuration, and costs the daemon a part of a second.
+const REPORT_EVERY: Duration = Duration::from_secs(30);
 /// What does not change is asked for once.
 const ONCE: Duration = Duration::from_secs(3600);
 
@@ -39,6 +41,8 @@ pub(crate) struct EventScreen {
     trace: Pane<Box<Trace>>,
     request: Pane<Box<Request>>,
     raw: Pane<Vec<u8>>,
+    /// Why a rejected request does not verify.
+    verification: Pane<Box<Verification>>,
     tree: Option<json::Tree>,
     /// The cursor of each tab; `None` until it is moved.
     at: [Option<usize>; 4],
@@ -56,6 +60,7 @@ impl EventScreen {
             trace: Pane::default(),
             request: Pane::default(),
             raw: Pane::default(),
+            verification: Pane::default(),
             tree: None,
             at: [None; 4],
             unfolded: false,
@@ -348,6 +353,10 @@ impl Part for EventScreen {
             let raw = id.clone();
             self.request.poll(ctx, || Question::Request(id));
             self.raw.poll(ctx, || Question::Raw(raw));
+            if self.request.value.as_ref().is_some_and(|request| request.status == "rejected") {
+                let id = self.id.clone();
+                self.verification.poll(ctx, || Question::Verification(id));
+            }
         }
         if self.tab == Tab::Trace
             && let Some(key) = self.correlation_id().map(str::to_owned)
@@ -407,6 +416,8 @@ impl Part for EventScreen {
         self.request.take(ctx, answer, ONCE, pick);
         let pick = |reply| if let Reply::Raw(raw) = reply { Some(raw) } else { None };
         self.raw.take(ctx, answer, ONCE, pick);
+        let pick = |reply| if let Reply::Verification(told) = reply { Some(told) } else { None };
+        self.verification.take(ctx, answer, REPORT_EVERY, pick);
     }
 
     fn view(&self, ctx: &Ctx, _pulse: &Pulse, canvas: &mut Canvas<'_>) {
@@ -440,6 +451,7 @@ impl Part for EventScreen {
         self.trace.stop(ctx);
         self.request.stop(ctx);
         self.raw.stop(ctx);
+        self.verification.stop(ctx);
     }
 
     fn copies(&self, _ctx: &Ctx) -> Vec<(String, String)> {

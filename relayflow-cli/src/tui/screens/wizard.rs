@@ -175,6 +175,11 @@ impl Wizard {
         }
     }
 
+    /// The rate that is typed, if it reads as one.
+    fn job_rate(&self) -> Option<f64> {
+        values::rate(self.rate.value().trim()).ok()
+    }
+
     fn reason(&self) -> Option<String> {
         let reason = self.reason.value().trim();
         (!reason.is_empty()).then(|| reason.to_owned())

@@ -404,6 +404,16 @@ pub(super) fn reply(question: &Question, letters: usize) -> Reply {
             "replays": [replay("running", 1, 0, 2)], "truncated": false}))),
         Question::Request(_) => Reply::Request(doc(request(0))),
         Question::Raw(_) => Reply::Raw(b"{\"id\":\"evt_1P\",\n\"x\":\"\x1b[2J\"}".to_vec()),
+        Question::Verification(id) => Reply::Verification(doc(json!({
+            "v": 1, "object": "verification", "request": id, "source": "stripe",
+            "provider": "stripe", "received_at": T0, "status": "rejected",
+            "reason": "signature_wrong", "detail": null, "verified": null,
+            "causes": [{"cause": "body_altered", "confidence": "certain",
+                "says": "its body was changed on its way: \u{1b}[2J a line end was put behind it",
+                "evidence": ["over the 120 bytes before that secret #1 of `stripe` holds; 121 came"],
+                "mend": [{"at": "elsewhere", "text": "let the vendor send it again"}]}],
+            "tried": {"secrets": 1, "sources": 1, "schemes": 1, "bodies": 2, "urls": 0,
+                "signatures": 9, "is_cut": false}}))),
         Question::Queues => Reply::Queues(vec![
             doc(queue("mail.example.com", 0, 0, "open")),
             doc(queue("api.hubspot.com", 8412, 412, "circuit_open")),

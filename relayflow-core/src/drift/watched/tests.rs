@@ -19,6 +19,7 @@ fn source(provider: &str) -> Arc<Source> {
         settings: BTreeMap::new(),
         accept_identical: false,
         derived_window: SignedDuration::from_hours(24),
+        reconcile: None,
     };
     Arc::new(Source::new(&config, None, &Catalog::built_in()).unwrap())
 }

@@ -13,6 +13,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use jiff::{SignedDuration, Timestamp};
 
+pub(crate) use self::pool::tls as client_tls;
 use self::pool::{AskError, Link, OpenError, Pool};
 use super::{ANSWER_BYTES_MAX, KEPT_BYTES_MAX, Report, Work, kept, trace::traceparent};
 use crate::egress::{ConnectError, Connector};

@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use serde_json::{Map, Value};
 
 pub(super) use self::http::Client;
+pub(crate) use self::http::client_tls;
 use super::gate::Call;
 use crate::expr::{ExprError, Scope};
 use crate::store::EventContext;

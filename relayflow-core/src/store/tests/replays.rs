@@ -113,6 +113,7 @@ fn item(task: TaskId, status: TaskStatus) -> ItemRow {
         workflow: None,
         step: None,
         need_names: None,
+        line: None,
         revision: 0,
     }
 }

@@ -3,6 +3,8 @@
 use relayflow_core::text;
 
 use super::EventScreen;
+use crate::commands::verification;
+use crate::output::style::Tone;
 use crate::tui::draw::Canvas;
 use crate::tui::theme::Role;
 
@@ -19,6 +21,7 @@ pub(super) fn lines(screen: &EventScreen) -> Vec<(String, Role)> {
     let why: Vec<_> = why.into_iter().flatten().map(String::as_str).collect();
     let status = format!("{}  {}", request.status, why.join("  "));
     lines.push((status, Role::of_status(&request.status)));
+    lines.extend(report(screen));
     for (name, value) in request.headers.iter().flatten() {
         lines.push((format!("{name}: {value}"), Role::Text));
     }
@@ -37,6 +40,36 @@ pub(super) fn lines(screen: &EventScreen) -> Vec<(String, Role)> {
         lines.push((format!("{rest} bytes more: x writes them to a file"), Role::Dim));
     }
     lines
+}
+
+/// The report of `requests explain`, of a rejected request.
+fn report(screen: &EventScreen) -> Vec<(String, Role)> {
+    let mut lines = vec![(String::new(), Role::Text)];
+    match &screen.verification.value {
+        // Its first line says what stands here already.
+        Some(told) => lines
+            .extend(verification::report(told).into_iter().skip(1).map(|l| (l.text, role(l.tone)))),
+        None if screen.request.value.as_ref().is_some_and(|r| r.status == "rejected") => {
+            let why = screen.verification.error.as_ref().map(|failure| failure.message.clone());
+            let why = why.unwrap_or_else(|| "looking for the cause".to_owned());
+            lines.push((why, Role::Dim));
+        }
+        None => return Vec::new(),
+    }
+    lines.push((String::new(), Role::Text));
+    lines
+}
+
+fn role(tone: Tone) -> Role {
+    match tone {
+        Tone::Plain => Role::Text,
+        Tone::Good => Role::Ok,
+        Tone::Busy => Role::Info,
+        Tone::Warn => Role::Warn,
+        Tone::Bad => Role::Bad,
+        Tone::Dim => Role::Dim,
+        Tone::Bold => Role::Strong,
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -125,7 +125,7 @@ impl Wizard {
             }
             Ok(_) => self.step = Step::Plan,
             Err(failure) => {
-                let is_changed = failure.code.starts_with("refused.plan")
+                let is_changed = failure.code.starts_with("refused.plan_")
                     || failure.code == "refused.state_changed";
                 ctx.log(&failure);
                 self.error = Some(of_refusal(&failure));

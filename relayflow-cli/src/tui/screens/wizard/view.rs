@@ -3,7 +3,8 @@
 use relayflow_core::api::Plan;
 
 use super::{Field, LATES, MODES, Step, Wizard, of_refusal};
-use crate::commands::plan::{late_items, would};
+use crate::args::Job;
+use crate::commands::plan::{facts, late_items, would};
 use crate::confirm::Decision;
 use crate::output::time;
 use crate::tui::ctx::Ctx;
@@ -60,7 +61,10 @@ fn plan(wizard: &Wizard, ctx: &Ctx, canvas: &mut Canvas<'_>) {
         return;
     };
     canvas.rule(0, &title(ctx, plan));
-    let fields = if wizard.is_discard() { 6 } else { 9 };
+    let facts = facts(plan, &Job { rate: wizard.job_rate(), ..Job::default() });
+    let room = canvas.height().saturating_sub(if wizard.is_discard() { 9 } else { 12 });
+    let told = facts.len().min(room);
+    let fields = told + if wizard.is_discard() { 6 } else { 9 };
     let rows = canvas.height().saturating_sub(2 + fields).clamp(1, plan.groups.len().max(1));
     let faded = canvas.is_faded;
     let is_old = waits.is_some() || wizard.replan_at.is_some() || wizard.plan.error.is_some();
@@ -102,7 +106,10 @@ fn plan(wizard: &Wizard, ctx: &Ctx, canvas: &mut Canvas<'_>) {
         String::new()
     };
     below.put(0, 0, &format!("{summary}{late}"), Role::Dim);
-    settings(wizard, &mut below.below(1));
+    for (y, (label, fact)) in facts.iter().take(told).enumerate() {
+        below.put(0, 1 + y, &format!(" {label:<10} {fact}"), Role::Dim);
+    }
+    settings(wizard, &mut below.below(1 + told));
 }
 
 /// The fields, what is wrong with them, and the command that does the same.

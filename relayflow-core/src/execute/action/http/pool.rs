@@ -232,7 +232,7 @@ pub(super) fn over_tls(
 
 /// TLS 1.2 and 1.3, trusting whom the system trusts. On a system that trusts nobody every call
 /// fails, and says why.
-fn tls() -> rustls::ClientConfig {
+pub(crate) fn tls() -> rustls::ClientConfig {
     let provider = rustls::crypto::ring::default_provider();
     let builder = rustls::ClientConfig::builder_with_provider(provider.into())
         .with_safe_default_protocol_versions()

@@ -1,15 +1,14 @@
 //! `relayflow config check`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use relayflow_core::api::codes::Exit;
 use relayflow_core::config::{Config, Overrides};
 use relayflow_core::diagnostic::Diagnostic;
 use serde::Serialize;
 
-use super::list::show_document;
 use crate::app::App;
-use crate::args::ConfigVerb;
+use crate::commands::list::show_document;
 use crate::failure::{Done, Failure};
 use crate::output::time;
 
@@ -32,8 +31,7 @@ pub(crate) struct Finding {
     fix: Option<String>,
 }
 
-pub(crate) fn config(app: &App, verb: &ConfigVerb) -> Done {
-    let ConfigVerb::Check { files } = verb;
+pub(super) fn check(app: &App, files: &[PathBuf]) -> Done {
     let mut diagnostics = Vec::new();
     let mut good = Vec::new();
     let paths: Vec<Option<&Path>> = if files.is_empty() {
