@@ -119,10 +119,60 @@ fn run(cli: Cli, out: &Out) -> Done {
     };
     let runtime = builder.enable_all().build();
     let runtime = runtime.map_err(|e| Failure::error(format!("no threads to run on: {e}")))?;
+    if has_files_of_its_own(&app, &cli.command) {
+        let done = runtime.block_on(async {
+            tokio::select! {
+                done = commands::run(&app, cli.command) => done,
+                exit = signalled() => Err(Failure::signalled(exit)),
+            }
+        });
+        // What is being unpacked or packed ends, and takes its files with it.
+        runtime.shutdown_timeout(CLEAN_UP);
+        return done;
+    }
     let done = runtime.block_on(commands::run(&app, cli.command));
     // A blocked read of stdin must not hold up the end.
     runtime.shutdown_background();
     done
+}
+
+/// How long what runs beside may take to remove its files.
+const CLEAN_UP: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Whether it writes files that must be gone when it is ended: a bundle that is unpacked, or packed. The
+/// TUI sees to its signals itself.
+fn has_files_of_its_own(app: &App, command: &Command) -> bool {
+    if matches!(command, Command::Export(_)) {
+        return true;
+    }
+    let db = app.global.db.clone().or_else(|| app.env("RELAYFLOW_DB"));
+    !matches!(command, Command::Tui(_) | Command::Top | Command::Up(_) | Command::Daemon(_))
+        && db.is_some_and(|db| relayflow_core::bundle::is_bundle(std::path::Path::new(&db)))
+}
+
+/// Waits for a signal that ends the program, and gives the exit that it comes to.
+async fn signalled() -> u8 {
+    use tokio::signal::unix::{SignalKind, signal};
+    let all = [
+        (SignalKind::hangup(), 129),
+        (SignalKind::interrupt(), 130),
+        (SignalKind::terminate(), 143),
+    ];
+    let mut heard = Vec::new();
+    for (kind, exit) in all {
+        if let Ok(signal) = signal(kind) {
+            heard.push((signal, exit));
+        }
+    }
+    std::future::poll_fn(|cx| {
+        for (signal, exit) in &mut heard {
+            if signal.poll_recv(cx).is_ready() {
+                return std::task::Poll::Ready(*exit);
+            }
+        }
+        std::task::Poll::Pending
+    })
+    .await
 }
 
 #[cfg(test)]

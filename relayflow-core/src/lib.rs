@@ -38,6 +38,7 @@ pub mod workflow;
 pub mod store;
 
 // Motion: decisions, store and network meet here.
+pub mod bundle;
 pub mod drift;
 pub mod egress;
 pub mod execute;

@@ -35,6 +35,7 @@ words! {
         Resumed = "resumed",
         Cancelled = "cancelled",
         Accepted = "accepted",
+        Exported = "exported",
         CircuitOpen = "circuit_open",
         CircuitClosed = "circuit_closed",
         ConfigLoaded = "config_loaded",

@@ -1,11 +1,13 @@
 //! From a query to a document: what the API answers and what `--db` prints, said once.
 
+pub mod charts;
 pub mod contracts;
 mod convert;
 pub mod drift;
 mod groups;
 mod reconciles;
 mod replays;
+pub mod setup;
 mod sorted;
 mod trace;
 
@@ -21,10 +23,11 @@ use crate::filter::{Filter, FilterError, Now};
 use crate::id::{EventId, PlanId, ReconcileId, ReplayId, RequestId, TaskId};
 use crate::store::{
     CONTENT_TIME, EventRow, IdTable, Of, Over, QueryError, SEARCH_TIME, Selection, Store,
-    StoreError, TaskRow,
+    StoreError, TaskRow, Way,
 };
 use crate::task::TaskStatus;
 use crate::timeline::What;
+pub(crate) use convert::shown_headers;
 use convert::{counts, dead_request, dead_task};
 pub use reconciles::{reconcile, reconcile_items};
 pub(crate) use replays::replay_counts;
@@ -43,6 +46,9 @@ const GROUP_TIME: std::time::Duration = std::time::Duration::from_secs(2);
 /// How many dead letters a grouping reads at most.
 const GROUPED_MAX: usize = 100_000;
 const PAGE: usize = 1000;
+/// The parts of the last while in which a group's dead letters are counted, and how long one is.
+const RECENT_PARTS: usize = 10;
+const RECENT_PART_US: i64 = 90_000_000;
 
 /// A page of a list that is asked for.
 #[derive(Debug, Clone, Default)]
@@ -50,7 +56,8 @@ pub struct Page {
     /// A filter (`cli.md`, 4).
     pub q: Option<String>,
     pub limit: usize,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the page before. `end`: the last page; its `next_cursor` leads to the page
+    /// before it.
     pub cursor: Option<String>,
     /// A field, or `-` and a field: another order than the list's own.
     pub sort: Option<String>,
@@ -136,6 +143,8 @@ pub fn store_code(error: &StoreError) -> Code {
         | StoreError::File { .. }
         | StoreError::Locked { .. }
         | StoreError::Newer { .. }
+        | StoreError::Older { .. }
+        | StoreError::NotAStore { .. }
         | StoreError::Migrate(_)
         | StoreError::OldSqlite { .. }
         | StoreError::NotDurable { .. }
@@ -167,6 +176,41 @@ fn cut<T>(rows: &mut Vec<T>, limit: usize) -> bool {
     let more = limit < rows.len();
     rows.truncate(limit);
     more
+}
+
+/// The cursor of a list's last page, and what begins the cursors that lead from there to the newest.
+const END: &str = "end";
+const BACK: char = '-';
+
+/// Which way a page is read, and the page with the cursor that it begins behind.
+fn turned(page: &Page) -> (Way, Page) {
+    let (way, cursor) = match page.cursor.as_deref() {
+        Some(END) => (Way::Oldest, None),
+        Some(text) => match text.strip_prefix(BACK) {
+            Some(rest) => (Way::Oldest, Some(rest.to_owned())),
+            None => (Way::Newest, Some(text.to_owned())),
+        },
+        None => (Way::Newest, None),
+    };
+    (way, Page { cursor, ..page.clone() })
+}
+
+/// Rows read either way as a page, newest first, and the cursor that goes on the same way.
+fn leafed<T>(
+    rows: &mut Vec<T>,
+    limit: usize,
+    way: Way,
+    cursor: impl Fn(&T) -> String,
+) -> Option<String> {
+    let more = cut(rows, limit);
+    let next = rows.last().filter(|_| more).map(cursor);
+    match way {
+        Way::Newest => next,
+        Way::Oldest => {
+            rows.reverse();
+            next.map(|cursor| format!("{BACK}{cursor}"))
+        }
+    }
 }
 
 fn cursor<T: std::str::FromStr>(page: &Page) -> Result<Option<T>, ViewError> {
@@ -229,13 +273,12 @@ fn time_for(filter: &Filter) -> std::time::Duration {
 /// time was over, and then back to which moment that is.
 fn behind<C: std::fmt::Display>(
     next: Option<String>,
-    is_full: bool,
     stopped_at: Option<&C>,
     bytes: impl FnOnce(&C) -> &[u8; 16],
 ) -> (Option<String>, Option<String>) {
-    match stopped_at.filter(|_| !is_full) {
-        None => (next, None),
-        Some(id) => (Some(id.to_string()), Some(micros(crate::id::drawn_at(bytes(id))))),
+    match (next, stopped_at) {
+        (None, Some(id)) => (Some(id.to_string()), Some(micros(crate::id::drawn_at(bytes(id))))),
+        (next, _) => (next, None),
     }
 }
 
@@ -243,26 +286,32 @@ fn behind<C: std::fmt::Display>(
 pub async fn events(store: &Store, page: &Page) -> Result<List<Event>, ViewError> {
     let filter = filter_of(store, page.q.as_deref())?;
     let selection = Selection::new(&filter, Over::Events)?;
-    let before = if page.sort.is_some() { None } else { cursor(page)? };
+    let (way, turn) = turned(page);
+    let before = if page.sort.is_some() { None } else { cursor(&turn)? };
     let began = std::time::Instant::now();
-    let (rows, next, searched) = match &page.sort {
-        Some(sort) => {
+    let (rows, next, searched) = match (&page.sort, way) {
+        (Some(sort), _) => {
             let (rows, next) = sorted::events(store, &selection, page, sort).await?;
             (rows, next, None)
         }
-        None => {
-            let found = store.events(&selection, before, page.limit + 1, time_for(&filter)).await?;
+        (None, Way::Newest) => {
+            let time = time_for(&filter);
+            let found = store.events_within(&selection, before, page.limit + 1, time).await?;
             let mut rows = found.rows;
-            let more = cut(&mut rows, page.limit);
-            let next = rows.last().filter(|_| more).map(|row| row.event.id.to_string());
-            let (next, searched) = behind(next, more, found.stopped_at.as_ref(), |id| id.bytes());
+            let next = leafed(&mut rows, page.limit, way, |row| row.event.id.to_string());
+            let (next, searched) = behind(next, found.stopped_at.as_ref(), |id| id.bytes());
             (rows, next, searched)
+        }
+        (None, Way::Oldest) => {
+            let mut rows = store.events_by(&selection, way, before, page.limit + 1).await?;
+            let next = leafed(&mut rows, page.limit, way, |row| row.event.id.to_string());
+            (rows, next, None)
         }
     };
     let count = if filter == Filter::All {
         let events = u64::try_from(store.counters().await?.total("events")).unwrap_or(0);
         Some(Total { value: events, exact: true })
-    } else if next.is_none() && before.is_none() {
+    } else if next.is_none() && page.cursor.is_none() {
         Some(Total { value: u64::try_from(rows.len()).unwrap_or(0), exact: true })
     } else if selection.looks_into() || searched.is_some() {
         None
@@ -385,12 +434,18 @@ pub async fn requests(store: &Store, page: &Page) -> Result<List<Request>, ViewE
     if let Some(sort) = &page.sort {
         return sorted::requests(store, &selection, page, sort).await;
     }
-    let found =
-        store.requests(&selection, cursor(page)?, page.limit + 1, time_for(&filter)).await?;
-    let mut rows = found.rows;
-    let more = cut(&mut rows, page.limit);
-    let next = rows.last().filter(|_| more).map(|row| row.id.to_string());
-    let (next, searched_to) = behind(next, more, found.stopped_at.as_ref(), |id| id.bytes());
+    let (way, page) = turned(page);
+    let before = cursor(&page)?;
+    let (mut rows, stopped_at) = match way {
+        Way::Newest => {
+            let time = time_for(&filter);
+            let found = store.requests_within(&selection, before, page.limit + 1, time).await?;
+            (found.rows, found.stopped_at)
+        }
+        Way::Oldest => (store.requests(&selection, way, before, page.limit + 1).await?, None),
+    };
+    let next = leafed(&mut rows, page.limit, way, |row| row.id.to_string());
+    let (next, searched_to) = behind(next, stopped_at.as_ref(), |id| id.bytes());
     let items = rows.iter().map(convert::request).collect();
     Ok(List { searched_to, ..list("request_list", items, next, None) })
 }
@@ -418,7 +473,7 @@ pub async fn tasks(store: &Store, page: &Page) -> Result<List<Task>, ViewError> 
     let mut rows = found.rows;
     let more = cut(&mut rows, page.limit);
     let next = rows.last().filter(|_| more).map(|row| row.id.to_string());
-    let (next, searched_to) = behind(next, more, found.stopped_at.as_ref(), |id| id.bytes());
+    let (next, searched_to) = behind(next, found.stopped_at.as_ref(), |id| id.bytes());
     let items = rows.iter().map(convert::task).collect();
     Ok(List { searched_to, ..list("task_list", items, next, None) })
 }
@@ -437,16 +492,16 @@ pub async fn dead_letters(store: &Store, page: &Page) -> Result<List<DeadLetter>
     if let Some(sort) = &page.sort {
         return sorted::dead_letters(store, &filter, page, sort).await;
     }
-    let (mut items, stopped_at) = dead_page(store, &filter, page).await?;
-    let more = cut(&mut items, page.limit);
+    let (way, page) = turned(page);
+    let (mut items, stopped_at) = dead_page(store, &filter, way, &page).await?;
     let next =
-        items.last().filter(|_| more).map(|(ended, letter)| format!("{ended}.{}", letter.id));
-    let (next, searched_to) = match stopped_at.filter(|_| !more) {
-        None => (next, None),
-        Some((ended, id)) => {
+        leafed(&mut items, page.limit, way, |(ended, letter)| format!("{ended}.{}", letter.id));
+    let (next, searched_to) = match (next, stopped_at) {
+        (None, Some((ended, id))) => {
             let at = micros(crate::clock::from_micros(ended));
             (Some(format!("{ended}.{id}")), Some(at))
         }
+        (next, _) => (next, None),
     };
     let count = if filter == Filter::All {
         let counters = store.counters().await?;
@@ -459,10 +514,11 @@ pub async fn dead_letters(store: &Store, page: &Page) -> Result<List<DeadLetter>
     Ok(List { searched_to, ..list("dead_letter_list", items, next, count) })
 }
 
-/// Tasks and requests, merged by when they died; one more than the page holds.
+/// Tasks and requests, merged by when they died; one or more than the page holds, in the way's order.
 async fn dead_page(
     store: &Store,
     filter: &Filter,
+    way: Way,
     page: &Page,
 ) -> Result<(Vec<(i64, DeadLetter)>, Option<(i64, TaskId)>), ViewError> {
     let after = page.cursor.as_ref().and_then(|text| text.split_once('.'));
@@ -485,9 +541,16 @@ async fn dead_page(
     let requests = Selection::new(filter, Over::Requests);
     match Selection::new(filter, Over::DeadTasks) {
         Ok(tasks) => {
-            let found = store.dead_tasks(&tasks, of_task, page.limit + 1, time_for(filter)).await?;
-            stopped_at = found.stopped_at;
-            for row in found.rows {
+            let (limit, time) = (page.limit + 1, time_for(filter));
+            let rows = match way {
+                Way::Newest => {
+                    let found = store.dead_tasks_within(&tasks, of_task, limit, time).await?;
+                    stopped_at = found.stopped_at;
+                    found.rows
+                }
+                Way::Oldest => store.dead_tasks_oldest(&tasks, of_task, limit).await?,
+            };
+            for row in rows {
                 items.push((row.ended_us.unwrap_or(0), dead_task(&row)));
             }
         }
@@ -496,7 +559,7 @@ async fn dead_page(
     }
     if let Ok(requests) = requests {
         let wants_discarded = page.q.as_deref().is_some_and(|q| q.contains("discarded"));
-        for row in store.dead_requests(&requests, of_request, page.limit + 1).await? {
+        for row in store.dead_requests(&requests, way, of_request, page.limit + 1).await? {
             if row.status == "dead" || wants_discarded {
                 items.push((row.ended_us.unwrap_or(0), dead_request(&row)));
             }
@@ -507,6 +570,9 @@ async fn dead_page(
         // Of what died before, the tasks are not known yet.
         let id = id.to_string();
         items.retain(|(at, letter)| (*at, letter.id.as_str()) >= (*ended, id.as_str()));
+    }
+    if way == Way::Oldest {
+        items.reverse();
     }
     Ok((items, stopped_at))
 }
@@ -530,9 +596,10 @@ pub async fn dead_letter_groups(
     let ends = std::time::Instant::now() + GROUP_TIME;
     let is_whole;
     let mut at = Page { q: page.q.clone(), limit: PAGE, cursor: None, sort: None };
+    let now_us = store.clock().now_us();
     let mut read = 0;
     loop {
-        let (mut letters, stopped_at) = dead_page(store, &filter, &at).await?;
+        let (mut letters, stopped_at) = dead_page(store, &filter, Way::Newest, &at).await?;
         let more = cut(&mut letters, PAGE);
         let goes_on = stopped_at.filter(|_| !more).map(|(ended, id)| format!("{ended}.{id}"));
         read += letters.len();
@@ -540,16 +607,24 @@ pub async fn dead_letter_groups(
         let values = groups::values(store, &all, by).await?;
         for ((ended, letter), value) in letters.iter().zip(values) {
             let died = micros(crate::clock::from_micros(*ended));
-            match places.get(&value) {
+            let place = match places.get(&value) {
                 Some(place) => {
                     // The latest come first.
                     found[*place].count += 1;
                     found[*place].first_at = died;
+                    *place
                 }
                 None => {
-                    places.insert(value.clone(), found.len());
+                    let place = found.len();
+                    places.insert(value.clone(), place);
                     found.push(convert::group(by, value, died, letter));
+                    place
                 }
+            };
+            let part = usize::try_from((now_us - ended).max(0) / RECENT_PART_US).ok();
+            let part = part.and_then(|part| RECENT_PARTS.checked_sub(part + 1));
+            if let Some(count) = part.and_then(|part| found[place].recent.get_mut(part)) {
+                *count += 1;
             }
         }
         let last = letters.last().map(|(ended, letter)| format!("{ended}.{}", letter.id));

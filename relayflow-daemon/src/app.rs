@@ -38,6 +38,7 @@ pub(crate) struct AppState {
     pub(crate) api_addr: SocketAddr,
     pub(crate) started_at: Timestamp,
     pub(crate) tails: Arc<Semaphore>,
+    pub(crate) exports: Arc<Semaphore>,
     pub(crate) learned: Arc<Learned>,
     pub(crate) state: Arc<State>,
     /// The configuration in force: replaced whole on a reload.

@@ -44,6 +44,13 @@ enum Kept {
     Full,
 }
 
+/// What handshakes brought a source of the store at this path, and waits to be proven.
+pub fn learned_fingerprints(store: &Path) -> impl Fn(&str) -> Vec<String> + use<> {
+    let dir = store.parent().unwrap_or(Path::new("")).join(NAME);
+    let learned = Learned { dir, writing: Mutex::default() };
+    move |source| learned.fingerprints(source)
+}
+
 impl Learned {
     /// Beside the store, or beside the configuration where the store is not a file.
     pub(crate) fn new(config: &Config) -> Self {

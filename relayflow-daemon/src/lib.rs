@@ -23,5 +23,6 @@ pub fn openapi() -> serde_json::Value {
     http::openapi::whole()
 }
 
+pub use crate::learned::learned_fingerprints;
 pub use crate::reload::{Reload, in_force};
 pub use crate::start::{Options, Running, ServeError, serve, start};

@@ -223,6 +223,7 @@ pub async fn start(options: Options) -> Result<Running, ServeError> {
         ingest_addr,
         api_addr,
         tails: Arc::new(Semaphore::new(TAILS_MAX)),
+        exports: Arc::new(Semaphore::new(crate::http::export::EXPORTS_MAX)),
         learned: Arc::new(Learned::new(&config)),
         state: Arc::new(State::default()),
         config: RwLock::new(Arc::clone(&config)),

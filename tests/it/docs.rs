@@ -183,6 +183,7 @@ fn the_cli_page_is_the_help() {
         "demo",
         "bench",
         "send",
+        "reconcile",
         "tail",
         "events",
         "events ls",
@@ -235,7 +236,7 @@ fn the_cli_page_is_the_help() {
     for command in commands {
         let words: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let ran = home.relayflow(&words).ended(0);
-        let name = format!("relayflow {command}");
+        let name = format!("relayflow {}", command.trim());
         let name = name.trim();
         let help: Vec<&str> = ran.out.lines().map(str::trim_end).collect();
         text.push_str(&format!("## `{name}`\n\n```text\n{}\n```\n\n", help.join("\n").trim_end()));

@@ -189,10 +189,8 @@ fn a_gate_in_ci_is_about_what_breaks() {
             stripe_body(&format!("evt_odd_{n}"), "charge.failed").replace("4200", "\"a lot\"");
         daemon.post(&vendor::sign_stripe(vendor::STRIPE_SECRET, body.as_bytes(), vendor::now()));
     }
-    let found = until("the difference is found", || {
-        let typed = gate();
-        (typed.exit == 10).then_some(typed)
-    });
+    until("the difference is found", || (gate().exit == 10).then_some(()));
+    let found = gate().ended(10);
     let list: Value = serde_json::from_str(&found.out).unwrap();
     assert_eq!(text(&list["items"][0]["grade"]), "breaking", "{list}");
 }

@@ -37,8 +37,11 @@ pub(crate) struct BenchArgs {
     /// What drift detection costs: rounds with and without it, in turn.
     #[arg(long, conflicts_with = "target")]
     pub(crate) drift: bool,
+    /// What the TUI's promises come to: frames, keys, memory.
+    #[arg(long, conflicts_with_all = ["target", "drift"])]
+    pub(crate) tui: bool,
     /// What a replay costs live traffic: rounds with one under way and without, in turn.
-    #[arg(long, conflicts_with_all = ["target", "drift", "ingest_only", "count", "fail"])]
+    #[arg(long, conflicts_with_all = ["target", "drift", "tui", "ingest_only", "count", "fail"])]
     pub(crate) replay: bool,
     /// Dead letters that are replayed.
     #[arg(long, value_name = "N", default_value_t = 100_000, requires = "replay")]

@@ -13,7 +13,7 @@ pub(crate) struct Global {
     /// Which context [env: RELAYFLOW_CONTEXT].
     #[arg(short, long, global = true, value_name = "NAME")]
     pub(crate) context: Option<String>,
-    /// A store to read directly, without a daemon [env: RELAYFLOW_DB].
+    /// A store or bundle to read, no daemon [env: RELAYFLOW_DB].
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) db: Option<String>,
     /// The CLI's own config file.

@@ -2,6 +2,7 @@
 
 mod bench;
 mod drift;
+mod export;
 mod global;
 mod groups;
 mod manners;
@@ -20,6 +21,7 @@ pub(crate) use drift::{
     AcceptArgs, CheckArgs, ContractCmd, ContractShow, ContractVerb, DriftCmd, DriftLs, DriftShow,
     DriftVerb, FailOn, FileArgs, LearnArgs,
 };
+pub(crate) use export::ExportArgs;
 pub(crate) use global::{ColorWhen, Format, Global, TimeKind};
 pub(crate) use groups::{Act, Job, ListArgs, Select};
 pub(crate) use manners::{
@@ -205,6 +207,12 @@ relayflow contract check source:stripe --since 7d"
 relayflow stats
 relayflow stats -w")]
     Stats(StatsArgs),
+    /// A masked incident bundle, which another machine reads with `--db`.
+    #[command(before_long_help = "\
+relayflow export error:e_41c9 --since 3h --to incident.tar.gz --reason \"vendor renamed a field\"
+relayflow export evt_01J9ZC4K --to one.tar.gz
+relayflow --db incident.tar.gz dlq ls --by error")]
+    Export(Box<ExportArgs>),
     /// The terminal UI: see what is broken, understand one case, act on all of them.
     #[command(before_long_help = "\
 relayflow tui
@@ -270,6 +278,7 @@ impl Command {
             | Self::Tail(_)
             | Self::Queue(_)
             | Self::Stats(_)
+            | Self::Export(_)
             | Self::Tui(_)
             | Self::Top
             | Self::Completions { .. }
@@ -339,6 +348,13 @@ relayflow queue ls -w")]
 
 #[derive(Debug, Args)]
 pub(crate) struct StatsArgs {
+    /// Of one destination or one replay: how long its attempts take, and how often they are repeated.
+    #[arg(long, value_name = "DEST|rpl_ID", conflicts_with = "watch")]
+    pub(crate) of: Option<String>,
+    /// How far back, for a destination (1m to 24h).
+    #[arg(long, value_name = "DUR", value_parser = values::duration, default_value = "15m",
+          requires = "of")]
+    pub(crate) window: jiff::SignedDuration,
     /// Again every so often.
     #[arg(short, long, value_name = "DUR", num_args = 0..=1, require_equals = true,
           default_missing_value = "2s", value_parser = values::duration)]

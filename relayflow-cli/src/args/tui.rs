@@ -4,8 +4,8 @@ use clap::Args;
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TuiArgs {
-    /// A screen (`overview` `events` `dlq` `replays` `queues` `sources` `requests` `tail`) and a filter
-    /// for it, or an id.
+    /// A screen (`overview` `events` `dlq` `replays` `queues` `sources` `drift` `requests` `tail`
+    /// `charts` `errors`) and a filter for it, or an id.
     #[arg(value_name = "SCREEN|TERM")]
     pub(crate) words: Vec<String>,
     /// Look, and change nothing.

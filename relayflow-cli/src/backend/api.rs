@@ -143,6 +143,37 @@ impl Api {
         Ok(response.bytes().await.map_err(|e| self.lost(&e))?.to_vec())
     }
 
+    /// A body that is no document, of any length: it goes where it is wanted as it comes.
+    pub(crate) async fn download<B: Serialize + Sync>(
+        &self,
+        path: &[&str],
+        body: &B,
+        first_byte: Duration,
+        to: &mut impl std::io::Write,
+        told: &mut (dyn FnMut(u64) + Send),
+    ) -> Result<(), Failure> {
+        let broken = |why: String| {
+            Failure::new("unreachable.daemon", "the answer broke off")
+                .why(format!("{why}; nothing was written"))
+        };
+        let request = self.request(Method::POST, self.url(path)).json(body);
+        let response = self.send(request).await?;
+        let mut response = self.check(response).await?;
+        let mut received = 0;
+        loop {
+            let wait = if received == 0 { first_byte } else { self.timeout };
+            let chunk = match tokio::time::timeout(wait, response.chunk()).await {
+                Err(_) => return Err(broken("nothing came for too long".to_owned())),
+                Ok(Err(e)) => return Err(broken(chain(&e))),
+                Ok(Ok(None)) => return Ok(()),
+                Ok(Ok(Some(chunk))) => chunk,
+            };
+            to.write_all(&chunk)?;
+            received += chunk.len() as u64;
+            told(received);
+        }
+    }
+
     pub(crate) async fn post<T: DeserializeOwned, B: Serialize + Sync>(
         &self,
         path: &[&str],

@@ -6,27 +6,32 @@ use relayflow_core::api::{
 use relayflow_core::view::{self, Page};
 
 use super::{Backend, failure};
-use crate::app::App;
 use crate::failure::Failure;
 
 /// Who it is that learns from a store without a daemon; nothing is written then.
 const NOBODY: &str = "cli";
 
 impl Backend {
-    pub(crate) async fn drift(&self, app: &App, page: &Page) -> Result<List<Drift>, Failure> {
+    pub(crate) async fn drift(&self, page: &Page) -> Result<List<Drift>, Failure> {
         match self {
             Self::Api(api) => api.list("drift", page).await,
-            Self::Store(store) => {
-                view::drift::drift(store, &app.in_force(), page).await.map_err(|e| failure(&e))
+            Self::Store(direct) => {
+                let list = view::drift::drift(&direct.store, &direct.reach().in_force, page).await;
+                let mut list = list.map_err(|e| failure(&e))?;
+                list.items.iter_mut().for_each(|drift| direct.complete(drift));
+                Ok(list)
             }
         }
     }
 
-    pub(crate) async fn one_drift(&self, app: &App, id: &str) -> Result<Drift, Failure> {
+    pub(crate) async fn one_drift(&self, id: &str) -> Result<Drift, Failure> {
         match self {
             Self::Api(api) => api.get(&["drift", id]).await,
-            Self::Store(store) => {
-                view::drift::one_drift(store, &app.in_force(), id).await.map_err(|e| failure(&e))
+            Self::Store(direct) => {
+                let one = view::drift::one_drift(&direct.store, &direct.reach().in_force, id).await;
+                let mut one = one.map_err(|e| failure(&e))?;
+                direct.complete(&mut one);
+                Ok(one)
             }
         }
     }
@@ -36,11 +41,16 @@ impl Backend {
         self.api("accepting drift")?.post(&["drift", id, "accept"], &body).await
     }
 
-    pub(crate) async fn contracts(&self, app: &App) -> Result<List<Contract>, Failure> {
+    pub(crate) async fn contracts(&self) -> Result<List<Contract>, Failure> {
         match self {
             Self::Api(api) => api.get(&["contracts"]).await,
-            Self::Store(store) => {
-                view::contracts::contracts(store, &app.in_force()).await.map_err(|e| failure(&e))
+            Self::Store(direct) => {
+                if let Some(list) = direct.contracts() {
+                    return Ok(list);
+                }
+                view::contracts::contracts(&direct.store, &direct.reach().in_force)
+                    .await
+                    .map_err(|e| failure(&e))
             }
         }
     }
@@ -48,7 +58,6 @@ impl Backend {
     /// `of` is a source or a provider.
     pub(crate) async fn contract(
         &self,
-        app: &App,
         of: &str,
         event_type: &str,
         version: Option<i64>,
@@ -58,8 +67,12 @@ impl Backend {
                 let version = version.map(|version| ("version", version.to_string()));
                 api.get_with(&["contracts", of, event_type], version.as_slice()).await
             }
-            Self::Store(store) => {
-                view::contracts::contract(store, &app.in_force(), of, event_type, version)
+            Self::Store(direct) => {
+                if let Some(contract) = direct.contract(of, event_type, version) {
+                    return Ok(contract);
+                }
+                let in_force = &direct.reach().in_force;
+                view::contracts::contract(&direct.store, in_force, of, event_type, version)
                     .await
                     .map_err(|e| failure(&e))
             }
@@ -68,30 +81,29 @@ impl Backend {
 
     pub(crate) async fn check_contracts(
         &self,
-        app: &App,
         what: &CheckContracts,
     ) -> Result<ContractCheck, Failure> {
         match self {
             Self::Api(api) => api.post(&["contracts", "check"], what).await,
-            Self::Store(store) => {
-                view::contracts::check(store, &app.in_force(), what).await.map_err(|e| failure(&e))
+            Self::Store(direct) => {
+                view::contracts::check(&direct.store, &direct.reach().in_force, what)
+                    .await
+                    .map_err(|e| failure(&e))
             }
         }
     }
 
-    pub(crate) async fn learn_contract(
-        &self,
-        app: &App,
-        what: &LearnContract,
-    ) -> Result<Contract, Failure> {
+    pub(crate) async fn learn_contract(&self, what: &LearnContract) -> Result<Contract, Failure> {
         if what.write {
             return self.api("writing a contract")?.post(&["contracts", "learn"], what).await;
         }
         match self {
             Self::Api(api) => api.post(&["contracts", "learn"], what).await,
-            Self::Store(store) => view::contracts::learn(store, &app.in_force(), what, NOBODY)
-                .await
-                .map_err(|e| failure(&e)),
+            Self::Store(direct) => {
+                view::contracts::learn(&direct.store, &direct.reach().in_force, what, NOBODY)
+                    .await
+                    .map_err(|e| failure(&e))
+            }
         }
     }
 }

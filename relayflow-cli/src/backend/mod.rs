@@ -1,34 +1,32 @@
 //! Where answers come from: a daemon's API, or a store opened directly. Both give the same documents.
 
 pub(crate) mod api;
+mod charts;
+pub(crate) mod direct;
 mod drift;
 mod sse;
-
-use std::sync::Arc;
 
 use relayflow_core::api::{
     DeadLetter, DeadLetterGroup, Discard, Discarded, Event, Explain, Explanation, List, NewPlan,
     NewReplay, NewRevision, Plan, PlanItem, Provider, Queue, Readmitted, Replay, ReplayControl,
-    ReplayItem, Request, Revised, Source, Stats, Task, TimelineEntry, Trace, Verification,
+    ReplayItem, Request, Revised, Source, Stats, Task, TimelineEntry, Trace, Verification, Worker,
     Workflow,
 };
-use relayflow_core::ingest::InForce;
-use relayflow_core::replay;
-use relayflow_core::store::Store;
 use relayflow_core::verification::{self, Known};
 use relayflow_core::view::{self, Page, ViewError};
 
-use crate::commands::replay_failure;
 use crate::context::{Target, Way};
 use crate::failure::{Failure, chain};
 use crate::output::Out;
 pub(crate) use api::Api;
+pub(crate) use charts::ChartOf;
+pub(crate) use direct::Direct;
 pub(crate) use sse::{Message, Parser};
 
 /// One RelayFlow.
 pub(crate) enum Backend {
     Api(Api),
-    Store(Store),
+    Store(Box<Direct>),
 }
 
 /// Asks either side for the same document.
@@ -36,7 +34,10 @@ macro_rules! ask {
     ($self:ident, $api:ident => $from_api:expr, $store:ident => $from_store:expr) => {
         match $self {
             Self::Api($api) => $from_api.await,
-            Self::Store($store) => $from_store.await.map_err(|e| failure(&e)),
+            Self::Store(direct) => {
+                let $store = &direct.store;
+                $from_store.await.map_err(|e| failure(&e))
+            }
         }
     };
 }
@@ -54,11 +55,7 @@ impl Backend {
             Way::Api { endpoint, token } => {
                 Ok(Self::Api(Api::new(endpoint, token.clone(), timeout, out.clone())?))
             }
-            Way::Store { url } => match Store::open_read_only(url).await {
-                Ok(store) => Ok(Self::Store(store)),
-                Err(e) => Err(Failure::new("unreachable.store", format!("{url} does not open"))
-                    .why(chain(&e))),
-            },
+            Way::Store { url } => Ok(Self::Store(Box::new(Direct::open(url, out).await?))),
         }
     }
 
@@ -75,9 +72,10 @@ impl Backend {
         let noun = if id.starts_with("req_") { "requests" } else { "events" };
         match self {
             Self::Api(api) => api.bytes(&[noun, id, "raw"]).await,
-            Self::Store(store) => {
-                view::raw(store, id).await.map(|raw| raw.body.to_vec()).map_err(|e| failure(&e))
-            }
+            Self::Store(direct) => view::raw(&direct.store, id)
+                .await
+                .map(|raw| raw.body.to_vec())
+                .map_err(|e| failure(&e)),
         }
     }
 
@@ -125,11 +123,17 @@ impl Backend {
     }
 
     pub(crate) async fn stats(&self) -> Result<Stats, Failure> {
-        ask!(self, api => api.get(&["stats"]), store => view::stats(store))
+        match self {
+            Self::Api(api) => api.get(&["stats"]).await,
+            Self::Store(direct) => direct.stats().await,
+        }
     }
 
     pub(crate) async fn queues(&self) -> Result<List<Queue>, Failure> {
-        ask!(self, api => api.get(&["queues"]), store => view::queues(store))
+        match self {
+            Self::Api(api) => api.get(&["queues"]).await,
+            Self::Store(direct) => direct.queues().await,
+        }
     }
 
     pub(crate) async fn plan(&self, id: &str) -> Result<Plan, Failure> {
@@ -165,31 +169,40 @@ impl Backend {
     }
 
     pub(crate) async fn sources(&self) -> Result<List<Source>, Failure> {
-        self.api("the sources in force")?.get(&["sources"]).await
+        match self {
+            Self::Api(api) => api.get(&["sources"]).await,
+            Self::Store(direct) => direct.sources(),
+        }
+    }
+
+    pub(crate) async fn workers(&self) -> Result<List<Worker>, Failure> {
+        match self {
+            Self::Api(api) => api.get(&["workers"]).await,
+            Self::Store(direct) => direct.workers(),
+        }
     }
 
     pub(crate) async fn workflows(&self) -> Result<List<Workflow>, Failure> {
-        self.api("the workflows in force")?.get(&["workflows"]).await
+        match self {
+            Self::Api(api) => api.get(&["workflows"]).await,
+            Self::Store(direct) => direct.workflows(),
+        }
     }
 
     /// Which workflows want an event. A store that is opened directly is asked with the config in
-    /// reach, which `in_force` gives.
-    pub(crate) async fn explain(
-        &self,
-        asked: &Explain,
-        in_force: impl FnOnce() -> InForce,
-    ) -> Result<Explanation, Failure> {
+    /// reach.
+    pub(crate) async fn explain(&self, asked: &Explain) -> Result<Explanation, Failure> {
         match self {
             Self::Api(api) => api.post(&["workflows", "explain"], asked).await,
-            Self::Store(store) => {
-                let told = replay::explain(store, Arc::new(in_force()), asked).await;
-                told.map_err(|error| replay_failure(&error))
-            }
+            Self::Store(direct) => direct.explain(asked).await,
         }
     }
 
     pub(crate) async fn providers(&self) -> Result<List<Provider>, Failure> {
-        self.api("the providers in force")?.get(&["providers"]).await
+        match self {
+            Self::Api(api) => api.get(&["providers"]).await,
+            Self::Store(direct) => Ok(direct.providers()),
+        }
     }
 
     pub(crate) async fn create_plan(&self, new: &NewPlan) -> Result<Plan, Failure> {

@@ -65,7 +65,7 @@ async fn show(app: &App, id: &str) -> Done {
         return Ok(Exit::Ok);
     }
     let mut task = backend.task(id).await?;
-    task.would_send = would_send(app, &backend, &task).await;
+    task.would_send = would_send(&backend, &task).await;
     if !show_document(&app.out, &task, &task.id)? {
         let mut shown = String::new();
         describe_task(&mut shown, &app.out, &task, app.now());
@@ -92,9 +92,9 @@ async fn show(app: &App, id: &str) -> Done {
 
 /// The request that would be sent now; none where nothing of the configuration asks for the task any
 /// more, or its event is gone.
-async fn would_send(app: &App, backend: &Backend, task: &Task) -> Option<ExplainedStep> {
+async fn would_send(backend: &Backend, task: &Task) -> Option<ExplainedStep> {
     let asked = Explain { event: Some(task.event_id.clone()), ..Explain::default() };
-    let told = backend.explain(&asked, || app.in_force()).await.ok()?;
+    let told = backend.explain(&asked).await.ok()?;
     let workflow = told.workflows.into_iter().find(|w| w.workflow == task.workflow)?;
     workflow.steps.into_iter().find(|step| step.step == task.step)
 }

@@ -44,11 +44,11 @@ async fn ls(app: &App, args: &DriftLs) -> Done {
     let exit = if matches!(app.out.format, Format::Junit | Format::Sarif) {
         report(app, &backend, args, q.clone()).await?
     } else {
-        list(app, &args.list, q.clone(), async |page| backend.drift(app, page).await).await?
+        list(app, &args.list, q.clone(), async |page| backend.drift(page).await).await?
     };
     let Some(fail_on) = args.fail_on else { return Ok(exit) };
     // Whatever page was shown, the gate is about all of them.
-    let all = all(app, &backend, q, usize::MAX, (None, None)).await?;
+    let all = all(&backend, q, usize::MAX, (None, None)).await?;
     let fails = all.iter().any(|drift| drift.status == "open" && fail_on.is_met_by(&drift.grade));
     Ok(if fails { Exit::Findings } else { exit })
 }
@@ -60,7 +60,7 @@ async fn report(app: &App, backend: &Backend, args: &DriftLs, q: Option<String>)
         return Err(Failure::usage("a report is printed once: --watch is for tables"));
     }
     let found =
-        all(app, backend, q, limit.unwrap_or(usize::MAX), (after.clone(), args.list.sort.clone()))
+        all(backend, q, limit.unwrap_or(usize::MAX), (after.clone(), args.list.sort.clone()))
             .await?;
     app.out.print(&if app.out.format == Format::Sarif {
         findings::sarif_of_drift(&found)?
@@ -71,7 +71,6 @@ async fn report(app: &App, backend: &Backend, args: &DriftLs, q: Option<String>)
 }
 
 async fn all(
-    app: &App,
     backend: &Backend,
     q: Option<String>,
     limit: usize,
@@ -80,7 +79,7 @@ async fn all(
     let mut page = Page { q, limit: PAGE.min(limit), cursor: after, sort };
     let mut found = Vec::new();
     loop {
-        let got = backend.drift(app, &page).await?;
+        let got = backend.drift(&page).await?;
         found.extend(got.items);
         match got.next_cursor {
             Some(cursor) if found.len() < limit => page.cursor = Some(cursor),
@@ -93,7 +92,7 @@ async fn all(
 
 async fn show(app: &App, args: &DriftShow) -> Done {
     let backend = app.connect().await?;
-    let drift = backend.one_drift(app, &args.id.id).await?;
+    let drift = backend.one_drift(&args.id.id).await?;
     let values = if args.unmask { values(&backend, &drift).await? } else { vec![] };
     if args.unmask && matches!(app.out.format, Format::Json | Format::Yaml | Format::Ndjson) {
         let mut document =
@@ -220,11 +219,11 @@ async fn accept(app: &App, args: &AcceptArgs) -> Done {
     };
     let reason = args.act.reason.clone().unwrap_or_default();
     let found = match single {
-        Some(id) => vec![backend.one_drift(app, id).await?],
+        Some(id) => vec![backend.one_drift(id).await?],
         None => {
             let selection = app.select(&args.select, Some("status:open"))?;
             needs_window(selection.is_bounded(), &args.act)?;
-            let mut found = all(app, &backend, selection.q, usize::MAX, (None, None)).await?;
+            let mut found = all(&backend, selection.q, usize::MAX, (None, None)).await?;
             found.retain(|drift| drift.status == "open");
             if let Some(limit) = args.act.limit {
                 found.sort_by(|one, other| one.first_at.cmp(&other.first_at));

@@ -44,7 +44,7 @@ pub(crate) async fn explain(app: &App, args: &ExplainArgs) -> Done {
 async fn ask(app: &App, asked: &Explain) -> Result<Explanation, Failure> {
     let backend = app.connect().await;
     let answer = match &backend {
-        Ok(backend) => backend.explain(asked, || app.in_force()).await,
+        Ok(backend) => backend.explain(asked).await,
         Err(failure) => Err(failure.clone()),
     };
     match answer {

@@ -14,6 +14,7 @@ mod drift;
 pub(crate) mod edit;
 mod events;
 mod explain;
+pub(crate) mod export;
 mod findings;
 mod help;
 mod init;
@@ -71,6 +72,7 @@ pub(crate) async fn run(app: &App, command: Command) -> Done {
         Command::Drift(noun) => drift::drift(app, noun).await,
         Command::Contract(noun) => contract::contract(app, noun).await,
         Command::Stats(args) => stats::stats(app, &args).await,
+        Command::Export(args) => export::export(app, &args).await,
         Command::Tui(args) => crate::tui::tui(app, &args).await,
         Command::Top => crate::tui::tui(app, &crate::args::TuiArgs::top()).await,
         Command::Man(args) => man::man(app, &args),

@@ -45,7 +45,7 @@ pub(crate) async fn tail(app: &App, args: &TailArgs) -> Done {
     let work = async {
         match &backend {
             Backend::Api(api) => tail.over_api(api).await,
-            Backend::Store(store) => tail.of_store(store).await,
+            Backend::Store(direct) => tail.of_store(&direct.store).await,
         }
     };
     let Some(limit) = args.timeout else { return work.await };

@@ -15,8 +15,8 @@ use crate::context::{self, TokenFrom, UserConfig};
 use crate::failure::Failure;
 use crate::output::{Out, Surroundings};
 
-/// How long the answer is waited for. With the start of the program it stays below 300 ms.
-const WITHIN: Duration = Duration::from_millis(200);
+/// How long the answer is waited for. With the start of the program it stays well below 300 ms.
+const WITHIN: Duration = Duration::from_millis(150);
 /// How many ids are offered.
 const RECENT: usize = 20;
 

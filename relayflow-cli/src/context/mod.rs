@@ -45,6 +45,19 @@ pub(crate) enum Way {
     Store { url: String },
 }
 
+impl Way {
+    /// Whether both lead to one RelayFlow, whatever token they bear.
+    pub(crate) fn is_same_place(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Api { endpoint, .. }, Self::Api { endpoint: other, .. }) => endpoint == other,
+            (Self::Store { url }, Self::Store { url: other }) => url == other,
+            (Self::Api { .. }, Self::Store { .. }) | (Self::Store { .. }, Self::Api { .. }) => {
+                false
+            }
+        }
+    }
+}
+
 impl Target {
     fn named(name: &str, way: Way) -> Self {
         Self { name: name.to_owned(), label: None, is_protected: false, max_bulk: None, way }

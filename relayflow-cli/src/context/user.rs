@@ -14,11 +14,14 @@ use crate::failure::Failure;
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TuiSettings {
-    /// `auto` or `mono`.
+    /// `auto`, `light` or `mono`.
     pub(crate) theme: Option<String>,
     /// Wheel and click; off, since it takes the terminal's own selection away.
     #[serde(default)]
     pub(crate) mouse: bool,
+    /// No spinner.
+    #[serde(default)]
+    pub(crate) prefers_reduced_motion: bool,
     /// An action's key, by the action's name.
     #[serde(default)]
     pub(crate) keys: BTreeMap<String, String>,

@@ -93,6 +93,25 @@ impl Progress {
         LINE_EVERY <= at.elapsed() || (is_over && count != ended(replay))
     }
 
+    /// Shows how far something else is; `of` is 0 where that is not known.
+    pub(crate) fn at(&mut self, what: &str, done: u64, of: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(of.max(done));
+            bar.set_position(done);
+            bar.set_message(what.to_owned());
+        } else if self.out.format != Format::Ndjson
+            && self.said.is_none_or(|said| LINE_EVERY <= said.elapsed())
+        {
+            let is_first = self.said.replace(Instant::now()).is_none();
+            // What is quickly done needs no line.
+            if !is_first && 0 < of {
+                self.out.notice(&format!("{done}/{of}  {what}"));
+            } else if !is_first {
+                self.out.notice(what);
+            }
+        }
+    }
+
     /// Takes the bar away and gives the time that it took.
     pub(crate) fn finish(self) -> f64 {
         if let Some(bar) = self.bar {

@@ -8,7 +8,9 @@ use super::ctx::{Ctx, FAILURES, Go, Link, PlanAsk, Setup, Tail};
 use super::keys::Action;
 use super::msg::{Answer, Effect, Moment, Msg, Reply, TailNews};
 use super::popup::question::Then;
-use super::popup::{After, Choice, Chosen, FilterBox, Outcome, Pager, Palette, Popup, Question};
+use super::popup::{
+    After, Choice, Chosen, FilterBox, Outcome, Pager, Palette, Popup, Question, SearchBox,
+};
 use super::pulse::Pulse;
 use super::route::{Noun, Route};
 use super::screens::Screen;
@@ -280,9 +282,10 @@ fn act(state: &mut State, action: Action) {
             state.ctx.popup = palette.map(Popup::Palette);
         }
         Action::Filter => {
-            let filter = state.screens.last().and_then(|screen| screen.part().filter());
-            let filter = filter.map(FilterBox::new);
-            state.ctx.popup = filter.map(Popup::Filter);
+            let Some(part) = state.screens.last().map(Screen::part) else { return };
+            let search = part.searched().map(|text| Popup::Search(SearchBox::new(text)));
+            let filter = part.filter().map(|text| Popup::Filter(FilterBox::new(text)));
+            state.ctx.popup = search.or(filter);
         }
         Action::Contexts => choose_context(state),
         Action::Copy => choose_copy(state),
@@ -292,7 +295,7 @@ fn act(state: &mut State, action: Action) {
             let own = state.ctx.local_zone.clone();
             state.ctx.zone = if is_utc { own } else { jiff::tz::TimeZone::UTC };
         }
-        Action::Open if !state.ctx.is_up() => state.pulse.retry_now(&mut state.ctx),
+        Action::Open if !state.ctx.is_up() => retry(state),
         _ => {
             let State { ctx, screens, .. } = state;
             if let Some(screen) = screens.last_mut() {
@@ -300,6 +303,18 @@ fn act(state: &mut State, action: Action) {
             }
         }
     }
+}
+
+/// Asks again now: with a new token, where the one that there is was refused.
+fn retry(state: &mut State) {
+    let name = &state.ctx.target.name;
+    let is_named = state.ctx.contexts.iter().any(|context| context.name == *name);
+    if matches!(state.ctx.link, Link::Refused { .. }) && is_named {
+        let again = Effect::Switch(name.clone());
+        state.ctx.effects.push(again);
+        return;
+    }
+    state.pulse.retry_now(&mut state.ctx);
 }
 
 fn list(noun: Noun) -> Route {
@@ -369,6 +384,12 @@ fn decide(state: &mut State, outcome: Outcome) {
             let State { ctx, screens, .. } = state;
             if let Some(screen) = screens.last_mut() {
                 screen.part_mut().set_filter(ctx, &text);
+            }
+        }
+        Outcome::Search(text) => {
+            let State { ctx, screens, .. } = state;
+            if let Some(screen) = screens.last_mut() {
+                screen.part_mut().search(ctx, &text);
             }
         }
         Outcome::GroupBy(by) => {
@@ -450,11 +471,17 @@ fn on_tail(state: &mut State, news: TailNews) {
     match news {
         TailNews::Opened => {
             tail.is_open = true;
-            tail.lost = None;
+            tail.is_catching_up = tail.lost.take().is_some();
         }
         TailNews::Entries { entries, dropped } => {
+            let count = entries.len();
             tail.dropped += dropped;
             tail.push(entries, is_paused);
+            if std::mem::take(&mut tail.is_catching_up) {
+                let entries = u64::try_from(count).unwrap_or(u64::MAX);
+                let text = format!("{} caught up", crate::output::time::count(entries));
+                state.ctx.say(text, Role::Ok);
+            }
         }
         TailNews::Lost(why) => {
             tail.is_open = false;
@@ -463,13 +490,23 @@ fn on_tail(state: &mut State, news: TailNews) {
     }
 }
 
-/// Another RelayFlow: nothing of the one before is shown any more.
+/// Another RelayFlow: nothing of the one before is shown any more. The same with a new token: all of it
+/// stays.
 fn on_switched(state: &mut State, target: Target) {
+    if target.name == state.ctx.target.name && target.way.is_same_place(&state.ctx.target.way) {
+        state.ctx.target = target;
+        state.ctx.link = Link::Connecting { since: state.ctx.now.run };
+        state.ctx.who = None;
+        state.pulse.begin_anew();
+        state.is_begun = false;
+        return;
+    }
     for screen in &mut state.screens {
         screen.part_mut().close(&mut state.ctx);
     }
     state.ctx.target = target;
     state.ctx.link = Link::Connecting { since: state.ctx.now.run };
+    state.ctx.who = None;
     state.ctx.skew = jiff::SignedDuration::ZERO;
     state.ctx.paused = None;
     state.ctx.popup = None;

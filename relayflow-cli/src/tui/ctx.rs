@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use ratatui::style::Color;
-use relayflow_core::api::TimelineEntry;
+use relayflow_core::api::{Identity, TimelineEntry, V};
 use relayflow_core::filter::Now;
 
 use super::keys::Keymap;
@@ -102,6 +102,8 @@ pub(crate) struct Tail {
     pub(crate) dropped: u64,
     pub(crate) is_open: bool,
     pub(crate) lost: Option<String>,
+    /// Whether it is open again after it was lost, and what was missed has not come yet.
+    pub(crate) is_catching_up: bool,
     /// Came while the view stood still.
     hidden: VecDeque<TimelineEntry>,
     pub(crate) behind: u64,
@@ -145,8 +147,12 @@ pub(crate) struct Ctx {
     pub(crate) skew: SignedDuration,
     pub(crate) size: (u16, u16),
     pub(crate) link: Link,
+    /// Who the daemon takes us for, and the version of its documents, once it has told.
+    pub(crate) who: Option<Identity>,
+    pub(crate) speaks: u32,
     pub(crate) target: Target,
     pub(crate) is_read_only: bool,
+    pub(crate) is_calm: bool,
     /// In which times are shown, and the one to return to.
     pub(crate) zone: TimeZone,
     pub(crate) local_zone: TimeZone,
@@ -171,6 +177,8 @@ pub(crate) struct Ctx {
 pub(crate) struct Setup {
     pub(crate) target: Target,
     pub(crate) is_read_only: bool,
+    /// Nothing moves that need not.
+    pub(crate) is_calm: bool,
     pub(crate) zone: TimeZone,
     pub(crate) theme: Theme,
     pub(crate) glyphs: Glyphs,
@@ -185,8 +193,11 @@ impl Ctx {
             skew: SignedDuration::ZERO,
             size,
             link: Link::Connecting { since: now.run },
+            who: None,
+            speaks: V,
             target: setup.target,
             is_read_only: setup.is_read_only,
+            is_calm: setup.is_calm,
             zone: setup.zone.clone(),
             local_zone: setup.zone,
             theme: setup.theme,
@@ -284,11 +295,18 @@ impl Ctx {
             return Some("--read-only");
         }
         match self.link {
+            Link::Live { .. } if self.is_viewer() => Some("role viewer"),
+            Link::Live { .. } if self.speaks != V => Some("the daemon speaks another version"),
             Link::Live { .. } => None,
             Link::Connecting { .. } => Some("not connected yet"),
             Link::Lost { .. } => Some("not connected"),
             Link::Refused { .. } => Some("the daemon refuses the token"),
         }
+    }
+
+    /// Whether the token is for looking only.
+    pub(crate) fn is_viewer(&self) -> bool {
+        self.who.as_ref().is_some_and(|who| who.role == "viewer")
     }
 
     /// Whether something may be changed; says why not.
@@ -329,6 +347,16 @@ impl Ctx {
 
     pub(crate) fn hour(&self, wire: &str) -> String {
         self.time_of(wire).chars().take(5).collect()
+    }
+
+    /// A sign that something is under way, before its words; nothing where movement is unwelcome.
+    pub(crate) fn spinner(&self) -> String {
+        if self.is_calm {
+            return String::new();
+        }
+        let signs = &self.glyphs.spinner;
+        let turn = usize::try_from(self.now.run.as_millis() / 150).unwrap_or(0);
+        format!("{} ", signs[turn % signs.len()])
     }
 
     // filters

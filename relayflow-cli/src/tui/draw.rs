@@ -341,11 +341,23 @@ fn level(value: f64, most: f64, levels: usize) -> usize {
         .unwrap_or(1)
 }
 
-/// A bar of `part` of `whole`.
-pub(crate) fn bar(part: u64, whole: u64, columns: usize, glyphs: &Glyphs) -> String {
+/// How many of `columns` stand for `part` of `whole`.
+pub(crate) fn columns_of(part: u64, whole: u64, columns: usize) -> usize {
     let columns_64 = u64::try_from(columns).unwrap_or(u64::MAX);
     let full = part.min(whole).saturating_mul(columns_64).checked_div(whole).unwrap_or(0);
-    let full = usize::try_from(full).unwrap_or(columns).min(columns);
+    usize::try_from(full).unwrap_or(columns).min(columns)
+}
+
+/// The shade that `part` of `most` has: something is never shown as nothing.
+pub(crate) fn shade(part: u64, most: u64, glyphs: &Glyphs) -> &'static str {
+    let last = glyphs.shades.len() - 1;
+    let place = if part == 0 { 0 } else { columns_of(part, most, last).max(1) };
+    glyphs.shades[place]
+}
+
+/// A bar of `part` of `whole`.
+pub(crate) fn bar(part: u64, whole: u64, columns: usize, glyphs: &Glyphs) -> String {
+    let full = columns_of(part, whole, columns);
     let (on, off) = glyphs.bar;
     on.repeat(full) + &off.repeat(columns - full)
 }
@@ -425,6 +437,13 @@ mod tests {
         assert_eq!(bar(1, 2, 4, &G()), "██░░");
         assert_eq!(bar(0, 0, 4, &G()), "░░░░");
         assert_eq!(bar(9, 3, 4, &G()), "████");
+    }
+
+    #[test]
+    fn a_shade_is_none_for_nothing_alone() {
+        let shades: Vec<_> = [0, 1, 500, 1000].map(|part| shade(part, 1000, &G())).into();
+        assert_eq!(shades, [" ", "░", "▒", "█"]);
+        assert_eq!(shade(0, 0, &G()), " ");
     }
 
     #[test]

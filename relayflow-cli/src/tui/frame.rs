@@ -7,7 +7,7 @@ use ratatui::layout::Rect;
 
 use super::app::State;
 use super::ctx::{Ctx, Link};
-use super::draw::{Canvas, Piece, dim, piece, plain, strong, width};
+use super::draw::{Canvas, Piece, dim, fit, piece, plain, strong, width};
 use super::keys::{ACTIONS, Action, Place, works};
 use super::popup::Popup;
 use super::pulse::Series;
@@ -102,6 +102,18 @@ fn header(state: &State, canvas: &mut Canvas<'_>) {
     }
     left.push(plain(" "));
     left.extend(connection(ctx));
+    let is_tail = matches!(state.screens.last(), Some(super::screens::Screen::Tail(_)));
+    if is_tail && 0 < ctx.tail.dropped && ctx.is_up() {
+        let dropped = format!("  dropped {}", time::count(ctx.tail.dropped));
+        left.push(piece(dropped, Role::Warn));
+    }
+    if ctx.is_up() && ctx.speaks != relayflow_core::api::V {
+        let text = format!("  ! api v{}, this is v{}", ctx.speaks, relayflow_core::api::V);
+        left.push(piece(text, Role::Bad));
+    }
+    if ctx.is_up() && ctx.is_viewer() {
+        left.push(piece("  ! role viewer", Role::Warn));
+    }
     if ctx.why_not() == Some("--read-only") {
         left.push(dim("  read only"));
     }
@@ -112,6 +124,9 @@ fn header(state: &State, canvas: &mut Canvas<'_>) {
     let room = canvas.width().saturating_sub(left.iter().map(|p| width(&p.0)).sum::<usize>() + 1);
     let clock = ctx.now.wall.to_zoned_datetime(ctx.zone.clone()).strftime("%H:%M").to_string();
     let mut right = vec![dim(format!("{clock} "))];
+    if room < width(&clock) + 2 {
+        return;
+    }
     for figure in figures(state) {
         let wide: usize = right.iter().chain(&figure).map(|p| width(&p.0)).sum();
         if room < wide {
@@ -191,15 +206,27 @@ fn connection(ctx: &Ctx) -> Vec<Piece> {
 fn tabs(state: &State, canvas: &mut Canvas<'_>) {
     let here = state.screens.iter().rev().map(super::screens::Screen::tab).find(|tab| 0 < *tab);
     let mut pieces = vec![plain(" ")];
+    // Where all names do not fit, the keys do.
+    let all: usize = TABS.iter().map(|(key, name)| key.len() + name.len() + 4).sum();
+    let has_room = all < canvas.width();
     for (place, (key, name)) in TABS.iter().enumerate() {
         if here == Some(place + 1) {
             pieces.push(piece(format!("[{key} {name}]"), Role::Strong));
-        } else {
+        } else if has_room {
             pieces.push(dim(format!(" {key} {name} ")));
+        } else {
+            pieces.push(dim(format!(" {key} ")));
         }
         pieces.push(plain(" "));
     }
     canvas.line(1, &pieces);
+    if let (Some(who), true) = (&state.ctx.who, state.ctx.is_wide()) {
+        let text = match who.name == who.role {
+            true => format!("{} ", who.role),
+            false => format!("{} {} ", who.role, who.name),
+        };
+        canvas.right(1, &[dim(text)]);
+    }
 }
 
 /// Where one is, by which filter, and on the right how many; the first of the way give way.
@@ -234,7 +261,10 @@ fn path(state: &State, canvas: &mut Canvas<'_>) {
     }
     let mut pieces = vec![plain(" "), dim(dots)];
     pieces.extend(before.into_iter().map(dim));
-    pieces.push(strong(last));
+    let taken: usize = pieces.iter().map(|p| width(&p.0)).sum();
+    let last_room = room.saturating_sub(taken);
+    let is_long = filter.is_none() && last_room < width(&last);
+    pieces.push(strong(if is_long { fit(&last, last_room, &ctx.glyphs) } else { last }));
     if let Some(filter) = filter {
         pieces.push(dim("   / "));
         pieces.push(piece(filter, Role::Accent));
@@ -255,8 +285,12 @@ fn message(state: &State, canvas: &mut Canvas<'_>) {
             let text = format!(" ! {why}   reading is from memory; acting is off");
             canvas.put(0, y, &text, Role::Warn);
         }
-        Link::Refused { .. } => {
-            canvas.put(0, y, " ! shows why; @ chooses another context", Role::Warn);
+        Link::Refused { what, .. } => {
+            let text = match what.as_str() {
+                "token expired" => " enter asks for a new token; @ chooses another context",
+                _ => " enter tries again; ! shows why; @ chooses another context",
+            };
+            canvas.put(0, y, text, Role::Warn);
         }
         Link::Connecting { .. } | Link::Live { .. } => {
             let part = state.screens.last().map(super::screens::Screen::part);
@@ -272,6 +306,7 @@ fn message(state: &State, canvas: &mut Canvas<'_>) {
 }
 
 /// Shown before the others, where they work.
+const NARROW: usize = 100;
 const FIRST: [Action; 4] = [Action::Palette, Action::Keys, Action::Back, Action::Quit];
 
 fn keys(state: &State, canvas: &mut Canvas<'_>) {
@@ -287,12 +322,14 @@ fn keys(state: &State, canvas: &mut Canvas<'_>) {
         return;
     }
     let place = state.screens.last().map_or(Place::Overview, |screen| screen.part().place());
-    let ends: Vec<String> = FIRST.iter().map(|action| key_of(ctx, *action)).collect();
+    // Where room is short, what works here comes before the list of everything.
+    let first = if NARROW <= canvas.width() { &FIRST[..] } else { &FIRST[1..] };
+    let ends: Vec<String> = first.iter().map(|action| key_of(ctx, *action)).collect();
     let ends = ends.join("  ");
     let mut line = String::new();
     let room = canvas.width().saturating_sub(width(&ends) + 3);
     for entry in ACTIONS.iter().filter(|entry| works(entry, place)) {
-        if FIRST.contains(&entry.action) || !is_shown(entry.action) {
+        if first.contains(&entry.action) || !is_shown(entry.action) {
             continue;
         }
         if entry.is_deed && ctx.why_not().is_some() {
@@ -346,6 +383,10 @@ fn is_shown(action: Action) -> bool {
             | Action::Drift
             | Action::Sources
             | Action::Previous
+            | Action::PrevPane
+            | Action::PrevWindow
+            | Action::NextWindow
+            | Action::Chart
             | Action::Utc
             | Action::Redraw
             | Action::Suspend

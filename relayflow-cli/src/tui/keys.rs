@@ -25,6 +25,9 @@ pub(crate) enum Action {
     Back,
     Previous,
     NextPane,
+    PrevPane,
+    Zoom,
+    Chart,
     PrevWindow,
     NextWindow,
     Filter,
@@ -79,13 +82,14 @@ pub(crate) enum Place {
     Drift,
     Sources,
     Tail,
+    Chart,
     Wizard,
     Errors,
 }
 
 impl Place {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Overview,
         Self::List,
         Self::Groups,
@@ -96,6 +100,7 @@ impl Place {
         Self::Drift,
         Self::Sources,
         Self::Tail,
+        Self::Chart,
         Self::Wizard,
         Self::Errors,
     ];
@@ -114,10 +119,16 @@ const ROWS: &[Place] = &[
     P::Job,
     P::Tail,
     P::Event,
+    P::Chart,
     P::Wizard,
 ];
 const LISTS: &[Place] = &[P::List];
-const FILTERED: &[Place] = &[P::List, P::Groups, P::Tail, P::Drift];
+/// Where `/` filters; in an event it searches the payload.
+const FILTERED: &[Place] = &[P::List, P::Groups, P::Tail, P::Drift, P::Event];
+const WINDOWED: &[Place] = &[P::Overview, P::Chart, P::Event, P::Tail];
+const PANES: &[Place] = &[P::Overview, P::List, P::Event, P::Chart, P::Wizard];
+const ZOOMS: &[Place] = &[P::Overview, P::List, P::Event, P::Chart];
+const CHARTED: &[Place] = &[P::Overview, P::List, P::Event, P::Queues, P::Replays, P::Job];
 const MAKES_PLANS: &[Place] = &[P::Overview, P::List, P::Groups, P::Event];
 
 /// One line of the table.
@@ -183,12 +194,15 @@ pub(crate) const ACTIONS: &[Entry] = &[
     entry(A::Wide, "wide", &["w"], "wide columns", LISTS),
     entry(A::Filter, "filter", &["/"], "filter", FILTERED),
     entry(A::Follow, "follow", &["f"], "newest, and follow", &[P::List, P::Tail]),
-    entry(A::PrevWindow, "previous_window", &["["], "shorter window", &[P::Overview]),
-    entry(A::NextWindow, "next_window", &["]"], "longer window", &[P::Overview]),
+    entry(A::PrevWindow, "previous_window", &["["], "shorter window, page back", WINDOWED),
+    entry(A::NextWindow, "next_window", &["]"], "longer window, page on", WINDOWED),
     entry(A::Pause, "pause", &["p"], "pause", &[]),
-    entry(A::NextPane, "next_pane", &["tab"], "next pane", &[P::Overview, P::Event, P::Wizard]),
+    entry(A::NextPane, "next_pane", &["tab"], "next pane", PANES),
+    entry(A::PrevPane, "previous_pane", &["backtab"], "the pane before", PANES),
+    entry(A::Zoom, "zoom", &["z"], "zoom", ZOOMS),
+    entry(A::Chart, "charts", &[], "charts: latency, tries, rate", CHARTED),
     entry(A::Copy, "copy", &["y"], "copy", &[]),
-    entry(A::Export, "export", &["x"], "export", &[P::Event, P::Job, P::List]),
+    entry(A::Export, "export", &["x"], "export", &[P::Event, P::Job, P::List, P::Chart]),
     entry(A::Editor, "editor", &["E"], "open in $EDITOR", &[P::Event]),
     entry(A::Palette, "palette", &[":", "ctrl-p"], "commands", &[]),
     entry(A::Keys, "keys", &["?"], "keys", &[]),
@@ -207,7 +221,7 @@ pub(crate) const ACTIONS: &[Entry] = &[
     entry(A::Left, "left", &["h", "left"], "left, fold", &[]),
     entry(A::Right, "right", &["l", "right"], "right, unfold", &[]),
     entry(A::Top, "top", &["g", "home"], "first", &[]),
-    entry(A::Bottom, "bottom", &["G", "end"], "last that is known", &[]),
+    entry(A::Bottom, "bottom", &["G", "end"], "last", &[]),
     entry(A::PageUp, "page_up", &["pageup", "ctrl-u"], "a page up", &[]),
     entry(A::PageDown, "page_down", &["pagedown", "ctrl-d"], "a page down", &[]),
     entry(A::Back, "back", &["esc"], "back", &[]),
@@ -276,6 +290,7 @@ impl Keymap {
         match key {
             "enter" => "↵".to_owned(),
             "space" => "spc".to_owned(),
+            "backtab" => "shift-tab".to_owned(),
             other => other.to_owned(),
         }
     }

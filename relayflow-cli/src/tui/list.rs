@@ -3,6 +3,11 @@
 //! Pages come behind cursors, newest first. What was fetched stands still: rows that arrive are counted
 //! and wait, rows that left are shown as gone, and the selection is an id. Pages far from the cursor are
 //! dropped and fetched again behind the cursor that is kept of each.
+//!
+//! The end is asked for directly: then there are pages from the newest on, pages up to the oldest, and
+//! between them a gap, which is one row of unknown size until either side has grown over it.
+
+mod pages;
 
 use std::collections::BTreeSet;
 
@@ -21,12 +26,23 @@ pub(crate) const HEAD: usize = 100;
 /// Marks by id, at most.
 pub(crate) const MARKS_MAX: usize = 10_000;
 
-/// A page, held or known by its cursor alone.
+/// The cursor of a list's last page.
+const END: &str = "end";
+
+/// A page, held or known by its cursor alone; or the gap.
 #[derive(Debug)]
 struct Span {
+    /// What it is called, however many come before it.
+    key: u64,
+    is_gap: bool,
     cursor: Option<String>,
+    /// How many rows were asked for, and how many of them at its begin stand elsewhere already.
+    limit: usize,
+    skip: usize,
     first: usize,
     len: usize,
+    /// The ids of its first and its last row, which are known however far it is.
+    ends: [Box<str>; 2],
     rows: Option<Vec<Row>>,
     used: u64,
 }
@@ -34,10 +50,14 @@ struct Span {
 /// What a page was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Want {
-    /// The next one.
+    /// The next one behind the newest.
     Next,
-    /// One that was dropped, or whose rows may have changed.
-    Again(usize),
+    /// The last one.
+    End,
+    /// The one before those at the end.
+    Before,
+    /// One that was dropped, or whose rows may have changed, by its key.
+    Again(u64),
     /// The newest rows.
     Head,
 }
@@ -99,8 +119,13 @@ pub(crate) struct Newer {
 #[derive(Debug, Default)]
 pub(crate) struct ListModel {
     spans: Vec<Span>,
-    /// Behind the last span; `None` at the end, or before anything came.
+    /// Behind the newest pages; `None` at the end, or before anything came.
     next: Option<String>,
+    /// Before the pages at the end; `None` without a gap.
+    before: Option<String>,
+    /// Whether the end is to be asked for.
+    wants_end: bool,
+    keys: u64,
     is_begun: bool,
     pub(crate) total: Option<Total>,
     selected: usize,
@@ -127,6 +152,24 @@ impl ListModel {
     /// Whether there are no more rows than are known.
     pub(crate) fn is_whole(&self) -> bool {
         self.is_begun && self.next.is_none()
+    }
+
+    /// The row that stands for those between the newest and the end that are not known.
+    pub(crate) fn gap(&self) -> Option<usize> {
+        self.spans.iter().find(|span| span.is_gap).map(|span| span.first)
+    }
+
+    /// How many rows are known.
+    pub(crate) fn known(&self) -> usize {
+        self.len() - usize::from(self.gap().is_some())
+    }
+
+    /// To the last row, which is asked for if it is not known.
+    pub(crate) fn select_end(&mut self) {
+        self.wants_end = self.is_begun && self.next.is_some() && self.gap().is_none();
+        if !self.wants_end {
+            self.select(usize::MAX);
+        }
     }
 
     pub(crate) fn selected(&self) -> usize {
@@ -164,6 +207,15 @@ impl ListModel {
 
     pub(crate) fn step(&mut self, by: isize) {
         self.select(self.selected.saturating_add_signed(by));
+    }
+
+    /// The place of a row among all, counted from 1; of one at the end if it is known how many there are.
+    pub(crate) fn number(&self, index: usize, total: Option<u64>) -> Option<u64> {
+        let number = |place: usize| u64::try_from(place).unwrap_or(u64::MAX);
+        match self.gap() {
+            Some(gap) if gap <= index => total?.checked_sub(number(self.len() - 1 - index)),
+            Some(_) | None => Some(number(index + 1)),
+        }
     }
 
     /// Moves to the next row of `is`, among those held.
@@ -205,23 +257,44 @@ impl ListModel {
     }
 
     /// The page to ask for now, if one is missing and not under way: that under the eyes first, then
-    /// the next.
+    /// the next on the side of the cursor.
     pub(crate) fn wanted(&mut self, height: usize) -> Option<(Wanted, WantKey)> {
-        let missing = (self.top..self.top + height.max(1))
-            .filter_map(|index| self.span_of(index))
-            .find(|at| self.spans[*at].rows.is_none() && !self.is_pending(Want::Again(*at)));
-        if let Some(at) = missing {
-            let span = &self.spans[at];
-            let wanted = Wanted { cursor: span.cursor.clone(), limit: span.len };
-            return Some((wanted, WantKey(Want::Again(at))));
+        if self.wants_end {
+            let wanted = Wanted { cursor: Some(END.to_owned()), limit: PAGE };
+            return self.unless_pending(wanted, Want::End);
         }
-        let is_near = self.len() <= self.selected.max(self.top + height) + AHEAD;
+        let (top, end) = (self.top, self.top + height.max(1));
+        let missing = self.spans.iter().find(|span| {
+            let is_seen = span.first < end && top < span.first + span.len;
+            let is_missing = span.rows.is_none() && !span.is_gap;
+            is_seen && is_missing && !self.is_pending(Want::Again(span.key))
+        });
+        if let Some(span) = missing {
+            let wanted = Wanted { cursor: span.cursor.clone(), limit: span.limit };
+            return Some((wanted, WantKey(Want::Again(span.key))));
+        }
+        let gap = self.gap();
+        if let Some(gap) = gap.filter(|gap| *gap <= self.selected)
+            && self.selected.min(self.top) <= gap + AHEAD
+        {
+            let wanted = Wanted { cursor: self.before.clone(), limit: PAGE };
+            if let Some(wanted) = self.unless_pending(wanted, Want::Before) {
+                return Some(wanted);
+            }
+        }
+        let near = gap.unwrap_or(self.len());
+        let is_near = near <= self.selected.max(self.top + height) + AHEAD
+            && gap.is_none_or(|gap| self.selected <= gap);
         let is_wanted = !self.is_begun || (self.next.is_some() && is_near);
-        if is_wanted && !self.is_pending(Want::Next) {
+        if is_wanted {
             let wanted = Wanted { cursor: self.next.clone(), limit: PAGE };
-            return Some((wanted, WantKey(Want::Next)));
+            return self.unless_pending(wanted, Want::Next);
         }
         None
+    }
+
+    fn unless_pending(&self, wanted: Wanted, want: Want) -> Option<(Wanted, WantKey)> {
+        (!self.is_pending(want)).then_some((wanted, WantKey(want)))
     }
 
     /// A look at the newest rows, if none is under way.
@@ -232,12 +305,11 @@ impl ListModel {
 
     /// Another look at the page under the cursor, unless the look at the newest covers it.
     pub(crate) fn look_here(&self) -> Option<(Wanted, WantKey)> {
-        let at = self.span_of(self.selected)?;
-        let span = &self.spans[at];
-        let may = HEAD <= self.selected && !self.is_pending(Want::Again(at));
+        let span = &self.spans[self.span_of(self.selected)?];
+        let may = HEAD <= self.selected && !span.is_gap && !self.is_pending(Want::Again(span.key));
         may.then(|| {
-            let wanted = Wanted { cursor: span.cursor.clone(), limit: span.len };
-            (wanted, WantKey(Want::Again(at)))
+            let wanted = Wanted { cursor: span.cursor.clone(), limit: span.limit };
+            (wanted, WantKey(Want::Again(span.key)))
         })
     }
 
@@ -257,12 +329,22 @@ impl ListModel {
         self.pending.iter().map(|(ticket, _)| *ticket)
     }
 
+    /// What was asked for is not waited for any more.
+    pub(crate) fn give_up(&mut self) -> Vec<Ticket> {
+        self.wants_end = false;
+        self.pending.drain(..).map(|(ticket, _)| ticket).collect()
+    }
+
     pub(crate) fn expects(&self, ticket: Ticket) -> bool {
         self.pending.iter().any(|(pending, _)| *pending == ticket)
     }
 
     /// An answer that did not come.
     pub(crate) fn fail(&mut self, ticket: Ticket) {
+        let is_end = |(pending, want): &(Ticket, Want)| *pending == ticket && *want == Want::End;
+        if self.pending.iter().any(is_end) {
+            self.wants_end = false;
+        }
         self.pending.retain(|(pending, _)| *pending != ticket);
     }
 
@@ -273,50 +355,11 @@ impl ListModel {
         };
         match self.pending.remove(place).1 {
             Want::Next => self.append(page),
-            Want::Again(at) => self.fill(at, page),
+            Want::End => self.take_end(page),
+            Want::Before => self.prepend(page),
+            Want::Again(key) => self.fill(key, page),
             Want::Head => self.see_head(page, follows),
         }
-    }
-
-    fn append(&mut self, page: Page<Row>) {
-        if !self.is_begun || self.total.is_none() {
-            self.total = page.total;
-        }
-        self.is_begun = true;
-        let span = Span {
-            cursor: self.next.take(),
-            first: self.len(),
-            len: page.rows.len(),
-            rows: Some(page.rows),
-            used: self.clock,
-        };
-        if 0 < span.len {
-            self.spans.push(span);
-        }
-        self.next = page.next;
-        if self.selected_id.is_none() {
-            self.select(self.selected);
-        }
-        self.drop_far();
-    }
-
-    /// A page again: its rows keep their places, those that are missing now are gone.
-    fn fill(&mut self, at: usize, page: Page<Row>) {
-        let Some(span) = self.spans.get_mut(at) else { return };
-        match &mut span.rows {
-            None => {
-                let mut rows = page.rows;
-                // Rows that left since leave the end of the page unknown: it keeps its length.
-                rows.truncate(span.len);
-                rows.resize(span.len, Row::default());
-                span.rows = Some(rows);
-            }
-            Some(rows) => {
-                let gone = merge(rows, &page.rows);
-                self.gone.extend(gone);
-            }
-        }
-        self.drop_far();
     }
 
     fn see_head(&mut self, page: Page<Row>, follows: bool) {
@@ -354,7 +397,10 @@ impl ListModel {
     }
 
     fn holds(&self, id: &str) -> bool {
-        self.spans.iter().any(|span| span.rows.iter().flatten().any(|row| &*row.id == id))
+        self.spans.iter().any(|span| {
+            let is_end = span.ends.iter().any(|end| **end == *id);
+            is_end || span.rows.iter().flatten().any(|row| &*row.id == id)
+        })
     }
 
     /// Shows the newest rows that were seen, with the cursor where it was if its row is among them.
@@ -365,15 +411,15 @@ impl ListModel {
         let total = head.total.or(self.total);
         self.spans.clear();
         self.next = None;
+        self.before = None;
+        self.wants_end = false;
         self.gone.clear();
         self.newer = Newer::default();
         // Pages under way belong to the list as it was.
         self.pending.retain(|(_, want)| *want == Want::Head);
         self.append(head);
         self.total = total;
-        let place = selected.and_then(|id| {
-            (0..self.len()).find(|at| self.row(*at).is_some_and(|row| row.id == id))
-        });
+        let place = selected.and_then(|id| self.find(&id));
         self.select(if was_first { 0 } else { place.unwrap_or(0) });
         self.top = if was_first { 0 } else { self.top };
     }
@@ -393,6 +439,10 @@ impl ListModel {
             }
         }
     }
+}
+
+fn isize_of(place: usize) -> isize {
+    isize::try_from(place).unwrap_or(isize::MAX)
 }
 
 /// What a page was wanted for, to hand back with its ticket.

@@ -10,6 +10,7 @@
 )]
 
 mod app;
+mod bench;
 mod ctx;
 pub(crate) mod draw;
 mod frame;
@@ -35,7 +36,12 @@ use keys::Keymap;
 use route::Route;
 use theme::{Glyphs, Theme};
 
+pub(crate) use bench::bench;
+
 pub(crate) async fn tui(app: &App, args: &TuiArgs) -> Done {
+    let settings = crate::context::tui_settings(&app.global, &|name| app.env(name))?;
+    let keys = settings.tui.keys.iter().map(|(name, key)| (name.as_str(), key.as_str()));
+    let keymap = Keymap::new(keys).map_err(Failure::usage)?;
     if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
         return Err(Failure::usage("the TUI needs a terminal")
             .why("stdin or stdout is none")
@@ -43,18 +49,16 @@ pub(crate) async fn tui(app: &App, args: &TuiArgs) -> Done {
     }
     let route = Route::read(&args.words)?;
     let target = app.target()?;
-    let settings = crate::context::tui_settings(&app.global, &|name| app.env(name))?;
     let backend = {
         let quiet = quiet(app);
         let timeout = std::time::Duration::try_from(app.global.request_timeout)
             .map_err(|_| Failure::usage("--request-timeout is negative"))?;
         crate::backend::Backend::connect(&target, timeout, &quiet).await?
     };
-    let keys = settings.tui.keys.iter().map(|(name, key)| (name.as_str(), key.as_str()));
-    let keymap = Keymap::new(keys).map_err(Failure::usage)?;
     let setup = Setup {
         target,
         is_read_only: args.read_only,
+        is_calm: settings.tui.prefers_reduced_motion,
         zone: app.out.zone.clone(),
         theme: theme(app, &settings.tui)?,
         glyphs: Glyphs::new(app.out.style.ascii),
@@ -70,14 +74,16 @@ pub(crate) async fn tui(app: &App, args: &TuiArgs) -> Done {
 /// write it as a full reset, which takes the attributes with it.
 fn theme(app: &App, settings: &crate::context::TuiSettings) -> Result<Theme, Failure> {
     crossterm::style::force_color_output(true);
-    let is_mono = match settings.theme.as_deref() {
-        Some("mono") => true,
-        Some("auto") | None => !app.out.style.color,
+    let coloured = match settings.theme.as_deref() {
+        Some("mono") => Theme::mono(),
+        Some("light") => Theme::light(),
+        Some("auto") | None => Theme::auto(),
         Some(other) => {
-            return Err(Failure::usage(format!("[tui] theme `{other}`: wanted auto or mono")));
+            let text = format!("[tui] theme `{other}`: wanted auto, light or mono");
+            return Err(Failure::usage(text));
         }
     };
-    let mut theme = if is_mono { Theme::mono() } else { Theme::auto() };
+    let mut theme = if app.out.style.color { coloured } else { Theme::mono() };
     for (role, colour) in &settings.colors {
         if !theme.set(role, colour) {
             return Err(Failure::usage(format!(

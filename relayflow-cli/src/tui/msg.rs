@@ -5,11 +5,13 @@ use std::time::Duration;
 use crossterm::event::KeyEvent;
 use jiff::Timestamp;
 use relayflow_core::api::{
-    DeadLetter, DeadLetterGroup, Discard, Drift, Event, List, NewPlan, NewReplay, Plan, Queue,
-    Replay, Request, Source, Stats, TimelineEntry, Total, Trace, Verification, Worker,
+    Chart, DeadLetter, DeadLetterGroup, Discard, Drift, Event, Identity, List, Minute, NewExport,
+    NewPlan, NewReplay, Plan, Queue, Replay, Request, Source, Stats, TimelineEntry, Total, Trace,
+    Verification, Worker,
 };
 
 use super::route::Noun;
+use crate::backend::ChartOf;
 use crate::context::Target;
 use crate::failure::Failure;
 
@@ -117,9 +119,24 @@ pub(crate) enum Effect {
 #[derive(Debug, Clone)]
 pub(crate) enum Question {
     Stats,
-    Groups { by: &'static str, q: Option<String> },
-    Rows { noun: Noun, q: Option<String>, limit: usize, cursor: Option<String> },
-    Replays { cursor: Option<String> },
+    /// The last hour, minute by minute.
+    Minutes,
+    /// Who the daemon takes us for.
+    Who,
+    Chart(ChartOf),
+    Groups {
+        by: &'static str,
+        q: Option<String>,
+    },
+    Rows {
+        noun: Noun,
+        q: Option<String>,
+        limit: usize,
+        cursor: Option<String>,
+    },
+    Replays {
+        cursor: Option<String>,
+    },
     Event(String),
     Timeline(String),
     Trace(String),
@@ -129,15 +146,36 @@ pub(crate) enum Question {
     Queues,
     Workers,
     Sources,
-    Drift { q: Option<String> },
-    AcceptDrift { id: String, reason: String },
-    Revise { event: String, task: String, payload: String, reason: String },
+    Drift {
+        q: Option<String>,
+    },
+    AcceptDrift {
+        id: String,
+        reason: String,
+    },
+    Revise {
+        event: String,
+        task: String,
+        payload: String,
+        reason: String,
+    },
     Replay(String),
     Plan(Box<NewPlan>),
     RunPlan(Box<NewReplay>),
-    Control { id: String, verb: &'static str },
+    Control {
+        id: String,
+        verb: &'static str,
+    },
     Discard(Discard),
-    Readmit { id: String, reason: Option<String> },
+    Readmit {
+        id: String,
+        reason: Option<String>,
+    },
+    /// A bundle, to a new file.
+    Export {
+        new: NewExport,
+        to: std::path::PathBuf,
+    },
 }
 
 impl Question {
@@ -149,8 +187,12 @@ impl Question {
             | Self::Discard(_)
             | Self::AcceptDrift { .. }
             | Self::Revise { .. }
-            | Self::Readmit { .. } => true,
+            | Self::Readmit { .. }
+            | Self::Export { .. } => true,
             Self::Stats
+            | Self::Minutes
+            | Self::Who
+            | Self::Chart(_)
             | Self::Groups { .. }
             | Self::Rows { .. }
             | Self::Replays { .. }
@@ -174,6 +216,9 @@ impl Question {
 #[derive(Debug)]
 pub(crate) enum Reply {
     Stats(Box<Stats>),
+    Minutes(Vec<Minute>),
+    Who(Identity),
+    Chart(Box<Chart>),
     Groups(List<DeadLetterGroup>),
     Rows(Page<Row>),
     Replays(Page<Replay>),

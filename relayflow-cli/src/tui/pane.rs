@@ -78,6 +78,12 @@ impl<T> Pane<T> {
         self.error.as_ref().filter(|_| self.value.is_some())
     }
 
+    /// What is under way is not answered any more; it is asked for again at once.
+    pub(crate) fn forget(&mut self) {
+        self.pending = None;
+        self.due = Duration::ZERO;
+    }
+
     /// Gives up what is under way.
     pub(crate) fn stop(&mut self, ctx: &mut Ctx) {
         if let Some((ticket, _)) = self.pending.take() {

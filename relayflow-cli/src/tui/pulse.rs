@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use relayflow_core::api::Stats;
-use relayflow_core::api::codes::Exit;
+use relayflow_core::api::codes::{Code, Exit};
+use relayflow_core::api::{Minute, Stats};
 
 use super::ctx::{Ctx, Link};
 use super::msg::{Answer, Question, Reply};
@@ -18,6 +18,9 @@ const EVERY: Duration = Duration::from_secs(1);
 /// The first and the longest time between two tries to connect again.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
+/// What was before is asked for once, and again after nobody answered for a while.
+const ONCE: Duration = Duration::from_secs(3600);
+const MINUTE_MS: i64 = 60_000;
 /// An hour of samples.
 const SAMPLES_MAX: usize = 3600;
 
@@ -25,6 +28,7 @@ const SAMPLES_MAX: usize = 3600;
 #[derive(Debug, Clone, Copy)]
 struct Sample {
     at: Duration,
+    at_ms: i64,
     events: i64,
     requests: i64,
     rejected: i64,
@@ -34,9 +38,23 @@ struct Sample {
     retry_rate: f64,
 }
 
+/// One minute before this TUI looked.
+#[derive(Debug, Clone, Copy)]
+struct Past {
+    /// When it began, in the run's time: before the start it is negative.
+    from_ms: i64,
+    events: i64,
+    ok: i64,
+    retry_rate: Option<f64>,
+    dead: i64,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Pulse {
     pub(crate) stats: Pane<Box<Stats>>,
+    minutes: Pane<()>,
+    who: Pane<()>,
+    past: Vec<Past>,
     samples: VecDeque<Sample>,
     heard: Option<Timestamp>,
 }
@@ -56,6 +74,13 @@ impl Pulse {
         match ctx.link {
             Link::Connecting { .. } | Link::Live { .. } => {
                 self.stats.poll(ctx, || Question::Stats);
+                // Behind the first answer: before it nothing is known of the daemon's clock.
+                if self.heard.is_some() {
+                    self.minutes.poll(ctx, || Question::Minutes);
+                    if !ctx.is_store() {
+                        self.who.poll(ctx, || Question::Who);
+                    }
+                }
             }
             Link::Lost { at, .. } | Link::Refused { at, .. } => {
                 if at <= ctx.now.run && self.stats.waits(ctx.now.run).is_none() {
@@ -65,6 +90,13 @@ impl Pulse {
         }
     }
 
+    /// Asks anew over another connection; what is known stays.
+    pub(crate) fn begin_anew(&mut self) {
+        self.stats.forget();
+        self.minutes = Pane::default();
+        self.who = Pane::default();
+    }
+
     /// Tries again now.
     pub(crate) fn retry_now(&mut self, ctx: &mut Ctx) {
         self.stats.ask(ctx, Question::Stats);
@@ -72,6 +104,30 @@ impl Pulse {
 
     /// Takes the answer if it is the pulse's, and learns from it how the connection is.
     pub(crate) fn take(&mut self, ctx: &mut Ctx, answer: &mut Option<Answer>) {
+        let mut who = None;
+        let name = |reply| match reply {
+            Reply::Who(told) => {
+                who = Some(told);
+                Some(())
+            }
+            _ => None,
+        };
+        if self.who.take(ctx, answer, ONCE, name) {
+            ctx.who = who;
+            return;
+        }
+        let mut minutes = Vec::new();
+        let keep = |reply| match reply {
+            Reply::Minutes(all) => {
+                minutes = all;
+                Some(())
+            }
+            _ => None,
+        };
+        if self.minutes.take(ctx, answer, ONCE, keep) {
+            self.past = minutes.iter().filter_map(|minute| past(ctx, minute)).collect();
+            return;
+        }
         let pick = |reply| match reply {
             Reply::Stats(stats) => Some(stats),
             _ => None,
@@ -87,6 +143,8 @@ impl Pulse {
         self.heard = Some(ctx.now.wall);
         let was = std::mem::replace(&mut ctx.link, Link::Live { heard: ctx.now.run });
         if let Link::Lost { since, .. } = was {
+            self.minutes = Pane::default();
+            self.who = Pane::default();
             let away = ctx.now.run.saturating_sub(since).as_secs();
             ctx.say(format!("connected again after {away}s"), Role::Ok);
         }
@@ -97,11 +155,13 @@ impl Pulse {
         if let Ok(at) = stats.at.parse::<Timestamp>() {
             ctx.skew = at.duration_since(ctx.now.wall);
         }
+        ctx.speaks = stats.v;
         if SAMPLES_MAX <= self.samples.len() {
             self.samples.pop_front();
         }
         self.samples.push_back(Sample {
             at: ctx.now.run,
+            at_ms: ms(ctx.now.run),
             events: stats.events,
             requests: stats.requests,
             rejected: stats.rejected,
@@ -130,7 +190,11 @@ impl Pulse {
                 ctx.link = Link::Lost { since, heard: self.heard, retry, at, why };
             }
             Exit::Auth => {
-                let what = failure.message.clone();
+                // A token that was taken before and is not any more has come to its end.
+                let is_token = failure.code == Code::NoToken.as_str();
+                let is_expired = is_token && self.heard.is_some();
+                let what =
+                    if is_expired { "token expired".to_owned() } else { failure.message.clone() };
                 ctx.link = Link::Refused { what, at: now + LONGEST_WAIT };
             }
             Exit::Ok
@@ -156,22 +220,22 @@ impl Pulse {
         window: Duration,
         columns: usize,
     ) -> Vec<Option<f64>> {
-        let count = u32::try_from(columns.max(1)).unwrap_or(u32::MAX);
-        let part = window / count;
-        let mut values = Vec::with_capacity(columns);
-        for column in (0..count).rev() {
-            // Whole parts of the run's time, so that a bar does not change while it moves.
-            let step = part.as_millis().max(1);
-            let end = (now.as_millis() / step + 1).saturating_sub(u128::from(column)) * step;
-            let end = Duration::from_millis(u64::try_from(end).unwrap_or(u64::MAX));
-            values.push(self.value(which, end.saturating_sub(part), end));
-        }
-        values
+        let count = i64::try_from(columns.max(1)).unwrap_or(i64::MAX);
+        let part = (ms(window) / count).max(1);
+        // Whole parts of the run's time, so that a bar does not change while it moves.
+        let end = (ms(now).div_euclid(part) + 1) * part;
+        let from = |column| end - (count - column) * part;
+        (0..count).map(|column| self.value(which, from(column), from(column) + part)).collect()
     }
 
-    fn value(&self, which: Series, from: Duration, to: Duration) -> Option<f64> {
-        let begin = self.samples.partition_point(|s| s.at < from);
-        let end = self.samples.partition_point(|s| s.at < to);
+    fn value(&self, which: Series, from: i64, to: i64) -> Option<f64> {
+        self.seen(which, from, to).or_else(|| self.told(which, from, to))
+    }
+
+    /// As this TUI saw it.
+    fn seen(&self, which: Series, from: i64, to: i64) -> Option<f64> {
+        let begin = self.samples.partition_point(|s| s.at_ms < from);
+        let end = self.samples.partition_point(|s| s.at_ms < to);
         let last = self.samples.get(end.checked_sub(1)?).filter(|_| begin < end)?;
         let before = self.samples.get(begin.saturating_sub(1))?;
         let rate = |of: fn(&Sample) -> i64| rate(of(before), of(last), last.at - before.at);
@@ -180,6 +244,19 @@ impl Pulse {
             Series::Ok => rate(|s| s.ok),
             Series::Retrying => Some(last.retry_rate * 100.0),
             Series::Dead => Some(number(last.dead)),
+        }
+    }
+
+    /// As the daemon tells of it: the minute in which the middle of the part lies.
+    fn told(&self, which: Series, from: i64, to: i64) -> Option<f64> {
+        let middle = i64::midpoint(from, to);
+        let place = self.past.partition_point(|past| past.from_ms <= middle).checked_sub(1)?;
+        let past = self.past.get(place).filter(|past| middle < past.from_ms + MINUTE_MS)?;
+        match which {
+            Series::Received => Some(number(past.events) / 60.0),
+            Series::Ok => Some(number(past.ok) / 60.0),
+            Series::Retrying => past.retry_rate,
+            Series::Dead => Some(number(past.dead)),
         }
     }
 
@@ -211,6 +288,20 @@ impl Pulse {
     pub(crate) fn stats(&self) -> Option<&Stats> {
         self.stats.value.as_deref()
     }
+}
+
+fn ms(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A minute that the daemon tells of, in the run's time.
+fn past(ctx: &Ctx, minute: &Minute) -> Option<Past> {
+    let at: Timestamp = minute.at.parse().ok()?;
+    let ago = i64::try_from(ctx.clock().duration_since(at).as_millis()).ok()?;
+    let retry_rate =
+        (0 < minute.attempts).then(|| number(minute.retries) * 100.0 / number(minute.attempts));
+    let (events, ok, dead) = (minute.events, minute.ok, minute.dead);
+    Some(Past { from_ms: ms(ctx.now.run) - ago, events, ok, retry_rate, dead })
 }
 
 fn number(count: i64) -> f64 {

@@ -76,6 +76,8 @@ pub(crate) enum Route {
     Tail {
         filter: String,
     },
+    /// Charts of a destination, or of a job by its id.
+    Chart(String),
     /// This session's failures.
     Errors,
 }
@@ -108,9 +110,9 @@ pub(crate) const GROUPINGS: [&str; 7] =
     ["error", "source", "type", "dest", "workflow", "step", "reason"];
 
 /// The screens that a command line may name.
-pub(crate) const NAMES: [&str; 10] = [
+pub(crate) const NAMES: [&str; 11] = [
     "drift", "overview", "events", "dlq", "replays", "queues", "sources", "requests", "tail",
-    "errors",
+    "errors", "charts",
 ];
 
 impl Route {
@@ -140,6 +142,13 @@ impl Route {
             "requests" => list(Noun::Requests),
             "tail" => Self::Tail { filter },
             "drift" => Self::Drift { filter },
+            "charts" => match terms {
+                [of] => Self::Chart(of.clone()),
+                _ => {
+                    return Err(Failure::usage("charts are of one destination or one replay")
+                        .hint("relayflow queue ls shows the destinations"));
+                }
+            },
             other if !terms.is_empty() => {
                 return Err(Failure::usage(format!("the screen '{other}' takes no terms")));
             }
@@ -184,6 +193,7 @@ impl Route {
             Self::Sources => with("sources", ""),
             Self::Tail { filter } => with("tail", filter),
             Self::Drift { filter } => with("drift", filter),
+            Self::Chart(of) => format!("relayflow tui charts {}", shell(of)),
             Self::Errors => with("errors", ""),
         }
     }
@@ -195,6 +205,7 @@ fn screen_name(word: &str) -> Option<&'static str> {
         "replay" => "replays",
         "queue" => "queues",
         "event" => "events",
+        "chart" => "charts",
         other => other,
     };
     NAMES.into_iter().find(|name| *name == word)
@@ -231,6 +242,8 @@ mod tests {
             "drift source:a",
             "tail status:failed",
             "errors",
+            "charts api.hubspot.com",
+            "charts rpl_01J9",
             "rpl_01J9",
             "evt_01J9",
         ] {

@@ -85,6 +85,11 @@ impl Theme {
         Self { styles: Role::ALL.map(coloured), has_colour: true }
     }
 
+    /// For a light background, on which yellow and cyan are hard to read.
+    pub(crate) fn light() -> Self {
+        Self { styles: Role::ALL.map(on_light), has_colour: true }
+    }
+
     /// Attributes only: not one colour command is sent.
     pub(crate) fn mono() -> Self {
         Self { styles: Role::ALL.map(attributes), has_colour: false }
@@ -138,6 +143,15 @@ fn coloured(role: Role) -> Style {
     }
 }
 
+fn on_light(role: Role) -> Style {
+    let style = coloured(role);
+    match style.fg {
+        Some(Color::Cyan) => style.fg(Color::Blue),
+        Some(Color::Yellow) => style.fg(Color::Magenta),
+        _ => style,
+    }
+}
+
 /// The characters of ours.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Glyphs {
@@ -152,6 +166,16 @@ pub(crate) struct Glyphs {
     pub(crate) up: &'static str,
     pub(crate) bar: (&'static str, &'static str),
     pub(crate) levels: [&'static str; 8],
+    /// From nothing to the most.
+    pub(crate) shades: [&'static str; 5],
+    /// The part of a bar that failed.
+    pub(crate) failed: &'static str,
+    pub(crate) up_to: &'static str,
+    /// Rows that are not known.
+    pub(crate) gap: &'static str,
+    /// The rule beside what has the keys.
+    pub(crate) thick: &'static str,
+    pub(crate) spinner: [&'static str; 4],
     pub(crate) corners: [&'static str; 4],
     pub(crate) dot: &'static str,
     pub(crate) choice: (&'static str, &'static str),
@@ -173,6 +197,12 @@ impl Glyphs {
                 up: "^",
                 bar: ("#", "."),
                 levels: [".", ":", "-", "=", "+", "*", "#", "#"],
+                shades: [" ", ".", ":", "*", "#"],
+                failed: "x",
+                up_to: "<",
+                gap: ":",
+                thick: "#",
+                spinner: ["|", "/", "-", "\\"],
                 corners: ["+"; 4],
                 dot: ".",
                 choice: ("<", ">"),
@@ -190,6 +220,12 @@ impl Glyphs {
             up: "▲",
             bar: ("█", "░"),
             levels: ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"],
+            shades: [" ", "░", "▒", "▓", "█"],
+            failed: "▒",
+            up_to: "≤",
+            gap: "⋮",
+            thick: "┃",
+            spinner: ["⠋", "⠙", "⠸", "⠴"],
             corners: ["┌", "┐", "└", "┘"],
             dot: "·",
             choice: ("‹", "›"),
@@ -232,6 +268,7 @@ mod tests {
     fn no_theme_paints_the_background() {
         for role in Role::ALL {
             assert_eq!(Theme::auto().of(role).bg, None, "{role:?}");
+            assert_eq!(Theme::light().of(role).bg, None, "{role:?}");
         }
     }
 
@@ -249,7 +286,8 @@ mod tests {
     fn ascii_is_ascii() {
         let g = Glyphs::new(true);
         let all = [g.rule, g.side, g.cursor, g.mark, g.caret, g.path, g.up, g.dot, g.none()];
-        assert!(all.iter().chain(&g.levels).chain(&g.corners).all(|s| s.is_ascii()));
+        let all = all.iter().chain(&g.levels).chain(&g.corners).chain(&g.shades).chain(&g.spinner);
+        assert!(all.chain(&[g.failed, g.up_to, g.gap, g.thick]).all(|s| s.is_ascii()));
         assert!(g.status("dead").is_ascii() && g.ellipsis().is_ascii());
     }
 }

@@ -145,6 +145,7 @@ words! {
         PlanExpired = "refused.plan_expired",
         PlanChanged = "refused.plan_changed",
         Late = "refused.late",
+        OverMax = "refused.over_max",
         StateChanged = "refused.state_changed",
         ReasonRequired = "refused.reason_required",
         NotYet = "refused.not_supported",

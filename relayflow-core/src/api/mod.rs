@@ -4,12 +4,14 @@
 //! A list is a [`List`]. A single object bears `v` and `object`: an event has a field `kind` of its
 //! own (the canonical one), so what a document is stands in `object` wherever it is not a list.
 
+mod chart;
 pub mod codes;
 mod drift;
 mod forensics;
 mod reconcile;
 mod replay;
 
+pub use chart::{Bucket, Chart, Latency, Minute, Slice};
 pub use drift::{
     AcceptDrift, CheckContracts, Contract, ContractCheck, Drift, LearnContract, MissingContract,
     Violation,
@@ -272,6 +274,9 @@ pub struct DeadLetterGroup {
     pub first_at: String,
     pub last_at: String,
     pub example: String,
+    /// How many died in each tenth of the last 15 minutes, the oldest first.
+    #[serde(default)]
+    pub recent: Vec<u64>,
 }
 
 /// One thing that happened.
@@ -329,7 +334,7 @@ pub struct Queue {
     pub retrying: i64,
     pub dead: i64,
     pub oldest_queued_seconds: Option<f64>,
-    /// `open`, `paused` or `circuit_open`.
+    /// `open`, `paused` or `circuit_open`; `unknown` where no daemon says.
     pub state: String,
     pub concurrency: u32,
 }
@@ -553,6 +558,24 @@ pub struct Discard {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub hash: Option<String>,
     pub reason: String,
+}
+
+/// What a bundle is asked to hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewExport {
+    /// A filter over events and requests; everything without one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub q: Option<String>,
+    /// Only the oldest so many.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub limit: Option<u64>,
+    /// Refuse if more are selected; 10,000 if nobody says.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub max: Option<u64>,
+    /// Why, for the record.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
 }
 
 /// What became of a discard.

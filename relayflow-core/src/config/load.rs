@@ -262,6 +262,8 @@ fn sections(
         providers_dir,
         sources,
         workflows: Arc::new(workflows),
+        redact: std::mem::take(&mut reader.redact),
+        fetched: std::mem::take(&mut reader.fetched),
         explained,
         unset,
     })

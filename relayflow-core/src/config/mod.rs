@@ -50,6 +50,11 @@ pub struct Config {
     pub providers_dir: Option<PathBuf>,
     pub sources: Vec<SourceConfig>,
     pub workflows: Arc<Workflows>,
+    /// By source: the members of its payloads, beside those that always are, that are masked in what
+    /// leaves this machine.
+    pub redact: std::collections::BTreeMap<String, Vec<String>>,
+    /// Every secret in it, whatever it is for: what must not leave.
+    pub fetched: Vec<Secret>,
     /// Every setting in force and where it was found, by key; no secret is among them.
     pub explained: Vec<Explained>,
     /// The keys of settings that there are, and that nothing sets.

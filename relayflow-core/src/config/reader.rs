@@ -1,6 +1,7 @@
 //! Walks the tree of a file and notes every mistake, not only the first. A setting is asked for in
 //! the order flag, environment, file, built-in example; what is never asked for is a misspelt key.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -9,6 +10,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 use super::secrets;
 use super::units::{self, Raw};
 use crate::diagnostic::Diagnostic;
+use crate::secret::Secret;
 use crate::text::nearest;
 
 /// The name of a file that is compiled in.
@@ -138,6 +140,10 @@ pub(super) struct Reader<'e> {
     pub(super) errors: Vec<Diagnostic>,
     pub(super) warnings: Vec<Diagnostic>,
     pub(super) explained: Vec<Explained>,
+    /// Every secret that was fetched.
+    pub(super) fetched: Vec<Secret>,
+    /// By source: the members that it masks.
+    pub(super) redact: BTreeMap<String, Vec<String>>,
     /// Keys that were asked for and stand nowhere.
     pub(super) unset: Vec<String>,
 }
@@ -158,6 +164,8 @@ impl<'e> Reader<'e> {
             errors: Vec::new(),
             warnings: Vec::new(),
             explained: Vec::new(),
+            fetched: Vec::new(),
+            redact: BTreeMap::new(),
             unset: Vec::new(),
         }
     }

@@ -158,7 +158,11 @@ impl Reader<'_> {
             self.warn(&setting.from, message, None);
         }
         self.explain(setting, fingerprint(&found));
-        Some(Secret::new(found))
+        let secret = Secret::new(found);
+        if known == Known::Secret {
+            self.fetched.push(secret.clone());
+        }
+        Some(secret)
     }
 
     fn secret_elsewhere(

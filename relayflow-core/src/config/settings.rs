@@ -263,6 +263,7 @@ impl Reader<'_> {
         let accept_identical = self.get_or(section, "accept_identical", units::boolean, no);
         let window = (DERIVED_WINDOW, show_duration(DERIVED_WINDOW));
         let derived_window = self.get_or(section, "derived_window", units::duration, window);
+        let redact = self.get(section, "redact", units::texts);
         let secrets_at = self.setting(section, "secrets");
         let definition = provider.as_ref().and_then(|provider| catalog.get(provider));
         let settings = self.source_settings(section, dirs);
@@ -271,6 +272,9 @@ impl Reader<'_> {
         let secrets = self.secrets(secrets_at.as_ref(), dirs, known);
         let reconcile = self.reconcile(section, dirs, definition.map(|known| &**known));
 
+        if let Some(redact) = redact {
+            self.redact.insert(name.clone(), redact);
+        }
         let provider = provider?;
         let Some(definition) = definition else {
             let known = catalog.iter().map(|p| &*p.name);

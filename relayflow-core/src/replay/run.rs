@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::ReplayError;
 use crate::id::{ReplayId, RequestId};
 use crate::ingest::{Ingest, ReadmitError};
-use crate::store::{Item, ItemRow, ReplayRow, Reread, StoreError};
+use crate::store::{Item, ItemRow, ReplayRow, Reread, Store, StoreError};
 
 /// Items moved in one transaction: so few that live commits which share it hardly notice.
 const MOVE_MAX: usize = 50;
@@ -53,7 +53,18 @@ pub async fn run(ingest: Arc<Ingest>, stop: CancellationToken) {
             }
         }
         budgets.retain(|id, _| open.iter().any(|r| r.id == *id));
+        if let Err(error) = tell_the_others(&ingest.store).await {
+            tracing::warn!(%error, "replays that stand still could not be told how their items ended");
+        }
     }
+}
+
+/// A replay that was paused or cancelled still learns how those of its items ended that had moved.
+async fn tell_the_others(store: &Store) -> Result<(), StoreError> {
+    for id in store.unsettled_replays().await? {
+        store.settle_items(id).await?;
+    }
+    Ok(())
 }
 
 /// What a replay may do now.

@@ -8,7 +8,7 @@ use crate::api::NewPlan;
 use crate::filter::{Field, Filter, Now, Term, Test, Word};
 use crate::id::{EventId, ReplayId, RequestId, TaskId};
 use crate::ingest::InForce;
-use crate::store::{Item, ItemRow, Over, Picked, RequestRow, Selection, Store};
+use crate::store::{Item, ItemRow, Over, Picked, RequestRow, Selection, Store, Way};
 use crate::task::TaskStatus;
 use crate::view;
 
@@ -104,7 +104,7 @@ async fn by_filter(
     if !found.names_steps
         && let Ok(requests) = Selection::new(&filter, Over::Requests)
     {
-        let dead = store.dead_requests(&requests, None, limit).await?;
+        let dead = store.dead_requests(&requests, Way::Newest, None, limit).await?;
         found.picked.extend(dead.into_iter().filter(|r| r.status == "dead").map(picked_request));
     }
     found.q = Some(filter.to_string());

@@ -13,6 +13,7 @@ use sqlx::sqlite::{
 };
 
 use super::StoreError;
+use super::readable::Readable;
 
 /// SQLite before this corrupts its log in rare resets (guarantees: the store).
 const SQLITE_FLOOR: i32 = 3_051_003;
@@ -96,7 +97,7 @@ pub(super) fn prepare_files(path: &Path) -> Result<(), StoreError> {
 }
 
 /// The steps that lead to the schema of today.
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
+pub(super) static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// The version of the schema that this RelayFlow writes; it reads every earlier one.
 #[must_use]
@@ -133,10 +134,11 @@ pub(super) async fn migrate(path: &Path) -> Result<(), StoreError> {
 
 /// The pool that reads: it can change nothing, and no reader keeps the log for longer than a second
 /// or so.
-pub(super) async fn readers(path: &Path) -> Result<SqlitePool, StoreError> {
+pub(super) async fn readers(from: &Readable) -> Result<SqlitePool, StoreError> {
     let options = SqliteConnectOptions::new()
-        .filename(path)
+        .filename(&from.path)
         .read_only(true)
+        .immutable(from.is_immutable)
         .busy_timeout(BUSY_TIMEOUT)
         .pragma("query_only", "on")
         .pragma("cache_size", "-2048")

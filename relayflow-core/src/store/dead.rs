@@ -32,7 +32,7 @@ type Place = (i64, Vec<u8>);
 impl Store {
     /// A page of dead letters that are tasks, the latest first: `before` is the last one's end and id.
     /// What is found of it `within` a time.
-    pub async fn dead_tasks(
+    pub async fn dead_tasks_within(
         &self,
         selection: &Selection,
         before: Option<(i64, TaskId)>,
@@ -86,6 +86,35 @@ impl Store {
                 });
                 return Ok(Found { rows, stopped_at: stopped.transpose()? });
             }
+        }
+    }
+
+    /// A page of dead letters that are tasks, the oldest first, from behind an end and an id.
+    pub async fn dead_tasks_oldest(
+        &self,
+        selection: &Selection,
+        behind: Option<(i64, TaskId)>,
+        limit: usize,
+    ) -> Result<Vec<TaskRow>, StoreError> {
+        let mut after = behind.map(|(ended, id)| (ended, id.bytes().to_vec()));
+        let mut rows = Vec::new();
+        loop {
+            let (places, is_last) = self.given_up_after(selection, after.as_ref(), STEP).await?;
+            let ids: Vec<Vec<u8>> = places.iter().map(|(_, id)| id.clone()).collect();
+            if ids.is_empty() {
+                return Ok(rows);
+            }
+            let mut statement = selection.select(TASK_COLUMNS);
+            statement.and_any("t.id", &ids, STEP);
+            let found = statement.fetch(self.db(), " order by t.ended_us, t.id", STEP).await?;
+            for row in self.sifted(selection, found).await? {
+                rows.push(task_of(&row)?);
+            }
+            if limit <= rows.len() || is_last {
+                rows.truncate(limit);
+                return Ok(rows);
+            }
+            after = places.into_iter().next_back();
         }
     }
 
@@ -170,13 +199,7 @@ impl Store {
                 (column, Statement::new(text, Vec::new()))
             }
             "error" | "dest" | "workflow" | "step" | "reason" if selection.is_of_given_up => {
-                let column = match by {
-                    "error" => "t.error_id",
-                    "dest" => "t.destination",
-                    "workflow" => "t.workflow",
-                    "step" => "t.step",
-                    _ => "t.reason",
-                };
+                let column = column_of(by);
                 (column, of_given_up(selection, &format!("{column}, {counted}")))
             }
             _ => return Ok(None),
@@ -195,6 +218,37 @@ impl Store {
         Ok(Some(groups))
     }
 
+    /// How many of each group died in each of the latest `parts` stretches of `part_us` before `now_us`:
+    /// value, place from the latest, count.
+    pub(crate) async fn dead_groups_recent(
+        &self,
+        selection: &Selection,
+        by: &str,
+        (now_us, part_us, parts): (i64, i64, i64),
+    ) -> Result<Vec<(Option<String>, i64, i64)>, StoreError> {
+        let column = column_of(by);
+        let of_events = matches!(by, "source" | "type");
+        let mut statement = if of_events {
+            let text = format!(
+                "select {column}, ({now_us} - t.ended_us) / {part_us} as part, count(*)
+                 from task t indexed by task_given_up cross join event e on e.id = t.event_id
+                 where t.status in ('dead', 'discarded') and t.status = 'dead'"
+            );
+            Statement::new(text, Vec::new())
+        } else {
+            let part = format!("({now_us} - t.ended_us) / {part_us} as part");
+            of_given_up(selection, &format!("{column}, {part}, count(*)"))
+        };
+        statement.push(&format!(
+            " and t.ended_us > {} and t.ended_us <= {now_us} group by 1, 2",
+            now_us - part_us * parts
+        ));
+        let rows = statement.run(self.db()).await?;
+        let read = |row: &SqliteRow| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
+        let read: Result<_, sqlx::Error> = rows.iter().map(read).collect();
+        read.map_err(StoreError::Read)
+    }
+
     /// The dead letter of a group that died last.
     pub async fn last_of_group(
         &self,
@@ -202,21 +256,26 @@ impl Store {
         by: &str,
         group: &DeadGroup,
     ) -> Result<Option<TaskRow>, StoreError> {
-        let column = match by {
-            "error" => "t.error_id",
-            "dest" => "t.destination",
-            "workflow" => "t.workflow",
-            "step" => "t.step",
-            "reason" => "t.reason",
-            "source" => "e.source",
-            _ => "e.type",
-        };
+        let column = column_of(by);
         let mut statement = selection.select(TASK_COLUMNS);
         statement.push(" and t.status in ('dead', 'discarded')");
         statement.and_at("t.ended_us", group.last_us);
         statement.and_text(column, group.value.as_deref());
         let rows = statement.fetch(self.db(), " order by t.id desc", 1).await?;
         rows.first().map(task_of).transpose()
+    }
+}
+
+/// The column that dead letters are grouped by.
+fn column_of(by: &str) -> &'static str {
+    match by {
+        "error" => "t.error_id",
+        "dest" => "t.destination",
+        "workflow" => "t.workflow",
+        "step" => "t.step",
+        "reason" => "t.reason",
+        "source" => "e.source",
+        _ => "e.type",
     }
 }
 

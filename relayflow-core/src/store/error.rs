@@ -13,6 +13,13 @@ pub enum StoreError {
     Locked { path: PathBuf },
     #[error("the store was written by a newer RelayFlow (schema {version}); upgrade this one")]
     Newer { version: i64 },
+    /// Opened to read it, so it stays as it is.
+    #[error(
+        "the store was written by an older RelayFlow (schema {version}) and is not changed by reading; its daemon, started once, brings it up to date"
+    )]
+    Older { version: i64 },
+    #[error("`{}` is not a RelayFlow store{}", path.display(), why)]
+    NotAStore { path: PathBuf, why: &'static str },
     #[error("the schema could not be brought up to date")]
     Migrate(#[source] sqlx::migrate::MigrateError),
     #[error("SQLite {found} is too old: 3.51.3 is the first that keeps its log safely")]

@@ -9,7 +9,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::plans::Picked;
-use super::query::{After, Found, Page, Selection, Sort};
+use super::query::{After, Found, Page, Selection, Sort, Statement, Way};
 use super::requests::RequestWithBody;
 use super::{EventContext, Store, StoreError, on_db};
 use crate::clock::from_micros;
@@ -17,6 +17,9 @@ use crate::event::{IntegrationEvent, Payload};
 use crate::id::{EventId, RequestId, TaskId, WorkerId};
 use crate::request::CorrelationId;
 use crate::task::TaskStatus;
+
+/// How long is looked where all is wanted.
+const UNHURRIED: Duration = Duration::from_secs(3600);
 
 /// An event with what became of it.
 #[derive(Debug, Clone)]
@@ -223,6 +226,16 @@ impl Store {
         selection: &Selection,
         before: Option<EventId>,
         limit: usize,
+    ) -> Result<Vec<EventRow>, StoreError> {
+        self.events_by(selection, Way::Newest, before, limit).await
+    }
+
+    /// The same, as far as it is found `within` a time.
+    pub async fn events_within(
+        &self,
+        selection: &Selection,
+        before: Option<EventId>,
+        limit: usize,
         within: Duration,
     ) -> Result<Found<EventRow, EventId>, StoreError> {
         let before = before.map(|id| id.bytes().to_vec());
@@ -230,6 +243,28 @@ impl Store {
         self.search(selection, page, before, within)
             .await?
             .read(|row| Ok(read_event(&mut Columns::new(&row))?.0), EventId::from_bytes)
+    }
+
+    /// A page of events in either order, from behind an id.
+    pub async fn events_by(
+        &self,
+        selection: &Selection,
+        way: Way,
+        behind: Option<EventId>,
+        limit: usize,
+    ) -> Result<Vec<EventRow>, StoreError> {
+        if way == Way::Newest {
+            return Ok(self.events_within(selection, behind, limit, UNHURRIED).await?.rows);
+        }
+        let beyond = format!("e.id {} ", way.beyond());
+        let narrow = |query: &mut Statement, id: &EventId| {
+            query.and(&beyond, id.bytes().to_vec());
+        };
+        let cursor = |row: &SqliteRow| Columns::new(row).id(EventId::from_bytes);
+        let order = format!(" order by e.id {}", way.order());
+        let page = Page { columns: EVENT_COLUMNS, order: &order, limit };
+        let rows = self.rows(selection, page, behind, narrow, cursor).await?;
+        rows.iter().map(|row| Ok(read_event(&mut Columns::new(row))?.0)).collect()
     }
 
     /// A page of events in another order, each with its place in it.

@@ -5,7 +5,9 @@
 //! events, their tasks and their timeline in one transaction, before anybody is answered.
 
 mod beside;
+mod charts;
 mod commit;
+mod copy;
 mod db;
 mod dead;
 mod discards;
@@ -16,6 +18,7 @@ mod line;
 mod moves;
 mod plans;
 mod query;
+mod readable;
 mod reconciles;
 mod reject;
 mod replays;
@@ -29,6 +32,8 @@ mod timeline;
 mod workflows;
 mod writer;
 
+pub use charts::{MinuteRow, Sample, Sampled};
+pub(crate) use copy::{Cell, Copied, Rows, Story, check_whole};
 pub use db::{schema_version, sqlite_path};
 pub use dead::DeadGroup;
 pub use drift::{ContractRow, DriftRow, NewContract, WatchedRow};
@@ -38,8 +43,10 @@ pub(crate) use events::KeptEvent;
 pub use events::{AttemptRow, EventRow, IdTable, TaskRow};
 pub use plans::{Change, Item, ItemRow, PlanRow, Reading};
 pub(crate) use plans::{NEW, PLAN_LIFE_US, Picked, PlanReading};
-pub use query::{After, Found, Over, QueryError, Selection, Sort};
+pub use query::{After, Found, Over, QueryError, Selection, Sort, Way};
 pub(crate) use query::{CONTENT_TIME, SEARCH_TIME};
+use readable::Readable;
+pub(crate) use readable::migrate_copy;
 pub use reconciles::{Fetched, GapCounts, GapRow, ReconcileRow};
 pub use replays::{Control, ErrorCount, How, ItemVerdict, ReplayRow};
 pub use requests::RequestRow;
@@ -218,6 +225,7 @@ struct Inner {
     db: Db,
     clock: Clock,
     path: std::path::PathBuf,
+    read_from: Readable,
     room: room::Room,
     /// `None`: opened to read.
     writing: Option<Writing>,
@@ -271,11 +279,13 @@ impl Store {
         check_after_unclean_stop(&path, failed.clone()).await?;
         let after = writer::After { leased, timeline, due, failed, worker: options.worker };
         let (door, thread) = writer::start(&path, options.clock.clone(), after)?;
+        let read_from = Readable::own(&path);
         let store = Self(Arc::new(Inner {
-            db: Db::Sqlite(db::readers(&path).await?),
+            db: Db::Sqlite(db::readers(&read_from).await?),
             clock: options.clock,
             room: room::Room::of(&path),
             path,
+            read_from,
             writing: Some(Writing {
                 door: std::sync::RwLock::new(Some(Arc::new(door))),
                 thread: std::sync::Mutex::new(Some(thread)),
@@ -293,21 +303,34 @@ impl Store {
         Ok(Opened { store, leased: leased_out })
     }
 
-    /// Opens a store to read it only: a dead daemon's, or a backup.
+    /// Opens a store to read it only: a live or a dead daemon's, or a backup. Nothing beside the file
+    /// needs to be writable.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotAStore`] if the file is something else, [`StoreError::Newer`] and
+    /// [`StoreError::Older`] if its schema is not this version's.
     pub async fn open_read_only(url: &str) -> Result<Self, StoreError> {
         let path = sqlite_path(url)?;
-        if !path.exists() {
-            let source = std::io::Error::from(std::io::ErrorKind::NotFound);
-            return Err(StoreError::File { path, source });
-        }
-        let db = Db::Sqlite(db::readers(&path).await?);
+        let (file, own) = (path.clone(), path.clone());
+        let found = tokio::task::spawn_blocking(move || Readable::find(&file)).await;
+        let read_from = found.map_err(|_| StoreError::Closed)??;
+        let db = Db::Sqlite(db::readers(&read_from).await?);
         Ok(Self(Arc::new(Inner {
             db,
             clock: Clock::Wall,
-            room: room::Room::of(&path),
+            room: room::Room::of(&own),
             path,
+            read_from,
             writing: None,
         })))
+    }
+
+    /// Whether what is read is a copy of the file and its log, made because nothing can be written
+    /// beside them.
+    #[must_use]
+    pub fn reads_a_copy(&self) -> bool {
+        self.0.read_from.is_copy()
     }
 
     fn with_digest_key(self, key: [u8; 32]) -> Result<Self, StoreError> {
@@ -429,6 +452,37 @@ impl Store {
     /// Everything handed over so far is on stable storage.
     pub async fn flush(&self) -> Result<(), StoreError> {
         self.write(|_| Ok(())).await
+    }
+
+    /// Lets go of the file that is read, so that it can be packed or removed.
+    pub(crate) async fn close_reading(&self) {
+        on_db!(self.db(), pool => pool.close().await);
+    }
+
+    /// Notes that somebody took a selection out of here, and whether it was masked.
+    pub async fn note_exported(
+        &self,
+        who: String,
+        q: Option<String>,
+        reason: Option<String>,
+        is_unmasked: bool,
+        selected: u64,
+    ) -> Result<(), StoreError> {
+        self.write(move |tx| {
+            let said = timeline::detail(&[
+                ("who", who.as_str().into()),
+                ("reason", reason.as_deref().into()),
+                ("q", q.as_deref().into()),
+                ("selected", selected.into()),
+                ("unmasked", is_unmasked.into()),
+            ]);
+            let row = timeline::Row {
+                detail: Some(said),
+                ..timeline::Row::new(crate::timeline::What::Exported)
+            };
+            timeline::append(tx, &row)
+        })
+        .await
     }
 
     /// Closes the store: what was handed over is written, the log is emptied, the file is marked as

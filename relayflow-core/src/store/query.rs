@@ -95,6 +95,30 @@ impl Over {
     }
 }
 
+/// From which end a list is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    Newest,
+    Oldest,
+}
+
+impl Way {
+    /// How what comes next compares with a cursor.
+    pub(super) fn beyond(self) -> &'static str {
+        match self {
+            Self::Newest => "<",
+            Self::Oldest => ">",
+        }
+    }
+
+    pub(super) fn order(self) -> &'static str {
+        match self {
+            Self::Newest => "desc",
+            Self::Oldest => "asc",
+        }
+    }
+}
+
 /// A value on its way into a statement.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Bind {

@@ -221,6 +221,21 @@ impl Store {
         rows.iter().map(read_replay).collect()
     }
 
+    /// Replays that stand still or were cancelled, and have items under way whose ends they are to be
+    /// told.
+    pub(crate) async fn unsettled_replays(&self) -> Result<Vec<ReplayId>, StoreError> {
+        let rows = on_db!(self.db(), pool => sqlx::query(
+            "select id from replay where status in ('paused', 'cancelled') and id in (
+                select replay_id from replay_item where state = 'moved')")
+            .fetch_all(pool).await.map_err(StoreError::Read)?);
+        rows.iter()
+            .map(|row| {
+                let id: Vec<u8> = row.try_get(0).map_err(StoreError::Read)?;
+                ReplayId::from_bytes(&id).ok_or(StoreError::Value { what: "a replay's id" })
+            })
+            .collect()
+    }
+
     /// Replays that moved tasks of these events, or read these requests again.
     pub async fn replays_of(
         &self,

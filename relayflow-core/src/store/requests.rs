@@ -9,7 +9,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::events::correlation;
-use super::query::{After, Found, Page, Selection, Sort};
+use super::query::{After, Found, Page, Selection, Sort, Way};
 use super::{Store, StoreError, on_db};
 use crate::id::{EventId, RequestId};
 use crate::request::CorrelationId;
@@ -81,6 +81,23 @@ impl Store {
     pub async fn requests(
         &self,
         selection: &Selection,
+        way: Way,
+        behind: Option<RequestId>,
+        limit: usize,
+    ) -> Result<Vec<RequestRow>, StoreError> {
+        let mut query = selection.select(COLUMNS);
+        if let Some(behind) = behind {
+            query.and(&format!("r.id {} ", way.beyond()), behind.bytes().to_vec());
+        }
+        let order = format!(" order by r.id {}", way.order());
+        let rows = query.fetch(self.db(), &order, limit).await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// A page of requests, newest first; what is found of it `within` a time.
+    pub async fn requests_within(
+        &self,
+        selection: &Selection,
         before: Option<RequestId>,
         limit: usize,
         within: Duration,
@@ -96,15 +113,18 @@ impl Store {
     pub async fn dead_requests(
         &self,
         selection: &Selection,
-        before: Option<(i64, RequestId)>,
+        way: Way,
+        behind: Option<(i64, RequestId)>,
         limit: usize,
     ) -> Result<Vec<RequestRow>, StoreError> {
         let mut query = selection.select(COLUMNS);
         query.push(" and r.status in ('dead', 'discarded')");
-        if let Some((ended, id)) = before {
-            query.and_pair("(r.ended_us, r.id) < ", ended, id.bytes().to_vec());
+        if let Some((ended, id)) = behind {
+            let beyond = format!("(r.ended_us, r.id) {} ", way.beyond());
+            query.and_pair(&beyond, ended, id.bytes().to_vec());
         }
-        let rows = query.fetch(self.db(), " order by r.ended_us desc, r.id desc", limit).await?;
+        let order = format!(" order by r.ended_us {0}, r.id {0}", way.order());
+        let rows = query.fetch(self.db(), &order, limit).await?;
         rows.iter().map(read).collect()
     }
 

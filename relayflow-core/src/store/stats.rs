@@ -11,8 +11,10 @@ use crate::task::TaskStatus;
 
 /// This daemon's rows; with many daemons over one store each will have a name of its own.
 const DAEMON: &str = "";
+/// How much each of these grew within a minute: events, tasks that are ok, dead letters.
+pub(super) const MINUTE: [&str; 3] = ["minute.events", "minute.ok", "minute.dead"];
 /// Counters of minutes older than this are forgotten.
-const MINUTES_KEPT: i64 = 60;
+pub(super) const MINUTES_KEPT: i64 = 60;
 /// What the retry rate looks back over.
 const RATE_MINUTES: i64 = 15;
 pub(super) const MINUTE_US: i64 = 60_000_000;
@@ -32,13 +34,29 @@ pub(super) fn task_counter(status: TaskStatus) -> &'static str {
 
 /// Writes what a transaction counted.
 pub(super) fn write_counters(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let mut minute = [0; MINUTE.len()];
     for (name, of, value) in tx.counted() {
-        tx.run(
-            "insert into counter (daemon, name, of, value) values ($1, $2, $3, $4)
-             on conflict (daemon, name, of) do update set value = value + excluded.value",
-            params![DAEMON, name, of, value],
-        )?;
+        write_counter(tx, name, of, value)?;
+        match name {
+            "events" => minute[0] += value,
+            "task.ok" => minute[1] += value,
+            "task.dead" | "dead_requests" => minute[2] += value,
+            _ => {}
+        }
     }
+    let now = (tx.now_us / MINUTE_US).to_string();
+    for (name, value) in MINUTE.into_iter().zip(minute).filter(|(_, value)| *value != 0) {
+        write_counter(tx, name, &now, value)?;
+    }
+    Ok(())
+}
+
+fn write_counter(tx: &Tx<'_>, name: &str, of: &str, value: i64) -> Result<(), StoreError> {
+    tx.run(
+        "insert into counter (daemon, name, of, value) values ($1, $2, $3, $4)
+         on conflict (daemon, name, of) do update set value = value + excluded.value",
+        params![DAEMON, name, of, value],
+    )?;
     Ok(())
 }
 
@@ -46,7 +64,8 @@ pub(super) fn write_counters(tx: &mut Tx<'_>) -> Result<(), StoreError> {
 pub(super) fn forget_minutes(tx: &Tx<'_>) -> Result<(), StoreError> {
     let before = (tx.now_us / MINUTE_US - MINUTES_KEPT).to_string();
     tx.run(
-        "delete from counter where name in ('attempts', 'retries') and of < $1",
+        "delete from counter where name in ('attempts', 'retries', 'minute.events', 'minute.ok',
+            'minute.dead') and of < $1",
         params![before],
     )?;
     Ok(())
@@ -124,7 +143,8 @@ impl Store {
     /// The counters as they are.
     pub async fn counters(&self) -> Result<Counters, StoreError> {
         let rows = on_db!(self.db(), pool => sqlx::query(
-            "select name, of, sum(value) from counter group by name, of")
+            "select name, of, sum(value) from counter
+             where name not in ('minute.events', 'minute.ok', 'minute.dead') group by name, of")
             .fetch_all(pool).await.map_err(StoreError::Read)?
             .iter().map(|r| Ok((r.try_get(0)?, r.try_get(1)?, r.try_get(2)?)))
             .collect::<Result<Vec<(String, String, i64)>, sqlx::Error>>());

@@ -1,5 +1,6 @@
 //! The store, met from inside the crate: each test is written once and runs on each database.
 
+mod charts;
 mod commits;
 mod files;
 mod leases;

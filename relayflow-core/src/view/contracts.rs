@@ -392,7 +392,7 @@ async fn each_event(
     let mut left = limit;
     while left > 0 {
         let wanted = EVENTS_PAGE.min(left);
-        let found = store.events(&selection, before, wanted, CONTENT_TIME).await?;
+        let found = store.events_within(&selection, before, wanted, CONTENT_TIME).await?;
         let rows = found.rows;
         let last = rows.last().map(|row| row.event.id);
         before = found.stopped_at.or(last);

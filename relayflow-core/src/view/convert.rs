@@ -161,7 +161,7 @@ pub(super) fn request(row: &RequestRow) -> Request {
 
 /// Headers as they are shown: signatures are masked, so that a screen or a ticket cannot be used to
 /// send the request again.
-pub(super) fn shown_headers(headers: &[(String, String)]) -> Vec<(String, String)> {
+pub(crate) fn shown_headers(headers: &[(String, String)]) -> Vec<(String, String)> {
     let is_signature = |name: &str| {
         ["signature", "hmac", "-sig", "token", "digest"].iter().any(|part| name.contains(part))
     };
@@ -237,6 +237,7 @@ pub(super) fn group(by: &str, value: String, died: String, letter: &DeadLetter) 
         first_at: died.clone(),
         last_at: died,
         example: letter.id.clone(),
+        recent: vec![0; super::RECENT_PARTS],
     }
 }
 

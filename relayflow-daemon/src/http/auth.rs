@@ -90,12 +90,12 @@ impl Auth {
         if self.has_failed_too_often(ip) {
             return Err(Problem::of(Code::TooManyFailures));
         }
-        let Some((who, role)) = self.find(given) else {
+        let Some(who) = self.find(given) else {
             self.count_failure(ip);
             let problem = Problem::of(Code::NoToken).challenge("Bearer error=\"invalid_token\"");
             return Err(problem.detail("this token is not known here"));
         };
-        if role < needs {
+        if who.1 < needs {
             let detail = format!("this takes the role {}", role_name(needs));
             return Err(Problem::of(Code::RoleTooLow).detail(detail));
         }
@@ -103,13 +103,13 @@ impl Auth {
     }
 
     /// The token with this text. Every digest is compared, whole, so that the time says nothing.
-    fn find(&self, given: &[u8]) -> Option<(Who, Role)> {
+    fn find(&self, given: &[u8]) -> Option<Who> {
         let digest: [u8; 32] = Sha256::digest(given).into();
         let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
         let mut found = None;
         for token in tokens.iter() {
             if bool::from(token.digest.ct_eq(&digest)) {
-                found = Some((Who(Arc::clone(&token.name), token.role), token.role));
+                found = Some(Who(Arc::clone(&token.name), token.role));
             }
         }
         found

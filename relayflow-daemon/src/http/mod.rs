@@ -8,9 +8,11 @@ pub(crate) mod json;
 pub(crate) mod problem;
 pub(crate) mod server;
 
+mod charts;
 mod dead_letters;
 mod drift;
 mod events;
+pub(crate) mod export;
 mod health;
 mod metrics;
 pub(crate) mod openapi;
@@ -127,6 +129,7 @@ impl Route {
 
 const PAGE: &[&str] = &["q", "limit", "cursor", "sort"];
 const JSON: &str = "application/json";
+const GZIP: &str = "application/gzip";
 const BYTES: &str = "application/octet-stream";
 const EVENT_STREAM: &str = "text/event-stream";
 const OPENMETRICS: &str = "application/openmetrics-text";
@@ -140,6 +143,7 @@ pub(crate) fn routes() -> Vec<Route> {
     routes.extend(bulk());
     routes.extend(missed());
     routes.extend(contracts());
+    routes.extend(taken_out());
     routes
 }
 
@@ -173,6 +177,11 @@ fn about_itself() -> Vec<Route> {
         Route::get("/api/v1/whoami", "Whose token it is", get(whoami::whoami))
             .gives::<api::Identity>(),
         Route::get("/api/v1/stats", "The numbers", get(stats::stats)).gives::<api::Stats>(),
+        Route::get("/api/v1/stats/minutes", "The last hour", get(charts::minutes))
+            .lists::<api::Minute>(),
+        Route::get("/api/v1/charts", "Attempts over time", get(charts::chart))
+            .params(&["dest", "replay", "window"])
+            .gives::<api::Chart>(),
         Route::get("/api/v1/workers", "Who executes", get(queues::workers)).lists::<api::Worker>(),
     ]
 }
@@ -254,6 +263,8 @@ fn bulk() -> Vec<Route> {
         Route::get("/api/v1/replays/{id}/items", "Its items", get(replays::items))
             .params(PAGE)
             .lists::<api::ReplayItem>(),
+        Route::get("/api/v1/replays/{id}/timeline", "What happened", get(replays::timeline))
+            .lists::<api::TimelineEntry>(),
         Route::post("/api/v1/replays/{id}/pause", "Hold it", post(replays::pause))
             .takes::<api::ReplayControl>()
             .gives::<api::Replay>(),
@@ -280,6 +291,18 @@ fn missed() -> Vec<Route> {
         Route::post("/api/v1/reconciles/{id}/run", "Take that in", post(reconcile::run))
             .takes::<api::RunReconcile>()
             .gives::<api::Reconcile>(),
+    ]
+}
+
+fn taken_out() -> Vec<Route> {
+    vec![
+        Route::post("/api/v1/export", "A masked incident bundle", post(export::masked))
+            .takes::<api::NewExport>()
+            .sends(GZIP),
+        Route::post("/api/v1/export/unmasked", "With payloads as they are", post(export::unmasked))
+            .needs(Some(Role::Admin))
+            .takes::<api::NewExport>()
+            .sends(GZIP),
     ]
 }
 

@@ -164,6 +164,7 @@ fn status(code: Code) -> StatusCode {
         | Code::PlanExpired
         | Code::PlanChanged
         | Code::Late
+        | Code::OverMax
         | Code::StateChanged => StatusCode::CONFLICT,
         Code::VendorAnswer => StatusCode::BAD_GATEWAY,
         Code::NotYet => StatusCode::UNPROCESSABLE_ENTITY,
@@ -220,6 +221,7 @@ fn title(code: Code) -> &'static str {
         Code::PlanExpired => "the plan has expired",
         Code::PlanChanged => "the plan no longer holds",
         Code::Late => "a later event is done already",
+        Code::OverMax => "more is selected than allowed",
         Code::StateChanged => "the state changed meanwhile",
         Code::ReasonRequired => "a reason is needed",
         Code::NotYet => "not supported yet",

@@ -1,14 +1,18 @@
 //! `/api/v1/queues` and `/api/v1/workers`.
 
 use axum::extract::State;
-use relayflow_core::api::{List, Queue, Total, V, Worker};
-use relayflow_core::view;
+use relayflow_core::api::{List, Queue, V, Worker};
+use relayflow_core::view::{self, setup::whole};
 
 use super::json::Json;
 use super::problem::Problem;
 use crate::app::App;
 
 pub(crate) async fn list(State(app): State<App>) -> Result<Json<List<Queue>>, Problem> {
+    Ok(Json::ok(queues_of(&app).await?))
+}
+
+pub(super) async fn queues_of(app: &App) -> Result<List<Queue>, Problem> {
     let mut queues = view::queues(&app.store).await?;
     // What the store cannot know: how this process treats each destination now.
     for lane in app.lanes.state() {
@@ -19,13 +23,17 @@ pub(crate) async fn list(State(app): State<App>) -> Result<Json<List<Queue>>, Pr
             }
         }
     }
-    Ok(Json::ok(queues))
+    Ok(queues)
+}
+
+pub(crate) async fn workers(State(app): State<App>) -> Result<Json<List<Worker>>, Problem> {
+    Ok(Json::ok(workers_of(&app).await?))
 }
 
 /// This process. On one machine there is no other.
-pub(crate) async fn workers(State(app): State<App>) -> Result<Json<List<Worker>>, Problem> {
+pub(super) async fn workers_of(app: &App) -> Result<List<Worker>, Problem> {
     let stats = view::stats(&app.store).await?;
-    Ok(Json::ok(whole(
+    Ok(whole(
         "worker_list",
         vec![Worker {
             v: V,
@@ -35,11 +43,5 @@ pub(crate) async fn workers(State(app): State<App>) -> Result<Json<List<Worker>>
             started_at: app.started_at.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }],
-    )))
-}
-
-/// A list that is never longer than a page.
-pub(crate) fn whole<T>(kind: &str, items: Vec<T>) -> List<T> {
-    let total = Some(Total { value: items.len() as u64, exact: true });
-    List { v: V, kind: kind.to_owned(), items, next_cursor: None, total, searched_to: None }
+    ))
 }

@@ -2,7 +2,7 @@
 
 use axum::Extension;
 use axum::extract::State;
-use relayflow_core::api::{List, NewReplay, Replay, ReplayControl, ReplayItem};
+use relayflow_core::api::{List, NewReplay, Replay, ReplayControl, ReplayItem, TimelineEntry};
 use relayflow_core::replay::{self, Control};
 use relayflow_core::view;
 
@@ -37,6 +37,13 @@ pub(crate) async fn items(
     Paged(page): Paged,
 ) -> Result<Json<List<ReplayItem>>, Problem> {
     Ok(Json::ok(view::replay_items(&app.store, &id, &page).await?))
+}
+
+pub(crate) async fn timeline(
+    State(app): State<App>,
+    Id(id): Id,
+) -> Result<Json<List<TimelineEntry>>, Problem> {
+    Ok(Json::ok(view::timeline(&app.store, &id).await?))
 }
 
 pub(crate) async fn pause(

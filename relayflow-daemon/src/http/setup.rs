@@ -1,54 +1,32 @@
 //! What is configured: sources, providers, workflows, and the configuration whole, without secrets.
 
 use axum::extract::State;
-use relayflow_core::api::{
-    Explain, Explanation, List, Provider, Source, V, Workflow, WorkflowStep,
-};
-use relayflow_core::provider;
+use relayflow_core::api::{Explain, Explanation, List, Provider, Source, V, Workflow};
 use relayflow_core::replay;
-use relayflow_core::workflow::{Action, On, Step};
+use relayflow_core::view::setup as view;
 use serde_json::{Value, json};
 
 use super::auth::role_name;
 use super::json::{Json, Sent};
 use super::problem::Problem;
-use super::queues::whole;
 use crate::app::App;
 use crate::start::store_label;
 
 pub(crate) async fn sources(State(app): State<App>) -> Json<List<Source>> {
+    Json::ok(sources_of(&app))
+}
+
+pub(super) fn sources_of(app: &App) -> List<Source> {
     let config = app.config();
     let base = config.ingest.public_url.clone().unwrap_or_else(|| {
         let scheme = if config.ingest.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", app.ingest_addr)
     });
-    let in_force = app.current.get();
-    let mut sources: Vec<_> = in_force.sources.values().collect();
-    sources.sort_by(|a, b| a.name.cmp(&b.name));
-    let list = sources.into_iter().map(|source| source_document(&app, source, &base)).collect();
-    Json::ok(whole("source_list", list))
-}
-
-fn source_document(app: &App, source: &provider::Source, base: &str) -> Source {
-    Source {
-        v: V,
-        object: "source".to_owned(),
-        name: source.name.to_string(),
-        provider: source.provider.name.to_string(),
-        provider_status: source.provider.status.name().to_owned(),
-        scheme: source.scheme_label.to_string(),
-        url: source.public_url.clone().unwrap_or_else(|| format!("{base}/in/{}", source.name)),
-        secrets: source.secret_fingerprints(),
-        tolerance: source.tolerance_label(),
-        reply_within: source.reply_within_label(),
-        learned: app.learned.fingerprints(&source.name),
-    }
+    view::sources(&app.current.get(), &base, |source| app.learned.fingerprints(source))
 }
 
 pub(crate) async fn providers(State(app): State<App>) -> Json<List<Provider>> {
-    let in_force = app.current.get();
-    let list = in_force.catalog.iter().map(|provider| provider.document());
-    Json::ok(whole("provider_list", list.collect()))
+    Json::ok(view::providers(&app.current.get()))
 }
 
 /// Which workflows would match an event, with today's configuration or a candidate.
@@ -60,36 +38,7 @@ pub(crate) async fn explain(
 }
 
 pub(crate) async fn workflows(State(app): State<App>) -> Json<List<Workflow>> {
-    let in_force = app.current.get();
-    let list = in_force.workflows.list.iter().map(|workflow| Workflow {
-        v: V,
-        object: "workflow".to_owned(),
-        name: workflow.name.to_string(),
-        on: workflow.on.iter().map(on_text).collect(),
-        when: workflow.when.as_ref().map(|when| when.text().to_owned()),
-        steps: workflow.steps.iter().map(|step| step_document(step)).collect(),
-    });
-    Json::ok(whole("workflow_list", list.collect()))
-}
-
-fn on_text(on: &On) -> String {
-    match on {
-        On::Any => "*".to_owned(),
-        On::Kind(kind) => kind.clone(),
-        On::Type { provider, event_type } => format!("{provider}:{event_type}"),
-    }
-}
-
-fn step_document(step: &Step) -> WorkflowStep {
-    WorkflowStep {
-        name: step.name.to_string(),
-        needs: step.needs.iter().map(ToString::to_string).collect(),
-        action: match &step.action {
-            Action::Http(_) => "http".to_owned(),
-            Action::Command(_) => "command".to_owned(),
-        },
-        destination: step.destination.as_deref().unwrap_or("as the event says").to_owned(),
-    }
+    Json::ok(view::workflows(&app.current.get()))
 }
 
 /// The settings in force. Secrets and tokens are named, never shown.

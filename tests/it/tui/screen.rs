@@ -1,15 +1,16 @@
 //! A terminal: the other end of a pty, and the screen that its bytes come to.
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::num::NonZero;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 
-use crate::harness::{WITHIN, until, until_within};
+use crate::harness::{WITHIN, until};
 
 /// A running `relayflow tui`, and its screen. Dropped, it is killed.
 pub(crate) struct Tui {
@@ -17,12 +18,36 @@ pub(crate) struct Tui {
     master: Box<dyn MasterPty + Send>,
     keyboard: Box<dyn Write + Send>,
     seen: Arc<Mutex<Seen>>,
+    /// After how many keys, counted round, it last said that nothing is pending.
+    idle: Arc<(Mutex<Option<u8>>, Condvar)>,
+    keys: u8,
+    /// The pipe on which it says so.
+    _pipe: tempfile::TempDir,
 }
 
 struct Seen {
     screen: vt100::Parser,
     bytes: Vec<u8>,
     changed: Instant,
+    is_over: bool,
+}
+
+/// As many keys as a terminal makes of these bytes.
+fn count_keys(keys: &str) -> u8 {
+    let mut count = 0_u8;
+    let mut chars = keys.chars().peekable();
+    while let Some(c) = chars.next() {
+        count = count.wrapping_add(1);
+        if c == '\u{1b}' && chars.next_if_eq(&'[').is_some() {
+            // A sequence ends with its first letter.
+            for c in chars.by_ref() {
+                if c.is_ascii_alphabetic() || c == '~' {
+                    break;
+                }
+            }
+        }
+    }
+    count
 }
 
 fn pty_size((columns, rows): (u16, u16)) -> PtySize {
@@ -37,9 +62,17 @@ impl Tui {
     /// Runs a command on a terminal of its own.
     #[track_caller]
     pub(crate) fn start(command: Command, size: (u16, u16), env: &[(&str, &str)]) -> Self {
-        let mut on_pty = CommandBuilder::new(command.get_program());
+        let pipe = tempfile::tempdir().unwrap();
+        let path = pipe.path().join("idle");
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        // A pty's child gets no other descriptor: a shell that becomes it opens the pipe.
+        let mut on_pty = CommandBuilder::new("sh");
+        on_pty.args(["-c", r#"exec 9>"$IDLE_PIPE"; exec "$0" "$@""#]);
+        on_pty.arg(command.get_program());
         on_pty.args(command.get_args());
         on_pty.env_clear();
+        on_pty.env("IDLE_PIPE", &path);
+        on_pty.env("RELAYFLOW_TUI_IDLE_FD", "9");
         for (name, value) in command.get_envs() {
             if let Some(value) = value {
                 on_pty.env(name, value);
@@ -62,14 +95,26 @@ impl Tui {
             screen: vt100::Parser::new(cells(size.1), cells(size.0), 0),
             bytes: Vec::new(),
             changed: Instant::now(),
+            is_over: false,
         }));
+        let idle = Arc::new((Mutex::new(None), Condvar::new()));
+        let for_pipe = Arc::clone(&idle);
+        thread::spawn(move || {
+            // Opens when the other side does.
+            let Ok(mut pipe) = File::open(path) else { return };
+            let mut byte = [0];
+            while pipe.read_exact(&mut byte).is_ok() {
+                *for_pipe.0.lock().unwrap() = Some(byte[0]);
+                for_pipe.1.notify_all();
+            }
+        });
         let mut reader = pair.master.try_clone_reader().unwrap();
         let for_reader = Arc::clone(&seen);
         thread::spawn(move || {
             let mut buffer = [0; 65536];
             while let Ok(count) = reader.read(&mut buffer) {
                 if count == 0 {
-                    return;
+                    break;
                 }
                 let bytes = buffer.get(..count).unwrap_or_default();
                 let mut seen = for_reader.lock().unwrap();
@@ -77,9 +122,10 @@ impl Tui {
                 seen.bytes.extend_from_slice(bytes);
                 seen.changed = Instant::now();
             }
+            for_reader.lock().unwrap().is_over = true;
         });
         let keyboard = pair.master.take_writer().unwrap();
-        Self { child, master: pair.master, keyboard, seen }
+        Self { child, master: pair.master, keyboard, seen, idle, keys: 0, _pipe: pipe }
     }
 
     pub(crate) fn screen(&self) -> String {
@@ -113,8 +159,26 @@ impl Tui {
     }
 
     pub(crate) fn press(&mut self, keys: &str) {
+        self.keys = self.keys.wrapping_add(count_keys(keys));
         self.keyboard.write_all(keys.as_bytes()).unwrap();
         self.keyboard.flush().unwrap();
+    }
+
+    /// Waits until every key that was pressed is taken in and nothing is under way any more.
+    #[track_caller]
+    pub(crate) fn settles(&self) {
+        let (last, changed) = &*self.idle;
+        let wanted = Some(self.keys);
+        let guard = last.lock().unwrap();
+        let (last, timeout) =
+            changed.wait_timeout_while(guard, WITHIN, |last| *last != wanted).unwrap();
+        let (last, is_late) = (*last, timeout.timed_out());
+        assert!(!is_late, "idle after {last:?} keys of {wanted:?}, on\n{}", self.screen());
+    }
+
+    /// What the screen shows now, cell by cell.
+    pub(crate) fn with_screen<T>(&self, look: impl FnOnce(&vt100::Screen) -> T) -> T {
+        look(self.seen.lock().unwrap().screen.screen())
     }
 
     pub(crate) fn resize(&mut self, (columns, rows): (u16, u16)) {
@@ -132,9 +196,7 @@ impl Tui {
     #[track_caller]
     pub(crate) fn exit(&mut self) -> u32 {
         let status = until("the end of the TUI", || self.child.try_wait().unwrap());
-        until_within(WITHIN, "its last words", || {
-            self.quiet_for(Duration::from_millis(100)).then_some(())
-        });
+        until("its last words", || self.seen.lock().unwrap().is_over.then_some(()));
         status.exit_code()
     }
 

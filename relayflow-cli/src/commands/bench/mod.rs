@@ -38,6 +38,9 @@ const SETTLE: Duration = Duration::from_millis(300);
 const STANDSTILL_MAX: Duration = Duration::from_secs(30);
 
 pub(crate) async fn bench(app: &App, args: &BenchArgs) -> Done {
+    if args.tui {
+        return tui(app);
+    }
     if args.drift {
         return drift::compare(app, args).await;
     }
@@ -55,6 +58,18 @@ pub(crate) async fn bench(app: &App, args: &BenchArgs) -> Done {
         app.out.notice(&format!("the first failure: {why}"));
     }
     Ok(if report.is_whole() { Exit::Ok } else { Exit::Partial })
+}
+
+/// What the TUI's promises come to.
+fn tui(app: &App) -> Done {
+    let report = crate::tui::bench()?;
+    if !show_document(&app.out, &report, "bench")? {
+        app.out.print(&report.text())?;
+    }
+    if report.is_debug_build {
+        app.out.notice("a debug build: the promises are those of a release build");
+    }
+    Ok(if report.is_kept() { Exit::Ok } else { Exit::Findings })
 }
 
 /// Any server that takes Stripe's webhooks.

@@ -80,7 +80,7 @@ async fn of_events(app: &App, args: &CheckArgs) -> Result<ContractCheck, Failure
     }
     let q = app.select(&args.select, None)?.q;
     let what = CheckContracts { q, limit: args.limit };
-    let check = app.connect().await?.check_contracts(app, &what).await?;
+    let check = app.connect().await?.check_contracts(&what).await?;
     let looked_at = check.checked + check.without_contract;
     if args.limit.unwrap_or(1_000).min(10_000) == looked_at {
         app.out.notice(&format!(

@@ -37,7 +37,7 @@ pub(crate) async fn learn(app: &App, args: &LearnArgs) -> Done {
         write: args.write,
         reason: args.reason.clone(),
     };
-    let contract = app.connect().await?.learn_contract(app, &what).await?;
+    let contract = app.connect().await?.learn_contract(&what).await?;
     super::print(app, &contract)?;
     let from = time::things(u64::try_from(contract.events).unwrap_or(0), "event");
     let written = match contract.version {

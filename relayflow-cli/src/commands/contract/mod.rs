@@ -28,12 +28,12 @@ pub(crate) async fn contract(app: &App, noun: ContractCmd) -> Done {
 
 async fn ls(app: &App, args: &ListArgs) -> Done {
     let backend = app.connect().await?;
-    list(app, args, None, async |_| backend.contracts(app).await).await
+    list(app, args, None, async |_| backend.contracts().await).await
 }
 
 async fn show(app: &App, args: &ContractShow) -> Done {
     let backend = app.connect().await?;
-    let contract = backend.contract(app, &args.of, &args.event_type, args.version).await?;
+    let contract = backend.contract(&args.of, &args.event_type, args.version).await?;
     print(app, &contract)?;
     Ok(Exit::Ok)
 }

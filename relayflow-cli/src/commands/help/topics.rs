@@ -67,7 +67,7 @@ impl Topic {
 
 /// Forms of a filter, each with what it finds. A test reads every one of them.
 const FORMS: [(&str, &str); 10] = [
-    ("source:stripe status:failed,dead", "both; of each any of its values"),
+    ("source:shop status:failed,dead", "both; of each any of its values"),
     ("type:invoice or kind:payment.failed", "one or the other; a dotted name finds all below it"),
     ("not workflow:audit", "what has no such thing"),
     ("(source:a or source:b) status:dead", "brackets group"),

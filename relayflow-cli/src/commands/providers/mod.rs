@@ -5,7 +5,7 @@ mod check;
 use std::fmt::Write as _;
 
 use relayflow_core::api::codes::Exit;
-use relayflow_core::api::{List, Provider, V};
+use relayflow_core::api::{List, Provider};
 use relayflow_core::provider::Catalog;
 use relayflow_core::provider::describe::{Description, Mapping, Setting};
 use relayflow_core::text;
@@ -15,7 +15,6 @@ use super::list::{list, show_document};
 use super::nouns;
 use crate::app::App;
 use crate::args::{ListArgs, ProvidersCmd, ProvidersVerb};
-use crate::backend::Backend;
 use crate::context;
 use crate::failure::{Done, Failure};
 use crate::vendor;
@@ -38,8 +37,7 @@ fn in_reach(app: &App) -> Result<Catalog, Failure> {
 /// The daemon's, or `None` where none answers.
 async fn of_daemon(app: &App) -> Result<Option<List<Provider>>, Failure> {
     let list = match app.connect().await {
-        Ok(backend @ Backend::Api(_)) => backend.providers().await,
-        Ok(Backend::Store(_)) => return Ok(None),
+        Ok(backend) => backend.providers().await,
         Err(failure) => Err(failure),
     };
     match list {
@@ -61,14 +59,8 @@ async fn ls(app: &App, args: ListArgs) -> Done {
 }
 
 fn local(catalog: &Catalog) -> List<Provider> {
-    List {
-        v: V,
-        kind: "provider_list".to_owned(),
-        items: catalog.iter().map(|provider| provider.document()).collect(),
-        next_cursor: None,
-        searched_to: None,
-        total: None,
-    }
+    let items = catalog.iter().map(|provider| provider.document()).collect();
+    relayflow_core::view::setup::whole("provider_list", items)
 }
 
 /// From the definition in reach; of one that only the daemon has, what the daemon tells.

@@ -128,3 +128,118 @@ fn marks_are_ids_or_all_but_some() {
     marks.toggle("a");
     assert!(!marks.has("a") && marks.has("b"));
 }
+
+/// A RelayFlow with `total` rows, the newest of the highest number, asked as the model wants it.
+fn serve(list: &mut ListModel, total: usize) -> bool {
+    let Some((Wanted { cursor, limit }, key)) = list.wanted(20) else { return false };
+    let number = |text: &str| text.parse::<usize>().unwrap();
+    // The highest and the lowest number of the page.
+    let (high, low, next) = match cursor.as_deref() {
+        Some("end") => {
+            let high = limit.min(total);
+            (high, 1, (high < total).then(|| format!("-{high}")))
+        }
+        Some(text) if text.starts_with('-') => {
+            let low = number(&text[1..]) + 1;
+            let high = (low + limit - 1).min(total);
+            (high, low, (high < total).then(|| format!("-{high}")))
+        }
+        other => {
+            let high = other.map_or(total, |text| number(text) - 1);
+            let low = (high + 1).saturating_sub(limit).max(1);
+            (high, low, (1 < low).then(|| low.to_string()))
+        }
+    };
+    let rows = (low..=high).rev().map(row).collect();
+    list.expect(9, &key);
+    list.take(9, Page { rows, next, total: None }, false);
+    true
+}
+
+fn settle(list: &mut ListModel, total: usize) {
+    for _ in 0..50 {
+        list.fit(20);
+        if !serve(list, total) {
+            return;
+        }
+    }
+    panic!("it asks for ever");
+}
+
+#[test]
+fn the_end_of_a_million_is_one_question_away() {
+    let mut list = ListModel::default();
+    settle(&mut list, 1_000_000);
+    list.select_end();
+    settle(&mut list, 1_000_000);
+    assert_eq!(current(&list), "tsk_1");
+    assert!(list.known() < 10 * PAGE, "{}", list.known());
+    assert!(!list.is_whole() && list.gap().is_some());
+    assert_eq!(list.number(list.selected(), Some(1_000_000)), Some(1_000_000));
+    assert_eq!(list.number(list.selected(), None), None);
+    list.step(-5);
+    settle(&mut list, 1_000_000);
+    assert_eq!(current(&list), "tsk_6");
+    list.select(0);
+    settle(&mut list, 1_000_000);
+    assert_eq!(current(&list), "tsk_1000000");
+}
+
+#[test]
+fn the_cursor_stays_on_its_row_while_pages_come_before_it() {
+    let mut list = ListModel::default();
+    settle(&mut list, 5_000);
+    list.select_end();
+    settle(&mut list, 5_000);
+    // Up, page by page, until both sides meet: every row in its order and none twice.
+    for _ in 0..600 {
+        list.step(-10);
+        settle(&mut list, 5_000);
+    }
+    assert!(list.is_whole() && list.gap().is_none());
+    assert_eq!((list.len(), current(&list)), (5_000, "tsk_5000"));
+    for (from, number) in [(0, 5_000), (2_500, 2_500), (4_999, 1)] {
+        list.select(from);
+        settle(&mut list, 5_000);
+        assert_eq!(current(&list), format!("tsk_{number}"));
+    }
+}
+
+#[test]
+fn coming_down_meets_the_end_too() {
+    let mut list = ListModel::default();
+    settle(&mut list, 2_000);
+    list.select_end();
+    settle(&mut list, 2_000);
+    list.select(0);
+    for _ in 0..300 {
+        list.step(10);
+        settle(&mut list, 2_000);
+    }
+    assert_eq!((list.len(), current(&list), list.gap()), (2_000, "tsk_1", None));
+}
+
+#[test]
+fn the_end_of_a_short_list_is_its_last_row() {
+    for total in [0, 1, PAGE - 1, PAGE, PAGE + 1, PAGE * 2] {
+        let mut list = ListModel::default();
+        settle(&mut list, total);
+        list.select_end();
+        settle(&mut list, total);
+        assert_eq!(list.len(), total);
+        assert!(list.is_whole(), "{total}");
+        assert_eq!(list.selected(), total.saturating_sub(1));
+    }
+}
+
+#[test]
+fn an_end_that_does_not_come_is_given_up() {
+    let mut list = ListModel::default();
+    settle(&mut list, 5_000);
+    list.select_end();
+    let (wanted, key) = list.wanted(20).unwrap();
+    assert_eq!(wanted.cursor.as_deref(), Some("end"));
+    list.expect(7, &key);
+    list.fail(7);
+    assert_ne!(list.wanted(20).and_then(|(w, _)| w.cursor).as_deref(), Some("end"));
+}

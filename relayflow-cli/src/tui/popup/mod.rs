@@ -1,10 +1,12 @@
 //! What lies over a screen: it gets the keys until it is closed.
 
 pub(crate) mod choice;
+pub(crate) mod export;
 pub(crate) mod filter;
 pub(crate) mod pager;
 pub(crate) mod palette;
 pub(crate) mod question;
+pub(crate) mod search;
 
 use crossterm::event::KeyEvent;
 use tui_input::Input;
@@ -15,10 +17,12 @@ use super::draw::Canvas;
 use super::keys::Action;
 use super::theme::Role;
 pub(crate) use choice::{Choice, Chosen};
+pub(crate) use export::Export;
 pub(crate) use filter::FilterBox;
 pub(crate) use pager::Pager;
 pub(crate) use palette::Palette;
 pub(crate) use question::Question;
+pub(crate) use search::SearchBox;
 
 #[derive(Debug)]
 pub(crate) enum Popup {
@@ -26,7 +30,9 @@ pub(crate) enum Popup {
     Palette(Palette),
     Choice(Choice),
     Question(Box<Question>),
+    Export(Box<Export>),
     Pager(Pager),
+    Search(SearchBox),
 }
 
 /// What a key in a popup comes to.
@@ -52,6 +58,8 @@ pub(crate) enum Outcome {
         text: String,
     },
     GroupBy(&'static str),
+    /// For what stands on the screen.
+    Search(String),
 }
 
 impl Popup {
@@ -61,7 +69,9 @@ impl Popup {
             Self::Palette(palette) => palette.key(ctx, key),
             Self::Choice(choice) => choice.key(key),
             Self::Question(question) => question.key(ctx, key),
+            Self::Export(export) => export.key(ctx, key),
             Self::Pager(pager) => pager.key(ctx, key),
+            Self::Search(search) => search.key(key),
         }
     }
 
@@ -70,6 +80,8 @@ impl Popup {
             Self::Filter(filter) => filter.paste(ctx, text),
             Self::Palette(palette) => palette.paste(text),
             Self::Question(question) => question.paste(text),
+            Self::Search(search) => search.paste(text),
+            Self::Export(export) => export.paste(text),
             Self::Choice(_) | Self::Pager(_) => {}
         }
     }
@@ -80,7 +92,9 @@ impl Popup {
             Self::Palette(palette) => palette.view(ctx, canvas),
             Self::Choice(choice) => choice.view(canvas),
             Self::Question(question) => question.view(ctx, canvas),
+            Self::Export(export) => export.view(canvas),
             Self::Pager(pager) => pager.view(canvas),
+            Self::Search(search) => search.view(canvas),
         }
     }
 
@@ -88,9 +102,11 @@ impl Popup {
     pub(crate) fn keys(&self) -> &'static str {
         match self {
             Self::Filter(_) => "↵ apply  tab complete  esc restore",
-            Self::Palette(_) => "↵ run  ↑↓ choose  esc close",
+            Self::Palette(_) => "↵ run  tab complete  ↑↓ choose  esc close",
             Self::Choice(_) => "↵ choose  ↑↓ move  esc close",
             Self::Question(_) => "esc back",
+            Self::Search(_) => "↵ search  esc close",
+            Self::Export(_) => "↵ write  esc back",
             Self::Pager(_) => "↑↓ scroll  y copy  esc close",
         }
     }

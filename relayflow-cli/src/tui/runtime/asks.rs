@@ -1,10 +1,11 @@
 //! Questions put to a RelayFlow, through the CLI's own backend.
 
-use relayflow_core::api::{Drift, List, NewRevision, ReplayControl, Worker};
+use relayflow_core::api::{List, NewRevision, ReplayControl};
 use relayflow_core::ingest::InForce;
 use relayflow_core::view;
 
 use crate::backend::Backend;
+use crate::commands::export::{Order, brief, carry_out};
 use crate::commands::verification;
 use crate::context;
 use crate::failure::Failure;
@@ -29,6 +30,9 @@ fn rows<T>(list: List<T>, row: impl Fn(T) -> Row) -> Reply {
 pub(super) async fn ask(backend: &Backend, question: Question) -> Result<Reply, Failure> {
     match question {
         Question::Stats => Ok(Reply::Stats(Box::new(backend.stats().await?))),
+        Question::Minutes => Ok(Reply::Minutes(backend.minutes().await?.items)),
+        Question::Who => Ok(Reply::Who(backend.whoami().await?)),
+        Question::Chart(of) => Ok(Reply::Chart(Box::new(backend.chart(&of).await?))),
         Question::Groups { by, q } => {
             let groups = backend.dead_letter_groups(&page(q, GROUPS, None), by).await?;
             Ok(Reply::Groups(groups))
@@ -60,14 +64,11 @@ pub(super) async fn ask(backend: &Backend, question: Question) -> Result<Reply, 
         }
         Question::Raw(id) => Ok(Reply::Raw(backend.raw(&id).await?)),
         Question::Queues => Ok(Reply::Queues(backend.queues().await?.items)),
-        Question::Workers => {
-            let list: List<Worker> = backend.api("the workers")?.get(&["workers"]).await?;
-            Ok(Reply::Workers(list.items))
-        }
+        Question::Workers => Ok(Reply::Workers(backend.workers().await?.items)),
         Question::Sources => Ok(Reply::Sources(backend.sources().await?.items)),
         Question::Drift { q } => {
             let page = page(q, GROUPS, None);
-            let list: List<Drift> = backend.api("findings of drift")?.list("drift", &page).await?;
+            let list = backend.drift(&page).await?;
             let (rows, next, total) = (list.items, list.next_cursor, list.total);
             Ok(Reply::Drift(Page { rows, next, total }))
         }
@@ -94,6 +95,11 @@ pub(super) async fn ask(backend: &Backend, question: Question) -> Result<Reply, 
                 text.push_str(&format!(", {} had moved on", time::count(done.skipped)));
             }
             Ok(Reply::Done(text))
+        }
+        Question::Export { new, to } => {
+            let order = Order { new, is_unmasked: false, to, force: false };
+            let (manifest, bytes) = carry_out(backend, &order, None).await?;
+            Ok(Reply::Done(brief(&order.to, &manifest, bytes)))
         }
         Question::Readmit { id, reason } => {
             let done = backend.readmit(&id, reason.as_deref()).await?;

@@ -55,6 +55,10 @@ impl Ring {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).entries.is_empty()
+    }
+
     pub(super) fn take(&self) -> Option<TailNews> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if held.entries.is_empty() {
@@ -74,7 +78,7 @@ pub(super) async fn follow(
 ) {
     match &*backend {
         Backend::Api(api) => over_api(api, q.as_deref(), &ring, &to_ui).await,
-        Backend::Store(store) => of_store(store, q.as_deref(), &ring, &to_ui).await,
+        Backend::Store(direct) => of_store(&direct.store, q.as_deref(), &ring, &to_ui).await,
     }
 }
 

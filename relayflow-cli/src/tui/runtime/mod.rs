@@ -4,9 +4,10 @@
 mod asks;
 mod follow;
 mod guard;
+mod idle;
 mod outside;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::poll_fn;
 use std::io::{self, BufWriter, Stdout};
 use std::pin::Pin;
@@ -67,6 +68,9 @@ struct Runtime<'a> {
     backend: Arc<Backend>,
     target: Target,
     asked: HashMap<Ticket, AbortHandle>,
+    /// Deeds under way.
+    deeds: HashSet<Ticket>,
+    idle: idle::Idle,
     limit: Arc<Semaphore>,
     following: Option<AbortHandle>,
     ring: Arc<follow::Ring>,
@@ -96,6 +100,8 @@ pub(crate) async fn run(app: &App, backend: Backend, begin: Begin) -> Done {
         backend: Arc::new(backend),
         target: begin.setup.target.clone(),
         asked: HashMap::new(),
+        deeds: HashSet::new(),
+        idle: idle::Idle::new(app),
         limit: Arc::new(Semaphore::new(ASKS_MAX)),
         following: None,
         ring: Arc::new(follow::Ring::default()),
@@ -166,6 +172,9 @@ impl Runtime<'_> {
                 drawn = Instant::now();
                 continue;
             }
+            let is_asking = !self.asked.is_empty() || !self.deeds.is_empty();
+            let is_told = !from_tasks.is_empty() || !ring.is_empty();
+            self.idle.see(due.is_none() && !is_asking && !is_told);
             let wake = due.map_or(tick, |due| due.min(tick));
             let gap = tokio::select! {
                 biased;
@@ -210,6 +219,9 @@ impl Runtime<'_> {
     }
 
     fn on_event(&mut self, state: &mut State, event: Option<io::Result<Event>>) {
+        if let Some(Ok(Event::Key(_) | Event::Paste(_) | Event::Mouse(_))) = &event {
+            self.idle.key();
+        }
         let msg = match event {
             Some(Ok(Event::Key(key))) => Msg::Key(key),
             Some(Ok(Event::Paste(text))) => Msg::Paste(text),
@@ -235,6 +247,7 @@ impl Runtime<'_> {
     fn take(&mut self, state: &mut State, msg: Msg) {
         if let Msg::Answer(answer) = &msg {
             self.asked.remove(&answer.ticket);
+            self.deeds.remove(&answer.ticket);
         }
         let now = self.now();
         let Some(effects) = guard::catch(|| update(state, now, msg)) else {
@@ -339,7 +352,7 @@ impl Runtime<'_> {
         let (backend, to_ui) = (Arc::clone(&self.backend), self.to_ui.clone());
         let limit = Arc::clone(&self.limit);
         let is_deed = question.is_deed();
-        let is_first = is_deed || matches!(question, Question::Stats);
+        let is_first = is_deed || matches!(question, Question::Stats | Question::Who);
         let task = tokio::spawn(async move {
             let _permit = if is_first { None } else { limit.acquire_owned().await.ok() };
             let begun = Instant::now();
@@ -348,7 +361,9 @@ impl Runtime<'_> {
             let _ = to_ui.send(Msg::Answer(answer));
         });
         // A deed is carried out whatever becomes of its screen.
-        if !is_deed {
+        if is_deed {
+            self.deeds.insert(ticket);
+        } else {
             self.asked.insert(ticket, task.abort_handle());
         }
     }

@@ -1,6 +1,7 @@
 //! What touches this machine: files, the clipboard, an editor, a command.
 
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -56,7 +57,11 @@ pub(super) fn edit(name: &str, text: &str) -> Result<ExitStatus, Failure> {
     let folder = tempfile::tempdir()?;
     let safe = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
     let path: PathBuf = folder.path().join(name.chars().map(safe).collect::<String>());
-    std::fs::write(&path, text)?;
+    // To look at only, and by nobody else.
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o400).open(&path)?;
+    file.write_all(framed(text).as_bytes())?;
+    drop(file);
     let mut words = editor.split_whitespace();
     let program = words.next().unwrap_or("vi");
     std::process::Command::new(program)
@@ -64,6 +69,14 @@ pub(super) fn edit(name: &str, text: &str) -> Result<ExitStatus, Failure> {
         .arg(&path)
         .status()
         .map_err(|e| Failure::error(format!("the editor `{program}` does not start: {e}")))
+}
+
+/// A text between six lines of ours: editors look for commands in a file's first and last lines, and
+/// the text is anybody's.
+fn framed(text: &str) -> String {
+    let lines = "// To look at: what is changed here goes nowhere.\n//\n//\n//\n//\n//\n";
+    let text = relayflow_core::text::block(text);
+    format!("{lines}{}\n{lines}", text.trim_end())
 }
 
 /// Runs this program with other arguments, about the same RelayFlow, and gives what it printed.

@@ -47,6 +47,10 @@ pub(crate) struct EventScreen {
     /// The cursor of each tab; `None` until it is moved.
     at: [Option<usize>; 4],
     unfolded: bool,
+    /// Whether what the destination answered has the whole screen.
+    is_zoomed: bool,
+    /// What is looked for in the payload; empty: nothing.
+    needle: String,
 }
 
 impl EventScreen {
@@ -64,6 +68,8 @@ impl EventScreen {
             tree: None,
             at: [None; 4],
             unfolded: false,
+            is_zoomed: false,
+            needle: String::new(),
         }
     }
 
@@ -157,6 +163,20 @@ impl EventScreen {
 
     fn show(&mut self, tab: Tab) {
         self.tab = tab;
+    }
+
+    fn is_searching(&self) -> bool {
+        self.tab == Tab::Payload && !self.needle.is_empty()
+    }
+
+    /// To the next line of the payload with what is looked for, unfolding what hides it.
+    fn next_match(&mut self, ctx: &mut Ctx, forward: bool) {
+        let at = self.cursor();
+        let Some(tree) = &mut self.tree else { return };
+        match tree.seek(at, &self.needle, forward) {
+            Some(place) => self.at[Tab::Payload as usize] = Some(place),
+            None => ctx.say(format!("no `{}` in the payload", self.needle), Role::Warn),
+        }
     }
 
     fn replay(&self, ctx: &mut Ctx) {
@@ -258,6 +278,15 @@ impl EventScreen {
         }
     }
 
+    /// A bundle of this event and all that belongs to it, or what is on the screen.
+    fn export(&self, ctx: &mut Ctx) {
+        let id = self.event_id().unwrap_or(&self.id).to_owned();
+        let shown = self.document().map(|(_, text)| text);
+        let q = Some(format!("id:{id}"));
+        let export = popup::Export::new(format!("{id} and what belongs to it"), q, &id, &id, shown);
+        ctx.popup = Some(Popup::Export(Box::new(export)));
+    }
+
     fn open(&self, ctx: &mut Ctx) {
         if self.tab != Tab::Trace {
             return;
@@ -282,6 +311,22 @@ impl EventScreen {
         }
         canvas.rule(0, "");
         canvas.line(0, &pieces);
+    }
+
+    /// A call of the API that answers what is shown. The token stays where it is.
+    fn curl(&self, ctx: &Ctx) -> Option<(String, String)> {
+        let crate::context::Way::Api { endpoint, .. } = &ctx.target.way else { return None };
+        let path = match (self.tab, self.event_id(), self.request_id()) {
+            (Tab::Request, _, Some(id)) => format!("requests/{id}/raw"),
+            (Tab::Timeline, Some(id), _) => format!("events/{id}/timeline"),
+            (Tab::Trace, ..) => format!("trace/{}", self.correlation_id()?),
+            (_, Some(id), _) => format!("events/{id}"),
+            _ => return None,
+        };
+        let endpoint = endpoint.trim_end_matches('/');
+        let token = "-H \"authorization: Bearer $RELAYFLOW_TOKEN\"";
+        let url = crate::tui::route::shell(&format!("{endpoint}/api/v1/{path}"));
+        Some(("curl".to_owned(), format!("curl -s {token} {url}")))
     }
 
     /// What went wrong with what this tab shows, if nothing of it is there.
@@ -371,9 +416,19 @@ impl Part for EventScreen {
             Action::Trace => self.show(Tab::Trace),
             Action::Payload => self.show(Tab::Payload),
             Action::Request => self.show(Tab::Request),
-            Action::NextPane => {
-                let next = (self.tab as usize + 1) % Tab::ALL.len();
-                self.show(Tab::ALL[next]);
+            Action::NextPane | Action::PrevPane => {
+                let step = if action == Action::NextPane { 1 } else { Tab::ALL.len() - 1 };
+                self.show(Tab::ALL[(self.tab as usize + step) % Tab::ALL.len()]);
+            }
+            Action::Zoom => self.is_zoomed = !self.is_zoomed,
+            Action::PrevWindow => self.move_by(ctx, Action::PageUp),
+            Action::NextWindow => self.move_by(ctx, Action::PageDown),
+            Action::Chart => {
+                let of = self.task().map(|task| task.destination.clone());
+                super::overview::chart(ctx, of);
+            }
+            Action::NextFailure | Action::PrevFailure if self.is_searching() => {
+                self.next_match(ctx, action == Action::NextFailure);
             }
             Action::Fold | Action::Left | Action::Right => self.fold(action),
             Action::Open => self.open(ctx),
@@ -383,10 +438,7 @@ impl Part for EventScreen {
             Action::Mend => self.mend(ctx),
             Action::NextFailure => ctx.go = Some(Go::Neighbour { forward: true }),
             Action::PrevFailure => ctx.go = Some(Go::Neighbour { forward: false }),
-            Action::Export => match self.document() {
-                Some((name, text)) => ctx.effects.push(Effect::Write { name, text }),
-                None => ctx.say("there is nothing to export yet", Role::Warn),
-            },
+            Action::Export => self.export(ctx),
             Action::Editor => match self.document() {
                 Some((name, text)) => ctx.effects.push(Effect::Edit { name, text }),
                 None => ctx.say("there is nothing to open yet", Role::Warn),
@@ -434,7 +486,7 @@ impl Part for EventScreen {
             Tab::Trace => trace::view(self, ctx, &mut body),
             Tab::Payload => {
                 if let Some(tree) = &self.tree {
-                    tree.view(self.cursor(), &mut body);
+                    tree.view(self.cursor(), &self.needle, &mut body);
                 }
             }
             Tab::Request => request::view(self, &mut body),
@@ -454,7 +506,7 @@ impl Part for EventScreen {
         self.verification.stop(ctx);
     }
 
-    fn copies(&self, _ctx: &Ctx) -> Vec<(String, String)> {
+    fn copies(&self, ctx: &Ctx) -> Vec<(String, String)> {
         let mut copies = Vec::new();
         copies.extend(self.event_id().map(|id| ("event".to_owned(), id.to_owned())));
         copies.extend(self.task().map(|task| ("task".to_owned(), task.id.clone())));
@@ -463,6 +515,7 @@ impl Part for EventScreen {
             copies.extend(tree.path(self.cursor()).map(|path| ("term".to_owned(), path)));
         }
         copies.extend(self.document());
+        copies.extend(self.curl(ctx));
         let id = self.event_id().unwrap_or(&self.id);
         copies.push(("command".to_owned(), format!("relayflow timeline {id}")));
         if let Some(task) = self.task().filter(|task| task.status == "dead") {
@@ -471,13 +524,33 @@ impl Part for EventScreen {
         copies
     }
 
+    fn searched(&self) -> Option<&str> {
+        (self.tab == Tab::Payload && self.tree.is_some()).then_some(self.needle.as_str())
+    }
+
+    fn search(&mut self, ctx: &mut Ctx, text: &str) {
+        text.clone_into(&mut self.needle);
+        if self.is_searching() {
+            self.next_match(ctx, true);
+        }
+    }
+
+    fn back(&mut self, _ctx: &mut Ctx) -> bool {
+        if std::mem::take(&mut self.is_zoomed) {
+            return true;
+        }
+        let was_searching = self.is_searching();
+        self.needle.clear();
+        was_searching
+    }
+
     fn is_lively(&self) -> bool {
         self.event.value.is_none() && self.event.error.is_none()
     }
 
     fn tip(&self, _ctx: &Ctx) -> String {
         match self.task().and_then(|task| task.error_id.as_ref()) {
-            Some(error) => format!("all that died of the same error are {error}: R replays them"),
+            Some(error) => format!("R replays all that died of the same error, {error}"),
             None => String::new(),
         }
     }

@@ -184,6 +184,7 @@ impl Part for JobScreen {
     fn act(&mut self, ctx: &mut Ctx, action: Action) {
         match action {
             Action::Open => self.open(ctx),
+            Action::Chart => super::overview::chart(ctx, Some(self.job_id().to_owned())),
             Action::PauseJob | Action::ResumeJob | Action::CancelJob => {
                 if let Some(job) = &self.job.value {
                     control(ctx, job, action);

@@ -10,7 +10,7 @@ use super::Part;
 use super::event::EventScreen;
 use crate::failure::Failure;
 use crate::tui::ctx::{Ctx, Go};
-use crate::tui::draw::Canvas;
+use crate::tui::draw::{Canvas, width};
 use crate::tui::frame;
 use crate::tui::keys::{Action, Place};
 use crate::tui::list::{ListModel, Marks};
@@ -26,6 +26,10 @@ const LOOK: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_secs(2);
 /// The detail follows a cursor that rests so long.
 const REST: Duration = Duration::from_millis(150);
+/// How far `h` and `l` move the last column, in characters, and how far at most.
+const SHIFT: usize = 16;
+const SHIFT_MAX: usize = 160;
+
 #[derive(Debug)]
 pub(crate) struct ListScreen {
     noun: Noun,
@@ -40,6 +44,14 @@ pub(crate) struct ListScreen {
     range: Option<usize>,
     follows: bool,
     wide: bool,
+    /// How far the last column is moved to the left, in characters.
+    shift: usize,
+    /// Whether the keys go to the detail beside the list, and whether what has them is alone.
+    is_in_detail: bool,
+    is_zoomed: bool,
+    /// What was shown before the filter changed, until there is something in its place.
+    before: Option<Box<Before>>,
+    seen: Seen,
     look_due: Duration,
     load_due: Duration,
     error: Option<Failure>,
@@ -48,6 +60,35 @@ pub(crate) struct ListScreen {
     /// How many match, where the list itself does not say.
     count: Pane<u64>,
     preview: Option<Preview>,
+}
+
+/// The widest text that was seen of each kind, in columns.
+#[derive(Debug, Default)]
+struct Seen {
+    kind: usize,
+    step: usize,
+    source: usize,
+    destination: usize,
+}
+
+impl Seen {
+    fn see(&mut self, rows: &[Row]) {
+        let most = |before: &mut usize, text: &str| *before = width(text).max(*before);
+        for row in rows {
+            most(&mut self.kind, &row.kind);
+            most(&mut self.step, &row.step);
+            most(&mut self.source, &row.source);
+            most(&mut self.destination, &row.destination);
+        }
+    }
+}
+
+/// The rows of the filter before.
+#[derive(Debug)]
+struct Before {
+    text: String,
+    q: Option<String>,
+    model: ListModel,
 }
 
 /// The detail beside the list.
@@ -70,6 +111,11 @@ impl ListScreen {
             range: None,
             follows: false,
             wide: false,
+            shift: 0,
+            is_in_detail: false,
+            is_zoomed: false,
+            before: None,
+            seen: Seen::default(),
             look_due: Duration::ZERO,
             load_due: Duration::ZERO,
             error: None,
@@ -113,7 +159,28 @@ impl ListScreen {
     fn restart(&mut self, ctx: &mut Ctx) {
         self.close(ctx);
         let first_text = std::mem::take(&mut self.first_text);
-        *self = Self { wide: self.wide, first_text, ..Self::new(ctx, self.noun, &self.text) };
+        let (wide, is_zoomed) = (self.wide, self.is_zoomed);
+        *self = Self { wide, is_zoomed, first_text, ..Self::new(ctx, self.noun, &self.text) };
+    }
+
+    /// The event beside the list, if it has the keys.
+    fn detail(&mut self, ctx: &Ctx) -> Option<&mut EventScreen> {
+        let event = self.preview.as_mut().and_then(|preview| preview.event.as_deref_mut());
+        event.filter(|_| self.is_in_detail && ctx.is_wide())
+    }
+
+    /// What is nearest to an empty list: the tasks that may still die.
+    fn open_nearest(&self, ctx: &mut Ctx) {
+        if self.noun == Noun::DeadLetters && self.model.is_loaded() {
+            let filter = "status:retrying".to_owned();
+            ctx.go = Some(Go::Push(Route::List { noun: Noun::Events, filter }));
+        }
+    }
+
+    /// The charts of the destination under the cursor.
+    fn chart(&self, ctx: &mut Ctx) {
+        let of = self.model.current().map(|row| row.destination.to_string());
+        super::overview::chart(ctx, of);
     }
 
     fn route_of(&self, row: &Row, tab: Tab) -> Route {
@@ -146,6 +213,11 @@ impl ListScreen {
             ctx.say("a range begins here; move, and v again ends it", Role::Info);
             return;
         };
+        let is_within = |gap: usize| from.min(here) < gap && gap < from.max(here);
+        if self.model.gap().is_some_and(is_within) {
+            let text = "rows of this range are not known yet; A marks all that match";
+            return ctx.say(text, Role::Warn);
+        }
         for at in from.min(here)..=from.max(here) {
             let id = self.model.row(at).map(|row| row.id.to_string());
             if let Some(id) = id.filter(|id| !id.is_empty() && !self.marks.has(id))
@@ -220,15 +292,46 @@ impl ListScreen {
             Action::PageUp => self.model.step(-page),
             Action::PageDown => self.model.step(page),
             Action::Top => self.model.select(0),
-            Action::Bottom => self.model.select(usize::MAX),
+            Action::Bottom => self.model.select_end(),
+            Action::Left => self.shift = self.shift.saturating_sub(SHIFT),
+            Action::Right => self.shift = (self.shift + SHIFT).min(SHIFT_MAX),
             _ => return,
         }
         self.follows = false;
     }
 
+    /// Keys that are the detail's while it has them. Whether this was one.
+    fn act_in_detail(&mut self, ctx: &mut Ctx, action: Action) -> bool {
+        let is_its_own = matches!(
+            action,
+            Action::Up
+                | Action::Down
+                | Action::Left
+                | Action::Right
+                | Action::Top
+                | Action::Bottom
+                | Action::PageUp
+                | Action::PageDown
+                | Action::Mark
+                | Action::Timeline
+                | Action::Trace
+                | Action::Payload
+                | Action::Request
+                | Action::Editor
+        );
+        match self.detail(ctx).filter(|_| is_its_own) {
+            Some(event) => {
+                // Space marks in the list; here it folds.
+                event.act(ctx, if action == Action::Mark { Action::Fold } else { action });
+                true
+            }
+            None => false,
+        }
+    }
+
     /// How many match: the list's own count, or the counted, or as many as are known.
     fn total(&self) -> Option<(u64, bool)> {
-        let known = u64::try_from(self.model.len()).unwrap_or(u64::MAX);
+        let known = u64::try_from(self.model.known()).unwrap_or(u64::MAX);
         if let Some(total) = self.model.total {
             return Some((total.value, total.exact));
         }
@@ -295,7 +398,16 @@ impl Part for ListScreen {
     }
 
     fn act(&mut self, ctx: &mut Ctx, action: Action) {
+        if self.act_in_detail(ctx, action) {
+            return;
+        }
         match action {
+            Action::NextPane | Action::PrevPane => {
+                self.is_in_detail = ctx.is_wide() && !self.is_in_detail;
+            }
+            Action::Zoom => self.is_zoomed = !self.is_zoomed,
+            Action::Chart => self.chart(ctx),
+            Action::Open if self.model.len() == 0 => self.open_nearest(ctx),
             Action::Open => self.open(ctx, Tab::Timeline),
             Action::Trace => self.open(ctx, Tab::Trace),
             Action::Payload => self.open(ctx, Tab::Payload),
@@ -322,18 +434,7 @@ impl Part for ListScreen {
                     ctx.say("no other failure here", Role::Info);
                 }
             }
-            Action::Export => {
-                let rows: Vec<_> = (0..self.model.len())
-                    .filter_map(|at| self.model.row(at))
-                    .map(|row| {
-                        serde_json::json!({"id": row.id, "status": row.status, "source": row.source,
-                        "type": row.kind, "step": row.step, "error": row.error})
-                    })
-                    .collect();
-                let text = rows.iter().map(|row| format!("{row}\n")).collect();
-                let name = format!("relayflow-{}.ndjson", self.noun.command());
-                ctx.effects.push(crate::tui::msg::Effect::Write { name, text });
-            }
+            Action::Export => self.export(ctx),
             _ => self.move_by(ctx, action),
         }
     }
@@ -351,8 +452,10 @@ impl Part for ListScreen {
         self.look_due = self.look_due.max(ctx.now.run + answer.took * 10);
         match answer.result {
             Ok(Reply::Rows(page)) => {
+                self.seen.see(&page.rows);
                 self.model.take(answer.ticket, page, self.follows);
                 self.error = None;
+                self.before = None;
             }
             Ok(_) => self.model.fail(answer.ticket),
             Err(failure) => {
@@ -407,8 +510,20 @@ impl Part for ListScreen {
     }
 
     fn set_filter(&mut self, ctx: &mut Ctx, text: &str) {
+        let mut before = match self.before.take() {
+            Some(before) => before,
+            None => Box::new(Before {
+                text: std::mem::take(&mut self.text),
+                q: self.q.take(),
+                model: std::mem::take(&mut self.model),
+            }),
+        };
+        for ticket in before.model.give_up() {
+            ctx.forget(ticket);
+        }
         text.trim().clone_into(&mut self.text);
         self.restart(ctx);
+        self.before = Some(before).filter(|before| 0 < before.model.len());
     }
 
     fn neighbour(&mut self, ctx: &mut Ctx, forward: bool) -> Option<Route> {
@@ -426,12 +541,19 @@ impl Part for ListScreen {
             self.marks = Marks::default();
             return true;
         }
-        if self.text != self.first_text {
-            self.text.clone_from(&self.first_text);
-            self.restart(ctx);
+        if let Some(before) = self.before.take() {
+            // What is loaded is not waited for: back to what was there.
+            self.close(ctx);
+            let Before { text, q, model } = *before;
+            (self.text, self.q, self.model, self.waits, self.error) = (text, q, model, None, None);
             return true;
         }
-        false
+        if self.text != self.first_text {
+            let text = self.first_text.clone();
+            self.set_filter(ctx, &text);
+            return true;
+        }
+        std::mem::take(&mut self.is_in_detail) || std::mem::take(&mut self.is_zoomed)
     }
 
     fn is_lively(&self) -> bool {

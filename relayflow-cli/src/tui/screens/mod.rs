@@ -1,5 +1,6 @@
 //! The screens. None imports another: where to go is said with a `Route`.
 
+pub(crate) mod chart;
 pub(crate) mod drift;
 pub(crate) mod errors;
 pub(crate) mod event;
@@ -37,6 +38,7 @@ pub(crate) enum Screen {
     Sources(sources::SourcesScreen),
     Drift(drift::DriftScreen),
     Tail(tail::TailScreen),
+    Chart(chart::ChartScreen),
     Errors(errors::ErrorsScreen),
     Wizard(Box<wizard::Wizard>),
 }
@@ -75,6 +77,11 @@ pub(crate) trait Part {
         None
     }
     fn set_filter(&mut self, _ctx: &mut Ctx, _text: &str) {}
+    /// What is looked for in what it shows, where `/` searches.
+    fn searched(&self) -> Option<&str> {
+        None
+    }
+    fn search(&mut self, _ctx: &mut Ctx, _text: &str) {}
     /// Moves to the next failure of its list: where it would open it.
     fn neighbour(&mut self, _ctx: &mut Ctx, _forward: bool) -> Option<Route> {
         None
@@ -121,6 +128,7 @@ impl Screen {
             Route::Sources => Self::Sources(sources::SourcesScreen::default()),
             Route::Drift { filter } => Self::Drift(drift::DriftScreen::new(ctx, &filter)),
             Route::Tail { filter } => Self::Tail(tail::TailScreen::new(ctx, &filter)),
+            Route::Chart(of) => Self::Chart(chart::ChartScreen::new(of)),
             Route::Errors => Self::Errors(errors::ErrorsScreen::default()),
         }
     }
@@ -141,6 +149,7 @@ impl Screen {
             Self::Sources(s) => s,
             Self::Drift(s) => s,
             Self::Tail(s) => s,
+            Self::Chart(s) => s,
             Self::Errors(s) => s,
             Self::Wizard(s) => &**s,
         }
@@ -158,6 +167,7 @@ impl Screen {
             Self::Sources(s) => s,
             Self::Drift(s) => s,
             Self::Tail(s) => s,
+            Self::Chart(s) => s,
             Self::Errors(s) => s,
             Self::Wizard(s) => &mut **s,
         }
@@ -177,7 +187,9 @@ impl Screen {
             Self::Queues(_) => 5,
             Self::Drift(_) => 6,
             Self::Sources(_) => 7,
-            Self::Event(_) | Self::Tail(_) | Self::Errors(_) | Self::Wizard(_) => 0,
+            Self::Event(_) | Self::Tail(_) | Self::Chart(_) | Self::Errors(_) | Self::Wizard(_) => {
+                0
+            }
         }
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct Overview {
     window: usize,
     /// Whether the cursor was moved: until then it stays on the worst.
     is_moved: bool,
+    /// Whether what the cursor is in has the whole screen.
+    is_zoomed: bool,
 }
 
 impl Default for Overview {
@@ -49,8 +51,9 @@ impl Default for Overview {
             workers: Pane::default(),
             running: Pane::default(),
             cursor: Cursor::default(),
-            window: 1,
+            window: 2,
             is_moved: false,
+            is_zoomed: false,
         }
     }
 }
@@ -63,7 +66,23 @@ enum Line<'a> {
     Job(&'a Replay),
 }
 
+/// In which pane a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Hot,
+    Queue,
+    Job,
+}
+
 impl Line<'_> {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Hot(_) => Kind::Hot,
+            Self::Queue(_) => Kind::Queue,
+            Self::Job(_) => Kind::Job,
+        }
+    }
+
     fn key(&self) -> String {
         match self {
             Self::Hot(group) => format!("hot {}", group.value),
@@ -121,13 +140,40 @@ impl Overview {
         plan_of_group(ctx, group, "");
     }
 
-    fn next_pane(&mut self) {
+    /// To the first line of the next pane, or of the one before.
+    fn other_pane(&mut self, forward: bool) {
         let keys = self.keys();
-        let kind = |key: &String| key.split(' ').next().unwrap_or_default().to_owned();
-        let here = keys.get(self.cursor.at()).map(kind);
-        let next = (self.cursor.at()..keys.len()).find(|at| Some(kind(&keys[*at])) != here);
+        let kinds: Vec<Kind> = self.lines().iter().map(Line::kind).collect();
+        let mut firsts: Vec<usize> = (0..kinds.len())
+            .filter(|at| at.checked_sub(1).is_none_or(|before| kinds[before] != kinds[*at]))
+            .collect();
+        if !forward {
+            firsts.reverse();
+        }
+        let here = kinds.get(self.cursor.at()).copied();
+        let place = firsts.iter().position(|at| Some(kinds[*at]) == here).unwrap_or(0);
+        let next = firsts.get(place + 1).or_else(|| firsts.first()).copied();
         self.cursor.set(next.unwrap_or(0), &keys);
         self.is_moved = true;
+    }
+
+    /// The charts of what the cursor is on: a queue's destination, or a job.
+    fn chart(&self, ctx: &mut Ctx) {
+        let queues = self.queues.value.iter().flatten();
+        let of = match self.lines().get(self.cursor.at()) {
+            Some(Line::Queue(queue)) => Some(queue.name.clone()),
+            Some(Line::Job(job)) => Some(job.id.clone()),
+            Some(Line::Hot(_)) | None => queues.map(|queue| queue.name.clone()).next(),
+        };
+        chart(ctx, of);
+    }
+}
+
+/// Opens the charts of a destination or a job, if there is one.
+pub(super) fn chart(ctx: &mut Ctx, of: Option<String>) {
+    match of.filter(|of| !of.is_empty()) {
+        Some(of) => ctx.go = Some(Go::Push(Route::Chart(of))),
+        None => ctx.say("charts are of a destination or a job: there is none here", Role::Warn),
     }
 }
 
@@ -198,7 +244,9 @@ impl Part for Overview {
         match action {
             Action::Open => self.open(ctx),
             Action::ReplayAll => self.replay(ctx),
-            Action::NextPane => self.next_pane(),
+            Action::NextPane | Action::PrevPane => self.other_pane(action == Action::NextPane),
+            Action::Zoom => self.is_zoomed = !self.is_zoomed,
+            Action::Chart => self.chart(ctx),
             Action::PrevWindow => self.window = self.window.saturating_sub(1),
             Action::NextWindow => self.window = (self.window + 1).min(WINDOWS.len() - 1),
             _ => {
@@ -249,6 +297,10 @@ impl Part for Overview {
         }
         copies.push(("command".to_owned(), "relayflow dlq ls --by error".to_owned()));
         copies
+    }
+
+    fn back(&mut self, _ctx: &mut Ctx) -> bool {
+        std::mem::take(&mut self.is_zoomed)
     }
 
     fn tip(&self, _ctx: &Ctx) -> String {

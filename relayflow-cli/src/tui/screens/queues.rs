@@ -5,7 +5,7 @@ use std::time::Duration;
 use relayflow_core::api::{Queue, Worker};
 
 use super::Part;
-use super::overview::{busy_first, quoted};
+use super::overview::{busy_first, chart, quoted};
 use super::table::{Cursor, nothing};
 use crate::failure::Failure;
 use crate::output::time;
@@ -89,6 +89,7 @@ impl Part for QueuesScreen {
                 let noun = Noun::DeadLetters;
                 ctx.go = Some(Go::Push(Route::List { noun, filter }));
             }
+            (Action::Chart, queue) => chart(ctx, queue.map(|queue| queue.name.clone())),
             _ => {
                 let keys = self.keys();
                 self.cursor.act(action, &keys, frame::body(ctx.size).1);

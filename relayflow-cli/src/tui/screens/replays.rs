@@ -85,6 +85,7 @@ impl Part for ReplaysScreen {
     fn act(&mut self, ctx: &mut Ctx, action: Action) {
         let job = self.jobs().get(self.cursor.at());
         match (action, job) {
+            (Action::Chart, job) => super::overview::chart(ctx, job.map(|job| job.id.clone())),
             (Action::Open, Some(job)) => ctx.go = Some(Go::Push(Route::Job(job.id.clone()))),
             (Action::PauseJob | Action::ResumeJob | Action::CancelJob, Some(job)) => {
                 control(ctx, job, action);

@@ -71,8 +71,8 @@ impl Part for TailScreen {
         self.back = match action {
             Action::Up => self.back + 1,
             Action::Down => self.back.saturating_sub(1),
-            Action::PageUp => self.back + page,
-            Action::PageDown => self.back.saturating_sub(page),
+            Action::PageUp | Action::PrevWindow => self.back + page,
+            Action::PageDown | Action::NextWindow => self.back.saturating_sub(page),
             Action::Top => usize::MAX,
             Action::Bottom | Action::Follow => {
                 ctx.tail.dropped = 0;

@@ -2,6 +2,7 @@
 
 mod load;
 mod random;
+mod states;
 mod support;
 mod update;
 mod views;

@@ -11,6 +11,7 @@ use ratatui::layout::Rect;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::backend::ChartOf;
 use crate::context::{ContextName, Target, Way};
 use crate::failure::Failure;
 use crate::tui::app::{State, update};
@@ -44,6 +45,7 @@ pub(super) fn setup(is_protected: bool) -> Setup {
             way: Way::Api { endpoint: "http://127.0.0.1:8788".into(), token: None },
         },
         is_read_only: false,
+        is_calm: false,
         zone: TimeZone::UTC,
         theme: Theme::auto(),
         glyphs: Glyphs::new(false),
@@ -104,6 +106,25 @@ impl Desk {
         }
     }
 
+    /// Answers what `say` has an answer to, once; the rest stays asked.
+    pub(super) fn answer_some(
+        &mut self,
+        say: impl Fn(&Question) -> Option<Result<Reply, Failure>>,
+    ) {
+        for (ticket, question) in self.asked.clone() {
+            if let Some(result) = say(&question) {
+                self.answer(ticket, result);
+            }
+        }
+    }
+
+    /// Presses keys, and nobody answers what they lead to.
+    pub(super) fn press_alone(&mut self, keys: &str) {
+        for key in keys.split(' ').filter(|key| !key.is_empty()) {
+            self.tell(Msg::Key(key_of(key)));
+        }
+    }
+
     pub(super) fn pass(&mut self, time: Duration) {
         self.now.run += time;
         self.now.wall += time;
@@ -158,7 +179,6 @@ impl Desk {
     }
 
     pub(super) fn lose(&mut self) {
-        let asked = std::mem::take(&mut self.asked);
         let lost = || {
             Failure::new(
                 "unreachable.daemon",
@@ -166,9 +186,7 @@ impl Desk {
             )
             .why("Connection refused (os error 111)")
         };
-        for (ticket, _) in asked {
-            self.answer(ticket, Err(lost()));
-        }
+        self.answer_some(|_| Some(Err(lost())));
     }
 
     pub(super) fn tail(&mut self, entries: Vec<Value>) {
@@ -318,7 +336,8 @@ fn request(n: usize) -> Value {
 
 pub(super) fn group(count: usize, value: &str, title: &str) -> Value {
     json!({"v": 1, "object": "dead_letter_group", "by": "error", "value": value, "title": title,
-           "count": count, "first_at": ago(840), "last_at": ago(2), "example": id("tsk", 0)})
+           "count": count, "first_at": ago(840), "last_at": ago(2), "example": id("tsk", 0),
+           "recent": [0, 0, 3, 4, 9, 20, 31, 40, 44, 60]})
 }
 
 pub(super) fn plan(items: usize) -> Value {
@@ -359,27 +378,99 @@ pub(super) fn stats(letters: usize) -> Value {
     })
 }
 
+pub(super) fn who(name: &str, role: &str) -> relayflow_core::api::Identity {
+    doc(json!({"v": 1, "object": "identity", "name": name, "role": role, "version": "0.1.0"}))
+}
+
+/// The minutes before now, of which the last is the present one.
+fn minute(n: i64) -> Value {
+    json!({"v": 1, "object": "minute", "at": ago((19 - n) * 60 + 11), "events": 840 + n * 10,
+           "ok": 600 - n * 9, "attempts": 100, "retries": n, "dead": n * 20})
+}
+
+fn chart(of: &ChartOf) -> Value {
+    let of = match of {
+        ChartOf::Destination { name, .. } => name,
+        ChartOf::Replay(id) => id,
+    };
+    let slice = |n: u64| {
+        let by: Vec<u64> =
+            (0..10).map(|a| if a < 4 { (n * 7 + a * 3) % 11 / (a + 1) } else { 0 }).collect();
+        json!({"at": ago(900 - i64::try_from(n).unwrap() * 15), "ok": n % 9, "failed": n / 20, "by_attempt": by})
+    };
+    json!({"v": 1, "object": "chart", "of": of, "from": ago(900), "to": T0, "attempts": 1204,
+           "is_whole": true,
+           "latency": {"p50_ms": 42.0, "p90_ms": 180.0, "p99_ms": 1900.0, "max_ms": 10004.0, "buckets": [
+               {"up_to_ms": 10.0, "ok": 40, "failed": 0}, {"up_to_ms": 20.0, "ok": 210, "failed": 1},
+               {"up_to_ms": 50.0, "ok": 503, "failed": 12}, {"up_to_ms": 100.0, "ok": 204, "failed": 9},
+               {"up_to_ms": 200.0, "ok": 98, "failed": 20}, {"up_to_ms": 500.0, "ok": 40, "failed": 22},
+               {"up_to_ms": 1000.0, "ok": 11, "failed": 3}, {"up_to_ms": 2000.0, "ok": 2, "failed": 0},
+               {"up_to_ms": 5000.0, "ok": 0, "failed": 0}, {"up_to_ms": 10000.0, "ok": 0, "failed": 29}]},
+           "slices": (0..60).map(slice).collect::<Vec<_>>()})
+}
+
 fn queue(name: &str, depth: i64, dead: i64, state: &str) -> Value {
     json!({"v": 1, "object": "queue", "name": name, "depth": depth, "running": 2, "retrying": 1, "dead": dead,
            "oldest_queued_seconds": 662.0, "state": state, "concurrency": 16})
 }
 
 fn rows(noun: Noun, limit: usize, cursor: Option<&str>, letters: usize) -> Page<Row> {
-    let from: usize = cursor.map_or(0, |cursor| cursor.parse().unwrap());
-    let to = (from + limit).min(letters);
+    // From the newest, as far as the cursor; or from the end, as far as its number.
+    let number = |text: &str| text.parse::<usize>().unwrap();
+    let (from, to, next) = match cursor {
+        Some("end") => {
+            let from = letters.saturating_sub(limit);
+            (from, letters, (0 < from).then(|| format!("-{from}")))
+        }
+        Some(text) if text.starts_with('-') => {
+            let to = number(&text[1..]);
+            let from = to.saturating_sub(limit);
+            (from, to, (0 < from).then(|| format!("-{from}")))
+        }
+        other => {
+            let from = other.map_or(0, number);
+            let to = (from + limit).min(letters);
+            (from, to, (to < letters).then(|| to.to_string()))
+        }
+    };
     let row = |n| match noun {
         Noun::Events => Row::of_event(doc(event(n))),
         Noun::DeadLetters => Row::of_letter(doc(letter(n))),
         Noun::Requests => Row::of_request(doc(request(n))),
     };
     let rows = (from..to).map(row).collect();
-    Page { rows, next: (to < letters).then(|| to.to_string()), total: None }
+    Page { rows, next, total: None }
+}
+
+/// The same of a RelayFlow in which nothing happened yet.
+pub(super) fn reply_of_nothing(question: &Question) -> Reply {
+    match question {
+        Question::Minutes => Reply::Minutes(vec![]),
+        Question::Replays { .. } => Reply::Replays(Page { rows: vec![], next: None, total: None }),
+        Question::Timeline(_) => Reply::Timeline(vec![]),
+        Question::Queues => Reply::Queues(vec![]),
+        Question::Workers => Reply::Workers(vec![]),
+        Question::Sources => Reply::Sources(vec![]),
+        Question::Drift { .. } => Reply::Drift(Page { rows: vec![], next: None, total: None }),
+        Question::Chart(of) => {
+            let mut chart = chart(of);
+            chart["attempts"] = json!(0);
+            Reply::Chart(doc(chart))
+        }
+        Question::Trace(_) => Reply::Trace(doc(json!({"v": 1, "object": "trace",
+            "correlation_id": "7c1e90d2", "started_at": ago(0), "ended_at": ago(0), "requests": [],
+            "events": [], "replays": [], "truncated": false}))),
+        other => reply(other, 0),
+    }
 }
 
 /// What the RelayFlow of these tests says.
 pub(super) fn reply(question: &Question, letters: usize) -> Reply {
     match question {
         Question::Stats => Reply::Stats(doc(stats(letters))),
+        Question::Minutes => Reply::Minutes((0..20).map(|n| doc(minute(n))).collect()),
+        Question::Who => Reply::Who(who("ana", "operator")),
+        Question::Chart(of) => Reply::Chart(doc(chart(of))),
         Question::Groups { .. } => {
             let mut groups = vec![
                 group(letters, "e_41c9", "POST api.hubspot.com: 422 unknown field plan_id"),
@@ -451,6 +542,7 @@ pub(super) fn reply(question: &Question, letters: usize) -> Reply {
         Question::RunPlan(_) => Reply::Replay(doc(replay("running", 0, 0, 412))),
         Question::Control { verb, .. } => Reply::Done(format!("rpl_01J9ZD is {verb}d")),
         Question::Discard(_) => Reply::Done("1 item discarded".to_owned()),
+        Question::Export { to, .. } => Reply::Done(format!("wrote {}", to.display())),
         Question::Readmit { .. } => Reply::Done("req_1 is accepted, 1 event".to_owned()),
     }
 }

@@ -44,6 +44,46 @@ fn the_incident_is_five_keys() {
 }
 
 #[test]
+fn x_asks_where_and_writes_a_bundle_of_what_is_selected() {
+    let mut desk = Desk::new("dlq source:stripe");
+    desk.press("x");
+    desk.shows("a masked bundle of the dead letters of this filter");
+    desk.shows("same as  relayflow export source:stripe --all-time --to relayflow-dlq.tar.gz");
+    assert!(deeds(&desk).is_empty());
+    key(&mut desk, "enter");
+    let [Question::Export { new, to }] = deeds(&desk)[..] else { panic!("{:?}", desk.asked) };
+    assert_eq!(new.q.as_deref(), Some("status:dead source:stripe"));
+    assert_eq!(to.display().to_string(), "relayflow-dlq.tar.gz");
+    desk.settle();
+    desk.shows("wrote relayflow-dlq.tar.gz");
+
+    // Of what is marked; and under another name only what is on the screen.
+    desk.press("space x");
+    desk.shows("dead letters that are marked");
+    desk.press("esc x");
+    for _ in 0.."dlq.tar.gz".len() {
+        desk.press("backspace");
+    }
+    desk.type_text("rows.ndjson");
+    desk.press("enter");
+    assert!(deeds(&desk).is_empty());
+    let written = desk.wishes.iter().any(|effect| {
+        matches!(effect, Effect::Write { name, text }
+            if name == "relayflow-rows.ndjson" && text.contains("tsk_"))
+    });
+    assert!(written, "{:?}", desk.wishes);
+}
+
+#[test]
+fn x_in_an_event_is_about_that_event() {
+    let mut desk = Desk::new("dlq");
+    desk.press("enter x");
+    desk.shows("and what belongs to it");
+    key(&mut desk, "esc");
+    assert!(desk.state.ctx.popup.is_none());
+}
+
+#[test]
 fn a_protected_context_wants_the_number() {
     let mut desk = Desk::new("dlq");
     desk.press("R enter");
@@ -288,7 +328,7 @@ fn a_page_that_takes_its_time_says_so() {
     desk.tell(Msg::Tick);
     assert!(desk.asked.iter().any(|(_, q)| page(q)), "{:?}", desk.asked);
     desk.pass(Duration::from_millis(1200));
-    desk.shows("loading 1.2s");
+    desk.shows("loading dead letters 1.2s");
     desk.settle();
     desk.shows_not("loading");
 }

@@ -11,20 +11,25 @@ use crate::tui::theme::{Glyphs, Theme};
 const SIZES: [(u16, u16); 4] = [(80, 24), (140, 40), (60, 16), (39, 9)];
 
 /// Every screen, and the keys that lead there.
-const SCREENS: [(&str, &str, &str); 15] = [
+pub(super) const SCREENS: [(&str, &str, &str); 20] = [
     ("overview", "", ""),
     ("events", "events", ""),
+    ("requests", "requests", ""),
     ("dlq", "dlq error:e_41c9", "space space j space"),
     ("groups", "dlq", "b enter"),
-    ("timeline", "dlq", "enter"),
-    ("trace", "dlq", "c"),
-    ("payload", "dlq", "o"),
-    ("request", "dlq", "i"),
+    ("timeline", "tsk_upsert", ""),
+    ("trace", "tsk_upsert", "c"),
+    ("payload", "tsk_upsert", "o"),
+    ("request", "tsk_upsert", "i"),
     ("replays", "replays", ""),
     ("job", "rpl_01J9ZD", ""),
     ("queues", "queues", ""),
     ("sources", "sources", ""),
     ("drift", "drift", ""),
+    ("tail", "tail", ""),
+    ("charts", "charts api.hubspot.com", ""),
+    ("charts_job", "charts rpl_01J9ZD", "z"),
+    ("errors", "errors", ""),
     ("plan", "dlq", "R"),
     ("confirm", "dlq", "R enter"),
 ];
@@ -43,16 +48,6 @@ fn at(size: (u16, u16), words: &str, keys: &str) -> Desk {
 }
 
 #[test]
-fn screens_at_every_size() {
-    for (columns, rows) in SIZES {
-        for (name, words, keys) in SCREENS {
-            let desk = at((columns, rows), words, keys);
-            insta::assert_snapshot!(format!("{name}_{columns}x{rows}"), desk.screen());
-        }
-    }
-}
-
-#[test]
 fn popups() {
     for (name, words, keys) in [
         ("palette", "dlq", ": r e p"),
@@ -61,32 +56,10 @@ fn popups() {
         ("copy", "dlq", "y"),
         ("discard", "dlq", "d"),
         ("contexts", "dlq", "@"),
+        ("search", "tsk_upsert", "o /"),
     ] {
         insta::assert_snapshot!(name, at((80, 24), words, keys).screen());
     }
-}
-
-#[test]
-fn states() {
-    let connecting = Desk::of(setup(true), (80, 24), "");
-    insta::assert_snapshot!("connecting", connecting.screen());
-
-    let mut lost = Desk::new("dlq error:e_41c9");
-    lost.pass(Duration::from_secs(2));
-    lost.lose();
-    lost.now.wall += Duration::from_secs(32);
-    lost.now.run += Duration::from_millis(500);
-    insta::assert_snapshot!("lost", lost.screen());
-
-    let mut empty = Desk::of(setup(true), (80, 24), "dlq");
-    empty.letters = 0;
-    empty.settle();
-    insta::assert_snapshot!("empty", empty.screen());
-
-    let mut stale = Desk::new("dlq");
-    stale.now.run += Duration::from_secs(9);
-    stale.tell(Msg::Tick);
-    stale.shows("◌ 9s old");
 }
 
 #[test]
@@ -118,7 +91,7 @@ fn nothing_of_a_vendor_acts_on_the_terminal() {
             }
         }
     }
-    at((80, 24), "dlq", "o").shows("<U+202E>");
+    at((80, 24), "tsk_upsert", "o").shows("<U+202E>");
 }
 
 #[test]

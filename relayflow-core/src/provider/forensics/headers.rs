@@ -134,7 +134,8 @@ pub(super) fn near(way: &Way, source: &Source, key: &Key, request: &Request) -> 
             let value = request.header(name.as_str())?;
             tokens(value).into_iter().find_map(|token| {
                 let mut whole = request.clone();
-                let text = value.replacen(token, &blank(way)?, 1);
+                let (before, after) = value.split_once(token)?;
+                let text = format!("{before}{}{}", blank(way)?, after.trim_start_matches('='));
                 whole.headers.insert(name, HeaderValue::from_str(&text).ok()?);
                 difference(way, source, key, &whole, None, token)
                     .map(|differs| format!("`{name}`: {differs}"))

@@ -375,6 +375,15 @@ fn a_source_that_is_gone_is_the_first_thing_said() {
     assert!(findings.causes[1].says.contains("source `own`"), "{findings:?}");
 }
 
+#[test]
+fn a_large_body_is_tried_within_bounds_and_that_is_said() {
+    let mut setting = Setting::signed("stripe", [6; 32], now(), |_| {});
+    setting.request.body = Bytes::from(vec![b'x'; 24 * 1024 * 1024]);
+    let found = setting.findings();
+    assert!(found.tried.is_cut, "{:?}", found.tried);
+    assert!(!found.causes.is_empty());
+}
+
 /// What `send` can do to a request.
 #[derive(Debug, Clone, Copy)]
 enum Spoil {

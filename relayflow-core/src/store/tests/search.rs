@@ -211,7 +211,7 @@ async fn found(store: &Store, selection: &Selection, dice: &mut Dice) -> Vec<Eve
     loop {
         let limit = 1 + dice.roll(9);
         let time = Duration::from_secs([0, 60][dice.roll(2)]);
-        let page = store.events(selection, before, limit, time).await.unwrap();
+        let page = store.events_within(selection, before, limit, time).await.unwrap();
         assert!(page.rows.len() <= limit);
         ids.extend(page.rows.iter().map(|row| row.event.id));
         before = match (page.stopped_at, page.rows.last()) {
@@ -231,7 +231,7 @@ async fn found_dead(store: &Store, selection: &Selection, dice: &mut Dice) -> Ve
     loop {
         let limit = 1 + dice.roll(9);
         let time = Duration::from_secs([0, 60][dice.roll(2)]);
-        let page = store.dead_tasks(selection, before, limit, time).await.unwrap();
+        let page = store.dead_tasks_within(selection, before, limit, time).await.unwrap();
         ids.extend(page.rows.iter().map(|row| row.id));
         before = match (page.stopped_at, page.rows.last()) {
             (Some(at), _) => Some(at),

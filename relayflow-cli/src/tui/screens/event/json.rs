@@ -169,6 +169,23 @@ impl Tree {
         cursor
     }
 
+    /// The place of the next line that has `needle`, in whatever case; what hides it is unfolded. It
+    /// begins anew at the other end.
+    pub(crate) fn seek(&mut self, cursor: usize, needle: &str, forward: bool) -> Option<usize> {
+        let needle = needle.to_lowercase();
+        let here = self.shown().get(cursor).copied().unwrap_or(0);
+        let count = self.lines.len();
+        let found = (1..=count)
+            .map(|step| if forward { here + step } else { here + count - step } % count)
+            .find(|at| self.lines[*at].text.to_lowercase().contains(&needle))?;
+        let lines = &self.lines;
+        self.folded.retain(|at| {
+            let hides = |end: usize| *at < found && found <= end;
+            !lines[*at].end.is_some_and(hides)
+        });
+        self.shown().iter().position(|at| *at == found)
+    }
+
     /// A term of the filter language that finds events with the value at the cursor.
     pub(crate) fn path(&self, cursor: usize) -> Option<String> {
         let line = &self.lines[*self.shown().get(cursor)?];
@@ -182,7 +199,7 @@ impl Tree {
         self.lines.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
-    pub(crate) fn view(&self, cursor: usize, canvas: &mut Canvas<'_>) {
+    pub(crate) fn view(&self, cursor: usize, needle: &str, canvas: &mut Canvas<'_>) {
         let shown = self.shown();
         let rows = canvas.height().max(1);
         let top = (cursor + 1).saturating_sub(rows);
@@ -195,7 +212,7 @@ impl Tree {
                 let x = canvas.put(x, y, head, Role::Text);
                 canvas.put(x, y, &line.inside, Role::Dim);
             } else {
-                canvas.put(x, y, &line.text, Role::Text);
+                show_matches(canvas, x, y, &line.text, needle);
             }
             if place == cursor {
                 canvas.tint(y, Role::Selected);
@@ -205,6 +222,26 @@ impl Tree {
             canvas.right(rows - 1, &[crate::tui::draw::dim("not all is shown: x exports it ")]);
         }
     }
+}
+
+/// A line with what is looked for standing out.
+fn show_matches(canvas: &mut Canvas<'_>, x: usize, y: usize, text: &str, needle: &str) {
+    let (lower, needle) = (text.to_lowercase(), needle.to_lowercase());
+    // Where lower case has other lengths, places in one are none in the other.
+    if needle.is_empty() || lower.len() != text.len() {
+        canvas.put(x, y, text, Role::Text);
+        return;
+    }
+    let (mut x, mut from) = (x, 0);
+    for (at, found) in lower.match_indices(&needle) {
+        let end = at + found.len();
+        if let (Some(before), Some(found)) = (text.get(from..at), text.get(at..end)) {
+            x = canvas.put(x, y, before, Role::Text);
+            x = canvas.put(x, y, found, Role::Match);
+            from = end;
+        }
+    }
+    canvas.put(x, y, text.get(from..).unwrap_or_default(), Role::Text);
 }
 
 fn count(number: usize, word: &str) -> String {
@@ -248,6 +285,18 @@ mod tests {
         assert_eq!(tree.fold(2, Action::Left), 1, "from a leaf to its object");
         assert_eq!(tree.path(2).as_deref(), Some("payload.a.b:1"));
         assert_eq!(tree.path(0), None);
+    }
+
+    #[test]
+    fn a_search_goes_round_and_unfolds_what_hides_it() {
+        let mut tree = tree(r#"{"a":{"Plan":1},"c":"planner","d":2}"#);
+        tree.fold(1, Action::Fold);
+        assert_eq!(tree.seek(0, "plan", true), Some(2));
+        assert_eq!(tree.shown().len(), 7);
+        assert_eq!(tree.seek(2, "PLAN", true), Some(4));
+        assert_eq!(tree.seek(4, "plan", true), Some(2), "round the end");
+        assert_eq!(tree.seek(2, "plan", false), Some(4), "and back");
+        assert_eq!(tree.seek(0, "nowhere", true), None);
     }
 
     #[test]

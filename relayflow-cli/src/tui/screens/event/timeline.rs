@@ -76,6 +76,14 @@ pub(super) fn view(screen: &EventScreen, ctx: &Ctx, canvas: &mut Canvas<'_>) {
     let items = items(screen);
     let cursor = screen.cursor();
     let answer = answer(screen, &items, cursor);
+    if let (true, Some((title, text))) = (screen.is_zoomed, &answer) {
+        canvas.rule(0, title);
+        let width = canvas.width().saturating_sub(2);
+        for (y, line) in wrap(text, width).iter().enumerate() {
+            canvas.put(1, 1 + y, line, Role::Text);
+        }
+        return;
+    }
     // The answer has what the entries leave, but at least a third.
     let least = if answer.is_some() { canvas.height() / 3 } else { 0 };
     let rows = items.len().min(canvas.height().saturating_sub(least)).max(1);

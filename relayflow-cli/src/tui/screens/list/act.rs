@@ -97,6 +97,30 @@ impl ListScreen {
         self.plan(ctx, "replay", self.selected(ctx));
     }
 
+    /// A bundle of what is marked, else of all that the filter finds; or the rows that are known.
+    pub(super) fn export(&self, ctx: &mut Ctx) {
+        let selected = if self.marks.is_empty() { self.all(ctx) } else { self.selected(ctx) };
+        let (selection, words) = match selected {
+            Ok(selected) => selected,
+            Err(failure) => return ctx.fail(&failure),
+        };
+        let rows = (0..self.model.len()).filter_map(|at| self.model.row(at)).map(|row| {
+            serde_json::json!({"id": row.id, "status": row.status, "source": row.source,
+                "type": row.kind, "step": row.step, "error": row.error})
+        });
+        let rows: String = rows.map(|row| format!("{row}\n")).collect();
+        let things = self.noun.things();
+        let what = match (self.marks.is_empty(), self.text.is_empty()) {
+            (false, _) => format!("the {things}s that are marked"),
+            (true, true) => format!("all {things}s"),
+            (true, false) => format!("the {things}s of this filter"),
+        };
+        let shown = (!rows.is_empty()).then_some(rows);
+        let name = self.noun.command();
+        let export = popup::Export::new(what, selection.q, words, name, shown);
+        ctx.popup = Some(Popup::Export(Box::new(export)));
+    }
+
     pub(super) fn readmit(&self, ctx: &mut Ctx) {
         let current = self.model.current().filter(|row| !row.id.is_empty());
         let Some(row) = current.filter(|_| self.marks.is_empty()) else {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{ListScreen, Noun};
 use crate::output::time;
-use crate::tui::ctx::Ctx;
+use crate::tui::ctx::{Ctx, Link};
 use crate::tui::draw::{
     Canvas, Column, Piece, dim, head, lay_out, piece, plain, row, short_id, strong, wrap,
 };
@@ -88,6 +88,23 @@ fn columns(screen: &ListScreen) -> &'static [Column] {
     }
 }
 
+/// The columns, those of text no wider than what was seen in them: the rest is the last column's.
+fn fitted(screen: &ListScreen) -> Vec<Column> {
+    let seen = &screen.seen;
+    let fit = |column: &Column| {
+        let most = match column.title {
+            "TYPE" | "REQUEST" => seen.kind,
+            "STEP" => seen.step,
+            "SOURCE" => seen.source,
+            "DESTINATION" => seen.destination,
+            _ => return *column,
+        };
+        let least = column.title.len();
+        Column { width: most.clamp(least, column.width.max(least)), ..*column }
+    };
+    columns(screen).iter().map(fit).collect()
+}
+
 fn cells(screen: &ListScreen, ctx: &Ctx, row: &Row) -> Vec<Piece> {
     let id = if screen.wide { row.id.to_string() } else { short_id(&row.id) };
     let age = row.at.map_or_else(String::new, |at| ctx.age(at));
@@ -95,7 +112,8 @@ fn cells(screen: &ListScreen, ctx: &Ctx, row: &Row) -> Vec<Piece> {
     let text = |text: &str| plain(text);
     let (id, age) = (plain(id), dim(age));
     let attempts = plain(row.attempts.to_string());
-    let error = piece(&*row.error, if row.status.is_empty() { Role::Dim } else { Role::Text });
+    let shifted: String = row.error.chars().skip(screen.shift).collect();
+    let error = piece(shifted, if row.status.is_empty() { Role::Dim } else { Role::Text });
     match (screen.noun, screen.wide) {
         (Noun::DeadLetters, false) => {
             vec![id, age, text(&row.kind), text(&row.step), attempts, error]
@@ -145,11 +163,21 @@ pub(super) fn view(screen: &ListScreen, ctx: &Ctx, pulse: &Pulse, canvas: &mut C
     let (width, height) = (canvas.width(), canvas.height());
     let rows = ListScreen::rows(ctx);
     if ctx.is_wide() {
+        if screen.is_zoomed {
+            match screen.is_in_detail {
+                true => detail(screen, ctx, pulse, canvas),
+                false => table(screen, ctx, pulse, canvas, rows),
+            }
+            return;
+        }
         let left = width * 3 / 5;
         table(screen, ctx, pulse, &mut canvas.part(0, 0, left, height), rows);
-        let side = canvas.glyphs.side;
+        let (side, role) = match screen.is_in_detail {
+            true => (canvas.glyphs.thick, Role::Accent),
+            false => (canvas.glyphs.side, Role::Dim),
+        };
         for y in 0..height {
-            canvas.put(left, y, side, Role::Dim);
+            canvas.put(left, y, side, role);
         }
         detail(screen, ctx, pulse, &mut canvas.part(left + 1, 0, width - left - 1, height));
         return;
@@ -162,11 +190,14 @@ pub(super) fn view(screen: &ListScreen, ctx: &Ctx, pulse: &Pulse, canvas: &mut C
 
 fn table(screen: &ListScreen, ctx: &Ctx, pulse: &Pulse, canvas: &mut Canvas<'_>, rows: usize) {
     let glyphs = canvas.glyphs;
-    let columns = columns(screen);
+    let columns = &*fitted(screen);
     let laid = lay_out(columns, canvas.width().saturating_sub(GUTTER));
     let title = format!("   {}", head(columns, &laid, glyphs));
     canvas.put(0, 0, &title, Role::Strong);
-    let model = &screen.model;
+    // Until the new rows are there, those of the filter before stay.
+    let before = screen.before.as_ref().filter(|_| !screen.model.is_loaded());
+    let model = before.map_or(&screen.model, |before| &before.model);
+    let is_late = LATE <= waited(screen, ctx);
     if model.len() == 0 {
         empty(screen, ctx, pulse, &mut canvas.below(1));
         return;
@@ -175,6 +206,21 @@ fn table(screen: &ListScreen, ctx: &Ctx, pulse: &Pulse, canvas: &mut Canvas<'_>,
         let at = model.top() + y;
         let is_here = at == model.selected();
         let cursor = if is_here { glyphs.cursor } else { " " };
+        if model.gap() == Some(at) {
+            let between = screen
+                .total()
+                .filter(|(_, exact)| *exact)
+                .map_or(0, |(count, _)| count.saturating_sub(number_of(model.known())));
+            let text = match between {
+                0 => format!("{} rows that are not loaded", glyphs.gap),
+                count => format!("{} {} rows that are not loaded", glyphs.gap, time::count(count)),
+            };
+            canvas.line(1 + y, &[plain(cursor), plain("  "), dim(text)]);
+            if is_here {
+                canvas.tint(1 + y, Role::Selected);
+            }
+            continue;
+        }
         let Some(found) = model.row(at).filter(|row| !row.id.is_empty()) else {
             canvas.line(1 + y, &[plain(cursor), plain("  "), dim(glyphs.dot)]);
             continue;
@@ -184,7 +230,7 @@ fn table(screen: &ListScreen, ctx: &Ctx, pulse: &Pulse, canvas: &mut Canvas<'_>,
         canvas.line(1 + y, &[plain(cursor), piece(mark, Role::Marked)]);
         let cells = cells(screen, ctx, found);
         let mut line = canvas.part(GUTTER, 1 + y, canvas.width(), 1);
-        line.is_faded |= model.is_gone(&found.id);
+        line.is_faded |= model.is_gone(&found.id) || (before.is_some() && is_late);
         line.line(0, &row(columns, &laid, &cells, glyphs));
         if is_marked {
             canvas.tint(1 + y, Role::Marked);
@@ -195,12 +241,15 @@ fn table(screen: &ListScreen, ctx: &Ctx, pulse: &Pulse, canvas: &mut Canvas<'_>,
     }
     let footer = canvas.height().saturating_sub(1);
     let last = (model.top() + rows).min(model.len());
-    let mut left = format!(
-        " rows {}–{}",
-        time::count(number_of(model.top() + 1)),
-        time::count(number_of(last))
-    );
-    if let Some((count, exact)) = screen.total() {
+    let total = screen.total();
+    let exact = total.filter(|(_, exact)| *exact).map(|(count, _)| count);
+    let number = |at: usize| model.number(at, exact).map(time::count);
+    let mut left = match (number(model.top()), number(last.saturating_sub(1))) {
+        (Some(first), Some(last)) => format!(" rows {first}–{last}"),
+        (Some(first), None) => format!(" rows from {first}, and the last ones"),
+        (None, _) => " the last rows".to_owned(),
+    };
+    if let Some((count, exact)) = total.filter(|_| before.is_none()) {
         left.push_str(&format!(" of {}{}", time::count(count), if exact { "" } else { "+" }));
     }
     if canvas.glyphs.is_ascii() {
@@ -210,8 +259,8 @@ fn table(screen: &ListScreen, ctx: &Ctx, pulse: &Pulse, canvas: &mut Canvas<'_>,
     let mut right = Vec::new();
     if let Some(failure) = &screen.error {
         right.push(piece(format!("! {} ", failure.message), Role::Warn));
-    } else if let Some(waits) = waits(screen, ctx) {
-        right.push(dim(format!("loading {:.1}s ", waits.as_secs_f64())));
+    } else if let Some(text) = loading(screen, ctx) {
+        right.push(dim(format!("{text} ")));
     } else if 0 < model.newer.count {
         let more = if model.newer.at_least { "+" } else { "" };
         let text = format!("{} {}{more} new  (f to follow) ", glyphs.up, model.newer.count);
@@ -222,10 +271,26 @@ fn table(screen: &ListScreen, ctx: &Ctx, pulse: &Pulse, canvas: &mut Canvas<'_>,
     canvas.right(footer, &right);
 }
 
-/// How long a page is waited for, once that is worth a word.
-fn waits(screen: &ListScreen, ctx: &Ctx) -> Option<Duration> {
-    let waits = ctx.now.run.saturating_sub(screen.waits?);
-    (Duration::from_millis(500) <= waits).then_some(waits)
+/// Rows that are waited for so long are shown as old, and then it is said.
+const LATE: Duration = Duration::from_millis(150);
+const SLOW: Duration = Duration::from_millis(500);
+
+fn waited(screen: &ListScreen, ctx: &Ctx) -> Duration {
+    screen.waits.map_or(Duration::ZERO, |since| ctx.now.run.saturating_sub(since))
+}
+
+/// What is waited for and how long, once that is worth a word.
+fn loading(screen: &ListScreen, ctx: &Ctx) -> Option<String> {
+    let waited = waited(screen, ctx);
+    (SLOW <= waited).then(|| {
+        let things = screen.noun.things();
+        let spinner = ctx.spinner();
+        format!("{spinner}loading {things}s {:.1}s", waited.as_secs_f64())
+    })
+}
+
+fn whole(count: i64) -> String {
+    time::count(u64::try_from(count).unwrap_or(0))
 }
 
 fn number_of(count: usize) -> u64 {
@@ -242,7 +307,9 @@ fn empty(screen: &ListScreen, ctx: &Ctx, pulse: &Pulse, canvas: &mut Canvas<'_>)
         return;
     }
     if !screen.model.is_loaded() {
-        canvas.put(3, 1, &frame::waiting(ctx), Role::Dim);
+        let text = loading(screen, ctx).filter(|_| matches!(ctx.link, Link::Live { .. }));
+        let text = text.unwrap_or_else(|| frame::waiting(ctx));
+        canvas.put(3, 1, &text, Role::Dim);
         return;
     }
     let things = screen.noun.things();
@@ -254,10 +321,11 @@ fn empty(screen: &ListScreen, ctx: &Ctx, pulse: &Pulse, canvas: &mut Canvas<'_>)
     canvas.put(3, 1, &text, Role::Text);
     let near = match (screen.noun, pulse.stats()) {
         (Noun::DeadLetters, Some(stats)) if 0 < stats.tasks.retrying => {
-            format!("{} are retrying: 2, then / status:retrying", stats.tasks.retrying)
+            format!("{} are retrying: enter shows them", whole(stats.tasks.retrying))
         }
         (_, Some(stats)) if !screen.text.is_empty() => {
-            format!("{} events in all; / changes the filter", stats.events)
+            let all = whole(stats.events);
+            format!("{all} events in all; / changes the filter, esc takes it away")
         }
         _ => String::new(),
     };
@@ -275,7 +343,12 @@ fn peek(screen: &ListScreen, canvas: &mut Canvas<'_>) {
     let lines = wrap(&row.error, room);
     let first = lines.first().cloned().unwrap_or_default();
     canvas.put(1, 1, &first, Role::Text);
-    let what = [&*row.step, &*row.destination, &*row.source, &*row.kind];
+    let events = match screen.noun {
+        Noun::Requests => format!("{} events", row.step),
+        Noun::Events => format!("{} tasks ok", row.step),
+        Noun::DeadLetters => row.step.to_string(),
+    };
+    let what = [&*events, &*row.destination, &*row.source, &*row.kind];
     let what: Vec<_> = what.iter().filter(|text| !text.is_empty()).copied().collect();
     canvas.put(1, 2, &what.join("  "), Role::Dim);
 }

@@ -3,7 +3,7 @@
 use relayflow_core::api::{DeadLetterGroup, Queue, Replay, Stats};
 use relayflow_core::text;
 
-use super::{Line, Overview, WINDOWS};
+use super::{Kind, Line, Overview, WINDOWS};
 use crate::commands::timeline::about;
 use crate::output::time;
 use crate::tui::ctx::Ctx;
@@ -13,7 +13,7 @@ use crate::tui::draw::{
 use crate::tui::frame;
 use crate::tui::pane::Pane;
 use crate::tui::pulse::{Pulse, Series};
-use crate::tui::theme::Role;
+use crate::tui::theme::{Glyphs, Role};
 
 /// The rows of each part.
 struct Rooms {
@@ -47,6 +47,9 @@ fn rooms(overview: &Overview, height: usize, is_wide: bool) -> Rooms {
 
 pub(super) fn view(overview: &Overview, ctx: &Ctx, pulse: &Pulse, canvas: &mut Canvas<'_>) {
     let (width, height) = (canvas.width(), canvas.height());
+    if overview.is_zoomed {
+        return zoomed(overview, ctx, canvas);
+    }
     let is_wide = ctx.is_wide();
     let rooms = rooms(overview, height, is_wide);
     let left = if is_wide { width * 3 / 5 } else { width };
@@ -75,6 +78,25 @@ pub(super) fn view(overview: &Overview, ctx: &Ctx, pulse: &Pulse, canvas: &mut C
     }
     canvas.rule(y, "Running");
     running(overview, ctx, &mut canvas.part(0, y + 1, width, rooms.running), rooms.running);
+}
+
+/// What the cursor is in, alone.
+fn zoomed(overview: &Overview, ctx: &Ctx, canvas: &mut Canvas<'_>) {
+    let rows = canvas.height().saturating_sub(1);
+    match overview.lines().get(overview.cursor.at()).map(Line::kind) {
+        Some(Kind::Hot) | None => {
+            canvas.rule(0, "Hot: what fails, worst first");
+            hot(overview, ctx, &mut canvas.below(1), rows.saturating_sub(1));
+        }
+        Some(Kind::Queue) => {
+            canvas.rule(0, "Queues");
+            queues(overview, ctx, &mut canvas.below(1), rows);
+        }
+        Some(Kind::Job) => {
+            canvas.rule(0, "Running");
+            running(overview, ctx, &mut canvas.below(1), rows);
+        }
+    }
 }
 
 fn cursor_is(overview: &Overview, key: &str) -> bool {
@@ -138,13 +160,15 @@ fn figures(series: Series, stats: &Stats, pulse: &Pulse) -> String {
     }
 }
 
-const HOT: [Column; 6] = [
+const WIDE: usize = 120;
+const HOT: [Column; 7] = [
     Column { title: "DEAD", width: 6, is_right: true, weight: 0, grows: false },
     Column { title: "FIRST", width: 5, is_right: true, weight: 3, grows: false },
     Column { title: "LAST", width: 5, is_right: true, weight: 2, grows: false },
     Column { title: "ERROR", width: 20, is_right: false, weight: 1, grows: true },
     Column { title: "ID", width: 10, is_right: false, weight: 4, grows: false },
-    Column { title: "EXAMPLE", width: 16, is_right: false, weight: 5, grows: false },
+    Column { title: "EXAMPLE", width: 16, is_right: false, weight: 6, grows: false },
+    Column { title: "SPARK, 15m", width: 10, is_right: false, weight: 5, grows: false },
 ];
 
 /// The cells of a group, as the overview and the screen of groups show it.
@@ -166,14 +190,23 @@ pub(in crate::tui::screens) fn group_line(
         plain(title),
         dim(&*group.value),
         dim(short_id(&group.example)),
+        piece(recent(&group.recent, &ctx.glyphs), Role::Bad),
     ];
     row(columns, laid, &cells, &ctx.glyphs)
 }
 
+/// How many died of it in each part of the last while; blank where the daemon does not tell.
+fn recent(counts: &[u64], glyphs: &Glyphs) -> String {
+    let value = |count: &u64| Some(f64::from(u32::try_from(*count).unwrap_or(u32::MAX)));
+    spark(&counts.iter().map(value).collect::<Vec<_>>(), counts.len(), glyphs)
+}
+
 fn hot(overview: &Overview, ctx: &Ctx, canvas: &mut Canvas<'_>, rows: usize) {
-    let laid = lay_out(&HOT, canvas.width().saturating_sub(2));
+    // An example and bars of a group are worth their room only where there is plenty.
+    let columns = if WIDE <= canvas.width() { &HOT[..] } else { &HOT[..HOT.len() - 2] };
+    let laid = lay_out(columns, canvas.width().saturating_sub(2));
     let glyphs = canvas.glyphs;
-    canvas.put(0, 0, &format!("  {}", head(&HOT, &laid, glyphs)), Role::Strong);
+    canvas.put(0, 0, &format!("  {}", head(columns, &laid, glyphs)), Role::Strong);
     let Some(groups) = show_state(&overview.groups, ctx, &mut canvas.below(1)) else { return };
     if groups.is_empty() {
         canvas.put(2, 1, "no dead letters", Role::Ok);
@@ -185,7 +218,7 @@ fn hot(overview: &Overview, ctx: &Ctx, canvas: &mut Canvas<'_>, rows: usize) {
         let is_here = cursor_is(overview, &Line::Hot(group).key());
         let mark = if is_here { glyphs.cursor } else { " " };
         canvas.put(0, 1 + y, mark, Role::Text);
-        let cells = group_line(ctx, group, &HOT, &laid);
+        let cells = group_line(ctx, group, columns, &laid);
         canvas.part(2, 1 + y, canvas.width(), 1).line(0, &cells);
         if is_here {
             canvas.tint(1 + y, Role::Selected);
@@ -208,7 +241,12 @@ fn show_state<'p, T>(pane: &'p Pane<T>, ctx: &Ctx, canvas: &mut Canvas<'_>) -> O
 fn queues(overview: &Overview, ctx: &Ctx, canvas: &mut Canvas<'_>, rows: usize) {
     let Some(queues) = show_state(&overview.queues, ctx, canvas) else { return };
     if queues.is_empty() {
-        canvas.put(2, 0, "no queue yet: nothing was routed", Role::Dim);
+        canvas.put(
+            2,
+            0,
+            "no queue yet: nothing was routed. 7 shows where vendors send to",
+            Role::Dim,
+        );
     }
     let wide = queues.iter().map(|q| width(&q.name)).max().unwrap_or(0).min(28);
     let groups = overview.groups.value.as_ref().map_or(0, Vec::len);
@@ -218,7 +256,8 @@ fn queues(overview: &Overview, ctx: &Ctx, canvas: &mut Canvas<'_>, rows: usize) 
         let is_here = cursor_is(overview, &Line::Queue(queue).key());
         let mark = if is_here { ctx.glyphs.cursor } else { " " };
         let role = if queue.state == "open" { Role::Text } else { Role::Warn };
-        canvas.put(0, y, &format!("{mark} {}", queue_line(ctx, queue, wide)), role);
+        let line = queue_line(ctx, queue, wide, canvas.width().saturating_sub(3));
+        canvas.put(0, y, &format!("{mark} {line}"), role);
         if is_here {
             canvas.tint(y, Role::Selected);
         }
@@ -235,22 +274,30 @@ fn queues(overview: &Overview, ctx: &Ctx, canvas: &mut Canvas<'_>, rows: usize) 
     }
 }
 
-fn queue_line(ctx: &Ctx, queue: &Queue, wide: usize) -> String {
+/// A queue in one line of at most `room` columns: what has no room is left out whole.
+fn queue_line(ctx: &Ctx, queue: &Queue, wide: usize, room: usize) -> String {
     let count = |n: i64| time::count(u64::try_from(n).unwrap_or(0));
     let name = fit(&queue.name, wide, &ctx.glyphs);
-    let mut line = format!("{name} {:>7} waiting", count(queue.depth));
+    let mut parts = Vec::new();
     if queue.state != "open" {
-        line.push_str(&format!("  {}", queue.state.replace('_', " ")));
+        parts.push(queue.state.replace('_', " "));
     }
     if let Some(seconds) = queue.oldest_queued_seconds.filter(|_| 0 < queue.depth) {
         let oldest = jiff::SignedDuration::try_from_secs_f64(seconds).unwrap_or_default();
-        line.push_str(&format!("  oldest {}", time::amount(oldest)));
+        parts.push(format!("oldest {}", time::amount(oldest)));
     }
     for (number, word) in
-        [(queue.running, "running"), (queue.retrying, "retrying"), (queue.dead, "dead")]
+        [(queue.dead, "dead"), (queue.retrying, "retrying"), (queue.running, "running")]
     {
         if 0 < number {
-            line.push_str(&format!("  {} {word}", count(number)));
+            parts.push(format!("{} {word}", count(number)));
+        }
+    }
+    let mut line = format!("{name} {:>7} waiting", count(queue.depth));
+    for part in parts {
+        if width(&line) + 2 + width(&part) <= room {
+            line.push_str("  ");
+            line.push_str(&part);
         }
     }
     line
@@ -292,7 +339,8 @@ fn running(overview: &Overview, ctx: &Ctx, canvas: &mut Canvas<'_>, rows: usize)
     for (y, job) in jobs.iter().take(rows).enumerate() {
         let is_here = cursor_is(overview, &Line::Job(job).key());
         let mark = if is_here { ctx.glyphs.cursor } else { " " };
-        canvas.put(0, y, &format!("{mark} {}", job_line(ctx, job, 20)), Role::Text);
+        let line = fit(&job_line(ctx, job, 20), canvas.width().saturating_sub(3), &ctx.glyphs);
+        canvas.put(0, y, &format!("{mark} {line}"), Role::Text);
         if is_here {
             canvas.tint(y, Role::Selected);
         }
