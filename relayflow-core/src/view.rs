@@ -3,8 +3,10 @@
 pub mod charts;
 pub mod contracts;
 mod convert;
+pub mod doctor;
 pub mod drift;
 mod groups;
+mod operate;
 mod reconciles;
 mod replays;
 pub mod setup;
@@ -15,8 +17,7 @@ use bytes::Bytes;
 
 use crate::api::codes::Code;
 use crate::api::{
-    DeadLetter, DeadLetterGroup, DriftTotals, Event, List, Queue, ReplayTotals, Request, Stats,
-    Task, TimelineEntry, Total, V,
+    DeadLetter, DeadLetterGroup, Event, List, Request, Task, TimelineEntry, Total, V,
 };
 use crate::event::micros;
 use crate::filter::{Filter, FilterError, Now};
@@ -28,7 +29,8 @@ use crate::store::{
 use crate::task::TaskStatus;
 use crate::timeline::What;
 pub(crate) use convert::shown_headers;
-use convert::{counts, dead_request, dead_task};
+use convert::{dead_request, dead_task};
+pub use operate::{flow, queue_pause, queues, stats, worker, workers};
 pub use reconciles::{reconcile, reconcile_items};
 pub(crate) use replays::replay_counts;
 pub use replays::{plan, plan_items, replay, replay_items, replays};
@@ -639,68 +641,6 @@ pub async fn dead_letter_groups(
     let count = u64::try_from(found.len()).unwrap_or(0);
     found.truncate(page.limit);
     Ok(list("dead_letter_group_list", found, None, Some(Total { value: count, exact: is_whole })))
-}
-
-/// The queue of each destination, as the store has it; `state` and `concurrency` are the daemon's to
-/// say.
-pub async fn queues(store: &Store) -> Result<List<Queue>, ViewError> {
-    let counters = store.counters().await?;
-    let now = store.clock().now_us();
-    let mut items = Vec::new();
-    for name in counters.destinations() {
-        let of = |status| counters.tasks_of(&name, status);
-        let oldest = store.oldest_queued(&counters, Some(&name)).await?;
-        items.push(Queue {
-            v: V,
-            object: "queue".to_owned(),
-            depth: of(TaskStatus::Queued) + of(TaskStatus::Retrying),
-            running: of(TaskStatus::Running),
-            retrying: of(TaskStatus::Retrying),
-            dead: of(TaskStatus::Dead),
-            oldest_queued_seconds: oldest.map(|us| seconds(now - us)),
-            state: "open".to_owned(),
-            concurrency: 0,
-            name,
-        });
-    }
-    Ok(list("queue_list", items, None, None))
-}
-
-fn seconds(us: i64) -> f64 {
-    std::time::Duration::from_micros(u64::try_from(us).unwrap_or(0)).as_secs_f64()
-}
-
-/// The numbers.
-pub async fn stats(store: &Store) -> Result<Stats, ViewError> {
-    let counters = store.counters().await?;
-    let now = store.clock().now();
-    let oldest = store.oldest_queued(&counters, None).await?;
-    let by = TaskStatus::ALL.iter().map(|status| counters.tasks(*status));
-    let mut tasks = [0; 7];
-    tasks.iter_mut().zip(by).for_each(|(slot, count)| *slot = count);
-    Ok(Stats {
-        v: V,
-        object: "stats".to_owned(),
-        at: micros(now),
-        events: counters.total("events"),
-        requests: counters.total("requests"),
-        rejected: counters.total("rejected"),
-        duplicates: counters.total("duplicates"),
-        tasks: counts(tasks),
-        dead_letters: counters.tasks(TaskStatus::Dead) + counters.total("dead_requests"),
-        oldest_queued_seconds: oldest.map(|us| seconds(now.as_microsecond() - us)),
-        retry_rate: counters.retry_rate(),
-        replays: ReplayTotals {
-            running: counters.total("replay.running"),
-            paused: counters.total("replay.paused"),
-            done: counters.total("replay.done"),
-            cancelled: counters.total("replay.cancelled"),
-        },
-        drift: DriftTotals {
-            breaking: counters.of("drift", "breaking"),
-            additive: counters.of("drift", "additive"),
-        },
-    })
 }
 
 /// What a tail has read.

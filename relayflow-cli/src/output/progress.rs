@@ -100,9 +100,9 @@ impl Progress {
             bar.set_position(done);
             bar.set_message(what.to_owned());
         } else if self.out.format != Format::Ndjson
-            && self.said.is_none_or(|said| LINE_EVERY <= said.elapsed())
+            && self.said.is_none_or(|(at, _)| LINE_EVERY <= at.elapsed())
         {
-            let is_first = self.said.replace(Instant::now()).is_none();
+            let is_first = self.said.replace((Instant::now(), done)).is_none();
             // What is quickly done needs no line.
             if !is_first && 0 < of {
                 self.out.notice(&format!("{done}/{of}  {what}"));

@@ -67,8 +67,13 @@ fn the_example_shows_what_a_source_and_a_step_have_unless_they_say_otherwise() {
     }
     let read = |text: &str| {
         let env = |name: &str| {
-            let is_known = ["STRIPE_WEBHOOK_SECRET", "RELAYFLOW_TOKEN_ANA", "CRM_AUTHORIZATION"]
-                .contains(&name);
+            let is_known = [
+                "STRIPE_WEBHOOK_SECRET",
+                "STRIPE_API_KEY",
+                "RELAYFLOW_TOKEN_ANA",
+                "CRM_AUTHORIZATION",
+            ]
+            .contains(&name);
             is_known.then(|| format!("a long secret for {name}"))
         };
         let read = Config::parse(text, "x.toml", dir.path(), &CATALOG, &env);

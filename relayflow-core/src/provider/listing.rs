@@ -18,8 +18,9 @@ use super::written::Texts;
 use crate::event::{EXTERNAL_ID_BYTES_MAX, TYPE_BYTES_MAX};
 use crate::filter::parse_duration;
 
-/// The longest word for how a delivery stands, and the longest value of a parameter, in bytes.
-const DELIVERY_BYTES_MAX: usize = 120;
+/// What is kept of how a delivery stands.
+const DELIVERY_CHARS_MAX: usize = 120;
+/// The longest value of a parameter, in bytes.
 const PARAM_BYTES_MAX: usize = 256;
 /// The longest cursor that is sent back, in bytes.
 const CURSOR_BYTES_MAX: usize = 2048;
@@ -494,10 +495,8 @@ impl Listing {
         let event_type = named(&self.event_type, "type", TYPE_BYTES_MAX)?;
         let at = first(&self.at, found).and_then(|text| value::moment(&text, self.unit));
         let at = at.ok_or("has no time")?;
-        let delivery = first(&self.delivery, found).map(|mut text| {
-            crate::ingest::truncate(&mut text, DELIVERY_BYTES_MAX);
-            text
-        });
+        let delivery = first(&self.delivery, found);
+        let delivery = delivery.map(|text| text.chars().take(DELIVERY_CHARS_MAX).collect());
         let fetch = match &self.detail {
             None => None,
             Some(detail) => Some(named(&detail.item, "id to fetch it by", PARAM_BYTES_MAX)?),

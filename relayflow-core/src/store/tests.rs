@@ -5,6 +5,7 @@ mod commits;
 mod files;
 mod leases;
 mod lines;
+mod operating;
 mod replays;
 mod search;
 
