@@ -262,6 +262,7 @@ impl World {
             events,
             unreadable,
             reread: None,
+            fetched: None,
             request,
         });
         Ok(())
