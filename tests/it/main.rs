@@ -13,6 +13,7 @@ mod wire;
 mod answers;
 mod api;
 mod badinput;
+mod bigstore;
 mod bundle;
 mod cli;
 mod corpus;

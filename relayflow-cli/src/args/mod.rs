@@ -84,6 +84,7 @@ relayflow bench --count 100000
 relayflow bench --rate 200/s --duration 20s
 relayflow bench --duplicates 5% --fail 10% -o json
 relayflow bench --drift --ingest-only --rounds 6
+relayflow bench --replay --dead 20000
 relayflow bench --target http://127.0.0.1:8787/in/stripe --secret-env STRIPE_WEBHOOK_SECRET")]
     Bench(Box<BenchArgs>),
     /// Write a starter `relayflow.toml`.

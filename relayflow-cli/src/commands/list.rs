@@ -77,7 +77,7 @@ async fn print_once<T: Listed>(
     let mut printer = Printer::new(&app.out, app.now());
     let mut whole: Option<List<T>> = None;
     let mut count = 0;
-    let (total, next) = loop {
+    let (total, next, stopped_at) = loop {
         page.limit = (wanted - count).clamp(1, PAGE_MAX);
         let mut got = fetch(&page).await?;
         frame.begin(&app.out)?;
@@ -91,11 +91,14 @@ async fn print_once<T: Listed>(
         }
         count += got.items.len();
         let (total, next) = (got.total, got.next_cursor.clone());
+        // A filter that no index helps is looked for as long as one waits gladly, unless all is wanted.
+        let stopped_at = got.searched_to.clone().filter(|_| !args.all && !args.fail_empty);
         if printer.wants_whole() {
             whole = Some(match whole.take() {
                 Some(mut list) => {
                     list.items.append(&mut got.items);
                     list.next_cursor = got.next_cursor;
+                    list.searched_to = got.searched_to;
                     list
                 }
                 None => got,
@@ -103,11 +106,18 @@ async fn print_once<T: Listed>(
         } else {
             printer.rows(&got.items)?;
         }
-        match next {
-            Some(cursor) if count < wanted => page.cursor = Some(cursor),
-            next => break (total, next),
+        match (next, stopped_at) {
+            (Some(cursor), None) if count < wanted => page.cursor = Some(cursor),
+            (next, stopped_at) => break (total, next, stopped_at),
         }
     };
+    if let (Some(to), Some(next)) = (&stopped_at, &next) {
+        if let Some(list) = &whole {
+            print_list(&app.out, list)?;
+        }
+        app.out.notice(&searched(app, count, to, next));
+        return Ok(Exit::Ok);
+    }
     if let Some(list) = &whole {
         print_list(&app.out, list)?;
     }
@@ -127,6 +137,17 @@ fn nothing(app: &App, fail_empty: bool) -> Exit {
         app.out.notice("nothing matches");
     }
     if fail_empty { Exit::Empty } else { Exit::Ok }
+}
+
+/// What was found before the time for looking was over, and how to see the rest.
+fn searched(app: &App, count: usize, to: &str, next: &str) -> String {
+    let found = match count {
+        0 => "nothing found yet".to_owned(),
+        count => format!("{} found", time::count(u64::try_from(count).unwrap_or(u64::MAX))),
+    };
+    let to = time::show(to, app.out.time, app.now(), &app.out.zone);
+    let next = relayflow_core::text::line(next);
+    format!("{found}, searched back to {to}   on: --all, or --after {next}")
 }
 
 /// `4 of 1,204   more: -n 100, or --after …`, if there is more.
@@ -241,6 +262,7 @@ fn print_list<T: Serialize>(out: &Out, list: &List<T>) -> Result<(), Failure> {
         items: items.collect::<Result<Vec<_>, _>>()?,
         next_cursor: list.next_cursor.clone(),
         total: list.total,
+        searched_to: list.searched_to.clone(),
     };
     print_document(out, &narrowed, false)
 }

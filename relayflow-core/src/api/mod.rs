@@ -48,6 +48,10 @@ pub struct List<T> {
     pub items: Vec<T>,
     pub next_cursor: Option<String>,
     pub total: Option<Total>,
+    /// Where the time for the page was over before it was full: back to when was looked. What is older
+    /// is behind `next_cursor`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub searched_to: Option<String>,
 }
 
 /// How many there are: exact, or at least so many.

@@ -7,6 +7,7 @@ mod leases;
 mod lines;
 mod operating;
 mod replays;
+mod search;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicUsize;
