@@ -1,6 +1,7 @@
 //! What every command may use.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -20,6 +21,8 @@ pub(crate) struct App {
     pub(crate) out: Out,
     pub(crate) global: Global,
     pub(crate) dir: PathBuf,
+    /// The first RelayFlow that was connected to: what footers ask.
+    pub(crate) connected: OnceLock<Backend>,
 }
 
 impl App {
@@ -39,7 +42,13 @@ impl App {
     pub(crate) async fn connect_to(&self, target: &Target) -> Result<Backend, Failure> {
         let timeout = Duration::try_from(self.global.request_timeout)
             .map_err(|_| Failure::usage("--request-timeout is negative"))?;
-        Backend::connect(target, timeout, &self.out).await
+        let backend = Backend::connect(target, timeout, &self.out).await?;
+        let _ = self.connected.set(backend.clone());
+        Ok(backend)
+    }
+
+    pub(crate) fn connected(&self) -> Option<&Backend> {
+        self.connected.get()
     }
 
     /// The definitions of the config in reach, for a store that is read without its daemon; the

@@ -16,6 +16,7 @@ mod vendor;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _};
@@ -102,7 +103,7 @@ fn run(cli: Cli, out: &Out) -> Done {
         return Err(commands::no_sarif());
     }
     let dir = std::env::current_dir().unwrap_or_default();
-    let app = App { out: out.clone(), global: cli.global, dir };
+    let app = App { out: out.clone(), global: cli.global, dir, connected: OnceLock::new() };
     let is_server = matches!(
         cli.command,
         Command::Up(_)
@@ -121,9 +122,11 @@ fn run(cli: Cli, out: &Out) -> Done {
     let runtime = runtime.map_err(|e| Failure::error(format!("no threads to run on: {e}")))?;
     if has_files_of_its_own(&app, &cli.command) {
         let done = runtime.block_on(async {
+            // Heard from before there is a file.
+            let signalled = signalled();
             tokio::select! {
                 done = commands::run(&app, cli.command) => done,
-                exit = signalled() => Err(Failure::signalled(exit)),
+                exit = signalled => Err(Failure::signalled(exit)),
             }
         });
         // What is being unpacked or packed ends, and takes its files with it.
@@ -151,7 +154,7 @@ fn has_files_of_its_own(app: &App, command: &Command) -> bool {
 }
 
 /// Waits for a signal that ends the program, and gives the exit that it comes to.
-async fn signalled() -> u8 {
+fn signalled() -> impl Future<Output = u8> {
     use tokio::signal::unix::{SignalKind, signal};
     let all = [
         (SignalKind::hangup(), 129),
@@ -164,7 +167,7 @@ async fn signalled() -> u8 {
             heard.push((signal, exit));
         }
     }
-    std::future::poll_fn(|cx| {
+    std::future::poll_fn(move |cx| {
         for (signal, exit) in &mut heard {
             if signal.poll_recv(cx).is_ready() {
                 return std::task::Poll::Ready(*exit);
@@ -172,7 +175,6 @@ async fn signalled() -> u8 {
         }
         std::task::Poll::Pending
     })
-    .await
 }
 
 #[cfg(test)]

@@ -25,6 +25,13 @@ fn draw() -> Uuid {
     Uuid::now_v7()
 }
 
+/// When an id of these bytes was drawn, to the millisecond.
+#[must_use]
+pub fn drawn_at(bytes: &[u8; 16]) -> jiff::Timestamp {
+    let ms = bytes[..6].iter().fold(0_i64, |ms, byte| ms << 8 | i64::from(*byte));
+    crate::clock::from_micros(ms.saturating_mul(1000))
+}
+
 /// Declares an id type: a UUIDv7, shown as `prefix_` and 26 Crockford base-32 digits. Bytes and text
 /// both sort by age.
 macro_rules! id {

@@ -3,8 +3,10 @@
 pub mod charts;
 pub mod contracts;
 mod convert;
+pub mod doctor;
 pub mod drift;
 mod groups;
+mod operate;
 mod reconciles;
 mod replays;
 pub mod setup;
@@ -15,19 +17,20 @@ use bytes::Bytes;
 
 use crate::api::codes::Code;
 use crate::api::{
-    DeadLetter, DeadLetterGroup, DriftTotals, Event, List, Queue, ReplayTotals, Request, Stats,
-    Task, TimelineEntry, Total, V,
+    DeadLetter, DeadLetterGroup, Event, List, Request, Task, TimelineEntry, Total, V,
 };
 use crate::event::micros;
 use crate::filter::{Filter, FilterError, Now};
 use crate::id::{EventId, PlanId, ReconcileId, ReplayId, RequestId, TaskId};
 use crate::store::{
-    EventRow, IdTable, Of, Over, QueryError, Selection, Store, StoreError, TaskRow, Way,
+    CONTENT_TIME, EventRow, IdTable, Of, Over, QueryError, SEARCH_TIME, Selection, Store,
+    StoreError, TaskRow, Way,
 };
 use crate::task::TaskStatus;
 use crate::timeline::What;
 pub(crate) use convert::shown_headers;
-use convert::{counts, dead_request, dead_task};
+use convert::{dead_request, dead_task};
+pub use operate::{flow, queue_pause, queues, stats, worker, workers};
 pub use reconciles::{reconcile, reconcile_items};
 pub(crate) use replays::replay_counts;
 pub use replays::{plan, plan_items, replay, replay_items, replays};
@@ -36,10 +39,12 @@ pub use trace::trace;
 
 /// What a list counts to before it says "at least so many".
 const COUNT_MAX: usize = 10_000;
-/// What a count may take; rows never wait for it longer.
-const COUNT_TIME: std::time::Duration = std::time::Duration::from_millis(200);
+/// By when a count must be there; until then it says at least how many.
+const COUNT_TIME: std::time::Duration = std::time::Duration::from_millis(75);
 /// The most entries of one timeline.
 const TIMELINE_MAX: usize = 10_000;
+/// How long dead letters are read to be grouped, where no index has the groups.
+const GROUP_TIME: std::time::Duration = std::time::Duration::from_secs(2);
 /// How many dead letters a grouping reads at most.
 const GROUPED_MAX: usize = 100_000;
 const PAGE: usize = 1000;
@@ -165,7 +170,7 @@ fn list<T>(
     next_cursor: Option<String>,
     total: Option<Total>,
 ) -> List<T> {
-    List { v: V, kind: kind.to_owned(), items, next_cursor, total }
+    List { v: V, kind: kind.to_owned(), items, next_cursor, total, searched_to: None }
 }
 
 /// A page read with one row too many, so that its end is known.
@@ -261,9 +266,22 @@ resolver!(
     /// The plan that an id or a unique prefix of one names.
     plan_id, PlanId, IdTable::Plan);
 
-fn total(value: u64) -> Total {
-    let most = u64::try_from(COUNT_MAX).unwrap_or(u64::MAX);
-    Total { value: value.min(most), exact: value <= most }
+/// How long a page of a filter is looked for.
+fn time_for(filter: &Filter) -> std::time::Duration {
+    if filter.wants_window() { CONTENT_TIME } else { SEARCH_TIME }
+}
+
+/// Where a list goes on whose rows end at `next`: behind them, or behind what was looked at when the
+/// time was over, and then back to which moment that is.
+fn behind<C: std::fmt::Display>(
+    next: Option<String>,
+    stopped_at: Option<&C>,
+    bytes: impl FnOnce(&C) -> &[u8; 16],
+) -> (Option<String>, Option<String>) {
+    match (next, stopped_at) {
+        (None, Some(id)) => (Some(id.to_string()), Some(micros(crate::id::drawn_at(bytes(id))))),
+        (next, _) => (next, None),
+    }
 }
 
 /// A page of events, newest first.
@@ -271,23 +289,38 @@ pub async fn events(store: &Store, page: &Page) -> Result<List<Event>, ViewError
     let filter = filter_of(store, page.q.as_deref())?;
     let selection = Selection::new(&filter, Over::Events)?;
     let (way, turn) = turned(page);
-    let (rows, next) = match &page.sort {
-        Some(sort) => sorted::events(store, &selection, page, sort).await?,
-        None => {
-            let mut rows = store.events_by(&selection, way, cursor(&turn)?, page.limit + 1).await?;
+    let before = if page.sort.is_some() { None } else { cursor(&turn)? };
+    let began = std::time::Instant::now();
+    let (rows, next, searched) = match (&page.sort, way) {
+        (Some(sort), _) => {
+            let (rows, next) = sorted::events(store, &selection, page, sort).await?;
+            (rows, next, None)
+        }
+        (None, Way::Newest) => {
+            let time = time_for(&filter);
+            let found = store.events_within(&selection, before, page.limit + 1, time).await?;
+            let mut rows = found.rows;
             let next = leafed(&mut rows, page.limit, way, |row| row.event.id.to_string());
-            (rows, next)
+            let (next, searched) = behind(next, found.stopped_at.as_ref(), |id| id.bytes());
+            (rows, next, searched)
+        }
+        (None, Way::Oldest) => {
+            let mut rows = store.events_by(&selection, way, before, page.limit + 1).await?;
+            let next = leafed(&mut rows, page.limit, way, |row| row.event.id.to_string());
+            (rows, next, None)
         }
     };
     let count = if filter == Filter::All {
         let events = u64::try_from(store.counters().await?.total("events")).unwrap_or(0);
         Some(Total { value: events, exact: true })
-    } else if selection.looks_into() {
+    } else if next.is_none() && page.cursor.is_none() {
+        Some(Total { value: u64::try_from(rows.len()).unwrap_or(0), exact: true })
+    } else if selection.looks_into() || searched.is_some() {
         None
     } else {
-        let counted = store.count_events(&selection, COUNT_MAX);
-        let counted = tokio::time::timeout(COUNT_TIME, counted).await;
-        counted.ok().and_then(Result::ok).map(total)
+        let left = COUNT_TIME.saturating_sub(began.elapsed());
+        let (value, exact) = store.count_events(&selection, COUNT_MAX, left).await?;
+        Some(Total { value: u64::try_from(value).unwrap_or(0), exact })
     };
     let mut items = Vec::with_capacity(rows.len());
     for row in &rows {
@@ -297,7 +330,7 @@ pub async fn events(store: &Store, page: &Page) -> Result<List<Event>, ViewError
         }
         items.push(event);
     }
-    Ok(list("event_list", items, next, count))
+    Ok(List { searched_to: searched, ..list("event_list", items, next, count) })
 }
 
 /// The error that an operator wants to see first: a dead task's, else a retrying one's.
@@ -404,9 +437,19 @@ pub async fn requests(store: &Store, page: &Page) -> Result<List<Request>, ViewE
         return sorted::requests(store, &selection, page, sort).await;
     }
     let (way, page) = turned(page);
-    let mut rows = store.requests(&selection, way, cursor(&page)?, page.limit + 1).await?;
+    let before = cursor(&page)?;
+    let (mut rows, stopped_at) = match way {
+        Way::Newest => {
+            let time = time_for(&filter);
+            let found = store.requests_within(&selection, before, page.limit + 1, time).await?;
+            (found.rows, found.stopped_at)
+        }
+        Way::Oldest => (store.requests(&selection, way, before, page.limit + 1).await?, None),
+    };
     let next = leafed(&mut rows, page.limit, way, |row| row.id.to_string());
-    Ok(list("request_list", rows.iter().map(convert::request).collect(), next, None))
+    let (next, searched_to) = behind(next, stopped_at.as_ref(), |id| id.bytes());
+    let items = rows.iter().map(convert::request).collect();
+    Ok(List { searched_to, ..list("request_list", items, next, None) })
 }
 
 /// One request, with its kept headers and its events.
@@ -422,15 +465,19 @@ pub async fn request(store: &Store, id: &str) -> Result<Request, ViewError> {
 
 /// A page of tasks, newest first.
 pub async fn tasks(store: &Store, page: &Page) -> Result<List<Task>, ViewError> {
-    let selection = Selection::new(&filter_of(store, page.q.as_deref())?, Over::Tasks)?;
+    let filter = filter_of(store, page.q.as_deref())?;
+    let selection = Selection::new(&filter, Over::Tasks)?;
     if let Some(sort) = &page.sort {
         let (rows, next) = sorted::tasks(store, &selection, page, sort).await?;
         return Ok(list("task_list", rows.iter().map(convert::task).collect(), next, None));
     }
-    let mut rows = store.tasks(&selection, cursor(page)?, page.limit + 1).await?;
+    let found = store.tasks(&selection, cursor(page)?, page.limit + 1, time_for(&filter)).await?;
+    let mut rows = found.rows;
     let more = cut(&mut rows, page.limit);
     let next = rows.last().filter(|_| more).map(|row| row.id.to_string());
-    Ok(list("task_list", rows.iter().map(convert::task).collect(), next, None))
+    let (next, searched_to) = behind(next, found.stopped_at.as_ref(), |id| id.bytes());
+    let items = rows.iter().map(convert::task).collect();
+    Ok(List { searched_to, ..list("task_list", items, next, None) })
 }
 
 /// One task with its attempts.
@@ -448,9 +495,16 @@ pub async fn dead_letters(store: &Store, page: &Page) -> Result<List<DeadLetter>
         return sorted::dead_letters(store, &filter, page, sort).await;
     }
     let (way, page) = turned(page);
-    let mut items = dead_page(store, &filter, way, &page).await?;
+    let (mut items, stopped_at) = dead_page(store, &filter, way, &page).await?;
     let next =
         leafed(&mut items, page.limit, way, |(ended, letter)| format!("{ended}.{}", letter.id));
+    let (next, searched_to) = match (next, stopped_at) {
+        (None, Some((ended, id))) => {
+            let at = micros(crate::clock::from_micros(ended));
+            (Some(format!("{ended}.{id}")), Some(at))
+        }
+        (next, _) => (next, None),
+    };
     let count = if filter == Filter::All {
         let counters = store.counters().await?;
         let dead = counters.tasks(TaskStatus::Dead) + counters.total("dead_requests");
@@ -459,7 +513,7 @@ pub async fn dead_letters(store: &Store, page: &Page) -> Result<List<DeadLetter>
         None
     };
     let items = items.into_iter().map(|(_, letter)| letter).collect();
-    Ok(list("dead_letter_list", items, next, count))
+    Ok(List { searched_to, ..list("dead_letter_list", items, next, count) })
 }
 
 /// Tasks and requests, merged by when they died; one or more than the page holds, in the way's order.
@@ -468,7 +522,7 @@ async fn dead_page(
     filter: &Filter,
     way: Way,
     page: &Page,
-) -> Result<Vec<(i64, DeadLetter)>, ViewError> {
+) -> Result<(Vec<(i64, DeadLetter)>, Option<(i64, TaskId)>), ViewError> {
     let after = page.cursor.as_ref().and_then(|text| text.split_once('.'));
     let is_request = after.is_some_and(|(_, id)| id.starts_with(RequestId::PREFIX));
     // Of one microsecond tasks come before requests: behind a request no task of it is left, and
@@ -485,10 +539,20 @@ async fn dead_page(
         }
     };
     let mut items = Vec::new();
+    let mut stopped_at = None;
     let requests = Selection::new(filter, Over::Requests);
     match Selection::new(filter, Over::DeadTasks) {
         Ok(tasks) => {
-            for row in store.dead_tasks(&tasks, way, of_task, page.limit + 1).await? {
+            let (limit, time) = (page.limit + 1, time_for(filter));
+            let rows = match way {
+                Way::Newest => {
+                    let found = store.dead_tasks_within(&tasks, of_task, limit, time).await?;
+                    stopped_at = found.stopped_at;
+                    found.rows
+                }
+                Way::Oldest => store.dead_tasks_oldest(&tasks, of_task, limit).await?,
+            };
+            for row in rows {
                 items.push((row.ended_us.unwrap_or(0), dead_task(&row)));
             }
         }
@@ -504,10 +568,15 @@ async fn dead_page(
         }
     }
     items.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| b.1.id.cmp(&a.1.id)));
+    if let Some((ended, id)) = &stopped_at {
+        // Of what died before, the tasks are not known yet.
+        let id = id.to_string();
+        items.retain(|(at, letter)| (*at, letter.id.as_str()) >= (*ended, id.as_str()));
+    }
     if way == Way::Oldest {
         items.reverse();
     }
-    Ok(items)
+    Ok((items, stopped_at))
 }
 
 fn bad_cursor(page: &Page) -> ViewError {
@@ -523,12 +592,18 @@ pub async fn dead_letter_groups(
     let filter = filter_of(store, page.q.as_deref())?;
     let mut found: Vec<DeadLetterGroup> = Vec::new();
     let mut places: std::collections::HashMap<String, usize> = std::collections::HashMap::new();
+    if let Some(groups) = groups::indexed(store, &filter, page, by).await? {
+        return Ok(groups);
+    }
+    let ends = std::time::Instant::now() + GROUP_TIME;
+    let is_whole;
     let mut at = Page { q: page.q.clone(), limit: PAGE, cursor: None, sort: None };
     let now_us = store.clock().now_us();
     let mut read = 0;
     loop {
-        let mut letters = dead_page(store, &filter, Way::Newest, &at).await?;
+        let (mut letters, stopped_at) = dead_page(store, &filter, Way::Newest, &at).await?;
         let more = cut(&mut letters, PAGE);
+        let goes_on = stopped_at.filter(|_| !more).map(|(ended, id)| format!("{ended}.{id}"));
         read += letters.len();
         let all: Vec<&DeadLetter> = letters.iter().map(|(_, letter)| letter).collect();
         let values = groups::values(store, &all, by).await?;
@@ -554,82 +629,18 @@ pub async fn dead_letter_groups(
                 *count += 1;
             }
         }
-        at.cursor = letters.last().map(|(ended, letter)| format!("{ended}.{}", letter.id));
-        if !more || GROUPED_MAX <= read {
+        let last = letters.last().map(|(ended, letter)| format!("{ended}.{}", letter.id));
+        at.cursor = goes_on.clone().or(last);
+        if !(more || goes_on.is_some()) || GROUPED_MAX <= read || ends <= std::time::Instant::now()
+        {
+            is_whole = !(more || goes_on.is_some());
             break;
         }
     }
     found.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| b.last_at.cmp(&a.last_at)));
     let count = u64::try_from(found.len()).unwrap_or(0);
     found.truncate(page.limit);
-    Ok(list(
-        "dead_letter_group_list",
-        found,
-        None,
-        Some(Total { value: count, exact: read < GROUPED_MAX }),
-    ))
-}
-
-/// The queue of each destination, as the store has it; `state` and `concurrency` are the daemon's to
-/// say.
-pub async fn queues(store: &Store) -> Result<List<Queue>, ViewError> {
-    let counters = store.counters().await?;
-    let now = store.clock().now_us();
-    let mut items = Vec::new();
-    for name in counters.destinations() {
-        let of = |status| counters.tasks_of(&name, status);
-        let oldest = store.oldest_queued(&counters, Some(&name)).await?;
-        items.push(Queue {
-            v: V,
-            object: "queue".to_owned(),
-            depth: of(TaskStatus::Queued) + of(TaskStatus::Retrying),
-            running: of(TaskStatus::Running),
-            retrying: of(TaskStatus::Retrying),
-            dead: of(TaskStatus::Dead),
-            oldest_queued_seconds: oldest.map(|us| seconds(now - us)),
-            state: "open".to_owned(),
-            concurrency: 0,
-            name,
-        });
-    }
-    Ok(list("queue_list", items, None, None))
-}
-
-fn seconds(us: i64) -> f64 {
-    std::time::Duration::from_micros(u64::try_from(us).unwrap_or(0)).as_secs_f64()
-}
-
-/// The numbers.
-pub async fn stats(store: &Store) -> Result<Stats, ViewError> {
-    let counters = store.counters().await?;
-    let now = store.clock().now();
-    let oldest = store.oldest_queued(&counters, None).await?;
-    let by = TaskStatus::ALL.iter().map(|status| counters.tasks(*status));
-    let mut tasks = [0; 7];
-    tasks.iter_mut().zip(by).for_each(|(slot, count)| *slot = count);
-    Ok(Stats {
-        v: V,
-        object: "stats".to_owned(),
-        at: micros(now),
-        events: counters.total("events"),
-        requests: counters.total("requests"),
-        rejected: counters.total("rejected"),
-        duplicates: counters.total("duplicates"),
-        tasks: counts(tasks),
-        dead_letters: counters.tasks(TaskStatus::Dead) + counters.total("dead_requests"),
-        oldest_queued_seconds: oldest.map(|us| seconds(now.as_microsecond() - us)),
-        retry_rate: counters.retry_rate(),
-        replays: ReplayTotals {
-            running: counters.total("replay.running"),
-            paused: counters.total("replay.paused"),
-            done: counters.total("replay.done"),
-            cancelled: counters.total("replay.cancelled"),
-        },
-        drift: DriftTotals {
-            breaking: counters.of("drift", "breaking"),
-            additive: counters.of("drift", "additive"),
-        },
-    })
+    Ok(list("dead_letter_group_list", found, None, Some(Total { value: count, exact: is_whole })))
 }
 
 /// What a tail has read.

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::http::auth::Auth;
 use crate::learned::Learned;
 use crate::metrics::Metrics;
+use crate::reload::Reload;
 
 /// The most tails at once.
 pub(crate) const TAILS_MAX: usize = 64;
@@ -41,6 +42,8 @@ pub(crate) struct AppState {
     pub(crate) exports: Arc<Semaphore>,
     pub(crate) learned: Arc<Learned>,
     pub(crate) state: Arc<State>,
+    /// Reads the configuration again: on HUP, and to see whether it is still what is in force.
+    pub(crate) reload: Option<Reload>,
     /// The configuration in force: replaced whole on a reload.
     pub(crate) config: RwLock<Arc<Config>>,
 }

@@ -1,6 +1,7 @@
 //! The arguments of `relayflowd` and `relayflow up`, which are the same.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -57,7 +58,7 @@ impl UpArgs {
         let file = self.config;
         let load = move || load(file.as_deref(), &overrides);
         let (config, warnings) = load()?;
-        let reload: Reload = Box::new(load);
+        let reload: Reload = Arc::new(load);
         let options = Options {
             config,
             reload: Some(reload),

@@ -113,11 +113,18 @@ fn float(registry: &mut Registry, name: &str, help: &str, value: f64) {
 fn register_queues(registry: &mut Registry, queues: &[Queue]) {
     let depth = Family::<Labels, Gauge>::default();
     let running = Family::<Labels, Gauge>::default();
+    let paused = Family::<Labels, Gauge>::default();
+    let circuits = Family::<Labels, Gauge>::default();
     for queue in queues {
         let labels = [("queue", queue.name.clone())];
         depth.get_or_create(&labels).set(queue.depth);
         running.get_or_create(&labels).set(queue.running);
+        paused.get_or_create(&labels).set(i64::from(queue.pause.is_some()));
+        let is_open = queue.breaker.as_deref() == Some("open");
+        circuits.get_or_create(&labels).set(i64::from(is_open));
     }
     registry.register("queue_depth", "Tasks that wait, by destination", depth);
     registry.register("queue_running", "Tasks that run, by destination", running);
+    registry.register("queue_paused", "1 while an operator holds a queue up", paused);
+    registry.register("queue_circuit_open", "1 while a destination's circuit is open", circuits);
 }

@@ -17,7 +17,7 @@ use crate::http::problem::chain;
 use crate::start::tokens;
 
 /// Reads the configuration again, as it was read at the start.
-pub type Reload = Box<dyn Fn() -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> + Send + Sync>;
+pub type Reload = Arc<dyn Fn() -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> + Send + Sync>;
 
 /// Everything that the configuration puts in force, compiled.
 ///
@@ -54,7 +54,8 @@ pub(crate) async fn note(store: &Store, sources: usize, workflows: &Workflows) {
 }
 
 /// Reloads at each HUP, for ever.
-pub(crate) async fn on_hangup(app: &App, reload: Option<&Reload>) -> Infallible {
+pub(crate) async fn on_hangup(app: &App) -> Infallible {
+    let reload = app.reload.as_ref();
     let mut hangups = match signal(SignalKind::hangup()) {
         Ok(hangups) => hangups,
         Err(error) => {

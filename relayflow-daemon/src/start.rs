@@ -133,9 +133,8 @@ pub struct Running {
 /// # Errors
 ///
 /// [`ServeError`], whose [`exit`](ServeError::exit) is the process's.
-pub async fn serve(mut options: Options, shutdown: CancellationToken) -> Result<(), ServeError> {
+pub async fn serve(options: Options, shutdown: CancellationToken) -> Result<(), ServeError> {
     let drain = options.drain;
-    let reload = options.reload.take();
     let running = start(options).await?;
     announce(&running.ready_line);
     let mut failed = running.app.store.failed();
@@ -145,7 +144,7 @@ pub async fn serve(mut options: Options, shutdown: CancellationToken) -> Result<
             Ok(text) => text.clone().unwrap_or_default(),
             Err(_) => "its writer is gone".to_owned(),
         }),
-        never = reload::on_hangup(&running.app, reload.as_ref()) => match never {},
+        never = reload::on_hangup(&running.app) => match never {},
     };
     if let Some(failure) = failure {
         // Nothing that is under way can be written down any more.
@@ -165,7 +164,7 @@ pub async fn serve(mut options: Options, shutdown: CancellationToken) -> Result<
 ///
 /// As [`serve`].
 pub async fn start(options: Options) -> Result<Running, ServeError> {
-    let Options { config, reload: _, drain: _, ready_file } = options;
+    let Options { config, reload, drain: _, ready_file } = options;
     let config = Arc::new(config);
     check_listeners(&config)?;
     let in_force = reload::in_force(&config).map_err(ServeError::Config)?;
@@ -226,6 +225,7 @@ pub async fn start(options: Options) -> Result<Running, ServeError> {
         exports: Arc::new(Semaphore::new(crate::http::export::EXPORTS_MAX)),
         learned: Arc::new(Learned::new(&config)),
         state: Arc::new(State::default()),
+        reload,
         config: RwLock::new(Arc::clone(&config)),
     });
     app.learned.sweep(app.started_at);

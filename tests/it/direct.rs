@@ -34,7 +34,9 @@ fn a_dead_daemons_store_answers_as_the_daemon_did() {
                 for queues in [&mut got, &mut wanted] {
                     for queue in queues["items"].as_array_mut().unwrap() {
                         let queue = queue.as_object_mut().unwrap();
-                        ["state", "concurrency"].map(|name| queue.remove(name));
+                        for name in ["state", "concurrency"] {
+                            queue.remove(name);
+                        }
                     }
                 }
             }

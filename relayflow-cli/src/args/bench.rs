@@ -40,8 +40,14 @@ pub(crate) struct BenchArgs {
     /// What the TUI's promises come to: frames, keys, memory.
     #[arg(long, conflicts_with_all = ["target", "drift"])]
     pub(crate) tui: bool,
-    /// How many rounds of each.
-    #[arg(long, value_name = "N", default_value_t = 4, requires = "drift")]
+    /// What a replay costs live traffic: rounds with one under way and without, in turn.
+    #[arg(long, conflicts_with_all = ["target", "drift", "tui", "ingest_only", "count", "fail"])]
+    pub(crate) replay: bool,
+    /// Dead letters that are replayed.
+    #[arg(long, value_name = "N", default_value_t = 100_000, requires = "replay")]
+    pub(crate) dead: u64,
+    /// How many rounds of each, with --drift and --replay.
+    #[arg(long, value_name = "N", default_value_t = 4)]
     pub(crate) rounds: u32,
     /// Where its store lies while it runs [a temporary folder].
     #[arg(long, value_name = "DIR", conflicts_with = "target")]

@@ -8,6 +8,7 @@ mod groups;
 mod manners;
 mod nouns;
 mod providers;
+mod queue;
 mod reconcile;
 mod send;
 mod tail;
@@ -29,11 +30,12 @@ pub(crate) use manners::{
     ManArgs,
 };
 pub(crate) use nouns::{
-    DiscardArgs, DlqCmd, DlqVerb, EditArgs, EventsCmd, EventsVerb, ExplainArgs, How, Id, Noun,
-    RawArgs, ReplayCmd, ReplayVerb, RequestsCmd, RequestsVerb, ShowLs, ShowLsVerb, WorkflowsCmd,
+    DiscardArgs, DlqCmd, DlqVerb, EditArgs, EventsCmd, EventsVerb, ExplainArgs, How, Id, RawArgs,
+    ReplayCmd, ReplayVerb, RequestsCmd, RequestsVerb, ShowLs, ShowLsVerb, WorkflowsCmd,
     WorkflowsVerb,
 };
 pub(crate) use providers::{ProvidersCmd, ProvidersVerb};
+pub(crate) use queue::{PauseArgs, QueueCmd, QueueVerb, ResumeQueue, StatsArgs, WorkersCmd};
 pub(crate) use reconcile::ReconcileArgs;
 pub(crate) use send::{SendArgs, Tamper};
 pub(crate) use tail::TailArgs;
@@ -82,6 +84,7 @@ relayflow bench --count 100000
 relayflow bench --rate 200/s --duration 20s
 relayflow bench --duplicates 5% --fail 10% -o json
 relayflow bench --drift --ingest-only --rounds 6
+relayflow bench --replay --dead 20000
 relayflow bench --target http://127.0.0.1:8787/in/stripe --secret-env STRIPE_WEBHOOK_SECRET")]
     Bench(Box<BenchArgs>),
     /// Write a starter `relayflow.toml`.
@@ -157,13 +160,22 @@ relayflow replay
 relayflow replay create status:dead --since 3h --dry-run"
     )]
     Replay(ReplayCmd),
-    /// Depth, age and state of each destination's queue.
+    /// Depth, age and rates of each destination; stop and start the flow.
     #[command(
         alias = "queues",
         before_long_help = "\
-relayflow queue"
+relayflow queue
+relayflow queue pause api.example.com --for 30m --reason \"they deploy\""
     )]
     Queue(QueueCmd),
+    /// Who is executing what.
+    #[command(
+        alias = "worker",
+        before_long_help = "\
+relayflow workers
+relayflow workers show wrk_01J9ZC4K"
+    )]
+    Workers(WorkersCmd),
     /// Provider definitions.
     #[command(
         alias = "provider",
@@ -201,9 +213,10 @@ relayflow contract
 relayflow contract check source:stripe --since 7d"
     )]
     Contract(ContractCmd),
-    /// The numbers.
+    /// The numbers, once or watched.
     #[command(before_long_help = "\
 relayflow stats
+relayflow stats --by dest --since 5m
 relayflow stats -w")]
     Stats(StatsArgs),
     /// A masked incident bundle, which another machine reads with `--db`.
@@ -212,6 +225,12 @@ relayflow export error:e_41c9 --since 3h --to incident.tar.gz --reason \"vendor 
 relayflow export evt_01J9ZC4K --to one.tar.gz
 relayflow --db incident.tar.gz dlq ls --by error")]
     Export(Box<ExportArgs>),
+    /// What is wrong, and the command that mends it.
+    #[command(before_long_help = "\
+relayflow doctor
+relayflow doctor -o json
+relayflow --db sqlite:backup.db doctor")]
+    Doctor,
     /// The terminal UI: see what is broken, understand one case, act on all of them.
     #[command(before_long_help = "\
 relayflow tui
@@ -265,6 +284,8 @@ impl Command {
             Self::Sources(cmd) => matches!(cmd.verb, Some(ShowLsVerb::Show { .. })),
             Self::Workflows(cmd) => matches!(cmd.verb, Some(WorkflowsVerb::Show { .. })),
             Self::Context(cmd) => matches!(cmd.verb, Some(ContextVerb::Show { .. })),
+            Self::Queue(cmd) => matches!(cmd.verb, Some(QueueVerb::Show(_))),
+            Self::Workers(cmd) => matches!(cmd.verb, Some(ShowLsVerb::Show { .. })),
             Self::Timeline(args) => !args.follow,
             Self::Trace(_) | Self::Help(_) => true,
             Self::Up(_)
@@ -275,9 +296,9 @@ impl Command {
             | Self::Send(_)
             | Self::Reconcile(_)
             | Self::Tail(_)
-            | Self::Queue(_)
             | Self::Stats(_)
             | Self::Export(_)
+            | Self::Doctor
             | Self::Tui(_)
             | Self::Top
             | Self::Completions { .. }
@@ -332,32 +353,6 @@ pub(crate) struct TimelineArgs {
     /// Go on until its tasks have ended.
     #[arg(short, long)]
     pub(crate) follow: bool,
-}
-
-pub(crate) type QueueCmd = Noun<QueueVerb>;
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum QueueVerb {
-    /// All of them.
-    #[command(aliases = ["list", "stats"], before_long_help = "\
-relayflow queue ls
-relayflow queue ls -w")]
-    Ls(ListArgs),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct StatsArgs {
-    /// Of one destination or one replay: how long its attempts take, and how often they are repeated.
-    #[arg(long, value_name = "DEST|rpl_ID", conflicts_with = "watch")]
-    pub(crate) of: Option<String>,
-    /// How far back, for a destination (1m to 24h).
-    #[arg(long, value_name = "DUR", value_parser = values::duration, default_value = "15m",
-          requires = "of")]
-    pub(crate) window: jiff::SignedDuration,
-    /// Again every so often.
-    #[arg(short, long, value_name = "DUR", num_args = 0..=1, require_equals = true,
-          default_missing_value = "2s", value_parser = values::duration)]
-    pub(crate) watch: Option<jiff::SignedDuration>,
 }
 
 #[cfg(test)]

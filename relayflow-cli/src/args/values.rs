@@ -37,6 +37,11 @@ pub(crate) fn duration(text: &str) -> Result<SignedDuration, String> {
     filter::parse_duration(text).map_err(|e| e.to_string())
 }
 
+/// A duration as the API takes it: `30m`.
+pub(crate) fn pause(text: &str) -> Result<String, String> {
+    filter::parse_duration(text).map(|_| text.to_owned()).map_err(|e| e.to_string())
+}
+
 /// A duration that may be negative: `-10m`.
 pub(crate) fn skew(text: &str) -> Result<SignedDuration, String> {
     match text.strip_prefix('-') {

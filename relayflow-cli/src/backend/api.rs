@@ -18,6 +18,7 @@ const RETRIES: u32 = 3;
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 
 /// A daemon's API.
+#[derive(Clone)]
 pub(crate) struct Api {
     client: Client,
     base: Url,

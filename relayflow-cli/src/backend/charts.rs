@@ -25,11 +25,11 @@ impl Backend {
             (Self::Api(api), ChartOf::Replay(id)) => {
                 api.get_with(&["charts"], &[("replay", id.clone())]).await
             }
-            (Self::Store(store), ChartOf::Destination { name, seconds }) => {
-                charts::of_destination(&store.store, name, *seconds).await.map_err(|e| failure(&e))
+            (Self::Store(direct), ChartOf::Destination { name, seconds }) => {
+                charts::of_destination(&direct.store, name, *seconds).await.map_err(|e| failure(&e))
             }
-            (Self::Store(store), ChartOf::Replay(id)) => {
-                charts::of_replay(&store.store, id).await.map_err(|e| failure(&e))
+            (Self::Store(direct), ChartOf::Replay(id)) => {
+                charts::of_replay(&direct.store, id).await.map_err(|e| failure(&e))
             }
         }
     }
@@ -38,7 +38,7 @@ impl Backend {
     pub(crate) async fn minutes(&self) -> Result<List<Minute>, Failure> {
         match self {
             Self::Api(api) => api.get(&["stats", "minutes"]).await,
-            Self::Store(store) => charts::minutes(&store.store).await.map_err(|e| failure(&e)),
+            Self::Store(direct) => charts::minutes(&direct.store).await.map_err(|e| failure(&e)),
         }
     }
 

@@ -11,7 +11,7 @@ use relayflow_core::bundle::{self, Bundle, BundleError, Manifest};
 use relayflow_core::config::Config;
 use relayflow_core::ingest::InForce;
 use relayflow_core::replay;
-use relayflow_core::store::{Store, StoreError};
+use relayflow_core::store::{By, Store, StoreError};
 use relayflow_core::view;
 
 use super::failure;
@@ -126,13 +126,29 @@ impl Direct {
         Ok(queues)
     }
 
-    /// Who executed, as the bundle has it. A store alone does not say who lives.
-    pub(crate) fn workers(&self) -> Result<List<Worker>, Failure> {
-        let known = self.bundle.as_ref().and_then(|bundle| bundle.documents.workers.clone());
-        known.ok_or_else(|| {
-            Failure::new("refused.read_only", "the workers need a running daemon")
-                .why("a store does not say who lives")
-        })
+    /// The numbers, with what came and went in so many seconds; of a bundle, as they were then.
+    pub(super) async fn stats_since(&self, seconds: i64, by: Option<By>) -> Result<Stats, Failure> {
+        let mut stats = self.stats().await?;
+        if self.bundle.is_none() {
+            let flow = view::flow(&self.store, seconds, by).await;
+            stats.flow = Some(flow.map_err(|e| failure(&e))?);
+        }
+        Ok(stats)
+    }
+
+    pub(super) async fn worker(&self, id: &str) -> Result<Worker, Failure> {
+        if self.bundle.is_some() {
+            return crate::commands::find(self.workers().await?, id);
+        }
+        view::worker(&self.store, id).await.map_err(|e| failure(&e))
+    }
+
+    /// Who executes, as the store has it; of a bundle, as the daemon knew it.
+    pub(crate) async fn workers(&self) -> Result<List<Worker>, Failure> {
+        match self.bundle.as_ref().and_then(|bundle| bundle.documents.workers.clone()) {
+            Some(workers) => Ok(workers),
+            None => view::workers(&self.store).await.map_err(|e| failure(&e)),
+        }
     }
 
     pub(crate) fn sources(&self) -> Result<List<Source>, Failure> {

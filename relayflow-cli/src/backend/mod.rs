@@ -6,12 +6,16 @@ pub(crate) mod direct;
 mod drift;
 mod sse;
 
+use std::sync::Arc;
+
 use relayflow_core::api::{
-    DeadLetter, DeadLetterGroup, Discard, Discarded, Event, Explain, Explanation, List, NewPlan,
-    NewReplay, NewRevision, Plan, PlanItem, Provider, Queue, Readmitted, Replay, ReplayControl,
-    ReplayItem, Request, Revised, Source, Stats, Task, TimelineEntry, Trace, Verification, Worker,
-    Workflow,
+    DeadLetter, DeadLetterGroup, Discard, Discarded, Event, Explain, Explanation, List, NewPause,
+    NewPlan, NewReplay, NewRevision, Plan, PlanItem, Provider, Queue, Readmitted, Replay,
+    ReplayControl, ReplayItem, Request, Resume, Revised, Source, Stats, Task, TimelineEntry, Trace,
+    Verification, Worker, Workflow,
 };
+use relayflow_core::filter;
+use relayflow_core::store::By;
 use relayflow_core::verification::{self, Known};
 use relayflow_core::view::{self, Page, ViewError};
 
@@ -24,9 +28,10 @@ pub(crate) use direct::Direct;
 pub(crate) use sse::{Message, Parser};
 
 /// One RelayFlow.
+#[derive(Clone)]
 pub(crate) enum Backend {
     Api(Api),
-    Store(Box<Direct>),
+    Store(Arc<Direct>),
 }
 
 /// Asks either side for the same document.
@@ -55,7 +60,7 @@ impl Backend {
             Way::Api { endpoint, token } => {
                 Ok(Self::Api(Api::new(endpoint, token.clone(), timeout, out.clone())?))
             }
-            Way::Store { url } => Ok(Self::Store(Box::new(Direct::open(url, out).await?))),
+            Way::Store { url } => Ok(Self::Store(Arc::new(Direct::open(url, out).await?))),
         }
     }
 
@@ -136,6 +141,55 @@ impl Backend {
         }
     }
 
+    pub(crate) async fn queue(&self, name: &str) -> Result<Queue, Failure> {
+        match self {
+            Self::Api(api) => api.get(&["queues", name]).await,
+            Self::Store(_) => crate::commands::find(self.queues().await?, name),
+        }
+    }
+
+    pub(crate) async fn pause_queue(&self, name: &str, new: &NewPause) -> Result<Queue, Failure> {
+        self.api("a pause")?.post(&["queues", name, "pause"], new).await
+    }
+
+    pub(crate) async fn resume_queue(&self, name: &str, how: &Resume) -> Result<Queue, Failure> {
+        self.api("a queue that goes on")?.post(&["queues", name, "resume"], how).await
+    }
+
+    pub(crate) async fn workers(&self) -> Result<List<Worker>, Failure> {
+        match self {
+            Self::Api(api) => api.get(&["workers"]).await,
+            Self::Store(direct) => direct.workers().await,
+        }
+    }
+
+    pub(crate) async fn worker(&self, id: &str) -> Result<Worker, Failure> {
+        match self {
+            Self::Api(api) => api.get(&["workers", id]).await,
+            Self::Store(direct) => direct.worker(id).await,
+        }
+    }
+
+    /// The numbers, with what came and went in a stretch of time such as `15m`.
+    pub(crate) async fn stats_since(
+        &self,
+        since: &str,
+        by: Option<&str>,
+    ) -> Result<Stats, Failure> {
+        match self {
+            Self::Api(api) => {
+                let mut query = vec![("since", since.to_owned())];
+                query.extend(by.map(|by| ("by", by.to_owned())));
+                api.get_with(&["stats"], &query).await
+            }
+            Self::Store(direct) => {
+                let length = filter::parse_duration(since);
+                let length = length.map_err(|e| Failure::usage(e.to_string()))?;
+                direct.stats_since(length.as_secs(), by.and_then(By::from_word)).await
+            }
+        }
+    }
+
     pub(crate) async fn plan(&self, id: &str) -> Result<Plan, Failure> {
         ask!(self, api => api.get(&["plans", id]), store => view::plan(store, id))
     }
@@ -172,13 +226,6 @@ impl Backend {
         match self {
             Self::Api(api) => api.get(&["sources"]).await,
             Self::Store(direct) => direct.sources(),
-        }
-    }
-
-    pub(crate) async fn workers(&self) -> Result<List<Worker>, Failure> {
-        match self {
-            Self::Api(api) => api.get(&["workers"]).await,
-            Self::Store(direct) => direct.workers(),
         }
     }
 
@@ -267,7 +314,7 @@ impl Backend {
     }
 }
 
-fn failure(error: &ViewError) -> Failure {
+pub(crate) fn failure(error: &ViewError) -> Failure {
     let text = chain(error);
     Failure::new(error.code().as_str(), text.strip_prefix("error: ").unwrap_or(&text))
 }

@@ -2,11 +2,12 @@
 //! first where there is no room (0: never).
 
 use relayflow_core::api::{
-    Cause, Contract, DeadLetter, DeadLetterGroup, Drift, Event, Mend, Provider, Queue,
-    ReconcileItem, Replay, Request, Source, Violation, Workflow,
+    Cause, Check, Contract, DeadLetter, DeadLetterGroup, Drift, Event, Mend, Provider, Queue,
+    ReconcileItem, Replay, Request, Source, StatsRow, Violation, Worker, Workflow,
 };
 
 use super::list::Listed;
+use super::queue::drain_text;
 use crate::output::table::{Column, Datum};
 
 /// A column in every table.
@@ -201,14 +202,97 @@ impl Listed for Queue {
             q.oldest_queued_seconds.map_or(Datum::Nothing, Datum::Amount)
         }),
         col("running", "RUNNING", 2, |q| Datum::Count(q.running)),
-        col("retrying", "RETRYING", 3, |q| Datum::Count(q.retrying)),
-        col("dead", "DEAD", 0, |q| Datum::Count(q.dead)),
-        col("concurrency", "MAX", 4, |q| Datum::Count(i64::from(q.concurrency))),
-        col("state", "STATE", 0, |q| Datum::Status(q.state.clone())),
+        col("in_per_second", "IN/s", 6, |q| Datum::Rate(q.in_per_second)),
+        col("out_per_second", "OUT/s", 4, |q| Datum::Rate(q.out_per_second)),
+        col("retry_ratio", "RETRY%", 3, |q| q.retry_ratio.map_or(Datum::Nothing, Datum::Percent)),
+        col("dead", "DEAD", 2, |q| Datum::Count(q.dead)),
+        col("drain_seconds", "DRAIN IN", 5, |q| match drain_text(q).as_str() {
+            "–" => Datum::Nothing,
+            text => Datum::Word(text.to_owned()),
+        }),
+        wide("retrying", "RETRYING", |q| Datum::Count(q.retrying)),
+        wide("concurrency", "MAX", |q| Datum::Count(i64::from(q.concurrency))),
+        wide("breaker", "BREAKER", |q| Datum::text(&q.breaker)),
+        col("state", "STATE", 0, state),
     ];
 
     fn name(&self) -> &str {
         &self.name
+    }
+}
+
+fn state(queue: &Queue) -> Datum {
+    let Some(pause) = &queue.pause else {
+        let more = if queue.breaker.as_deref() == Some("half_open") { "breaker half" } else { "" };
+        return Datum::State { word: queue.state.clone(), until: None, more: more.to_owned() };
+    };
+    let until = match &pause.until {
+        Some(until) => (format!("by {} until", pause.who), Some(until.clone())),
+        None => (format!("by {} until it is resumed", pause.who), None),
+    };
+    let more = format!("\"{}\"", pause.reason);
+    Datum::State { word: "paused".to_owned(), until: Some(until), more }
+}
+
+impl Listed for Worker {
+    const IS_WHOLE: bool = true;
+    const COLUMNS: &'static [Column<Self>] = &[
+        col("id", "WORKER", 0, |w| id(&w.id)),
+        col("state", "STATE", 0, |w| Datum::Status(w.state.clone())),
+        col("heartbeat_seconds", "BEAT", 0, |w| Datum::Amount(w.heartbeat_seconds)),
+        col("running", "RUNNING", 1, |w| Datum::Count(w.running)),
+        col("leases", "LEASES", 1, |w| Datum::Count(w.leases)),
+        wide("ended_leases", "STUCK", |w| Datum::Count(w.ended_leases)),
+        col("started_at", "STARTED", 3, |w| Datum::Moment(w.started_at.clone())),
+        col("version", "VERSION", 2, |w| text(&w.version)),
+        wide("pid", "PID", |w| Datum::Count(w.pid)),
+    ];
+
+    fn name(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Listed for StatsRow {
+    const IS_WHOLE: bool = true;
+    const COLUMNS: &'static [Column<Self>] = &[
+        col("name", "NAME", 0, |r| id(&r.name)),
+        col("received", "RECEIVED", 1, |r| Datum::Count(r.received)),
+        col("rejected", "REJECTED", 4, |r| Datum::Count(r.rejected)),
+        col("duplicates", "DUP", 5, |r| Datum::Count(r.duplicates)),
+        col("ok", "OK", 0, |r| Datum::Count(r.ok)),
+        col("retries", "RETRIES", 3, |r| Datum::Count(r.retries)),
+        col("dead", "DEAD", 0, |r| Datum::Count(r.dead)),
+        wide("attempts", "ATTEMPTS", |r| Datum::Count(r.attempts)),
+        wide("ack.p50_ms", "ACK P50", |r| millis(r.ack.p50_ms)),
+        wide("ack.p95_ms", "ACK P95", |r| millis(r.ack.p95_ms)),
+        col("ack.p99_ms", "ACK P99", 6, |r| millis(r.ack.p99_ms)),
+        col("end_to_end.p50_ms", "E2E P50", 2, |r| millis(r.end_to_end.p50_ms)),
+        wide("end_to_end.p95_ms", "E2E P95", |r| millis(r.end_to_end.p95_ms)),
+        col("end_to_end.p99_ms", "E2E P99", 2, |r| millis(r.end_to_end.p99_ms)),
+        col("series.received", "RECEIVED, TO NOW", 7, |r| Datum::Bars(r.series.received.clone())),
+    ];
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+fn millis(ms: Option<f64>) -> Datum {
+    ms.map_or(Datum::Nothing, Datum::Millis)
+}
+
+impl Listed for Check {
+    const COLUMNS: &'static [Column<Self>] = &[
+        col("level", "LEVEL", 0, |c| Datum::Status(c.level.clone())),
+        col("about", "ABOUT", 0, |c| text(&c.about)),
+        wide("code", "CODE", |c| text(&c.code)),
+        col("text", "WHAT", 0, |c| text(&c.text)),
+        col("fix", "FIX", 1, |c| Datum::text(&c.fix)),
+    ];
+
+    fn name(&self) -> &str {
+        &self.code
     }
 }
 

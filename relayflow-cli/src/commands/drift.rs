@@ -318,7 +318,14 @@ fn print_findings(app: &App, found: Vec<Drift>) -> Result<(), Failure> {
         return print_rows(app, &found);
     }
     let total = Some(Total { value: found.len() as u64, exact: true });
-    let list = List { v: V, kind: "drift_list".to_owned(), items: found, next_cursor: None, total };
+    let list = List {
+        v: V,
+        kind: "drift_list".to_owned(),
+        items: found,
+        next_cursor: None,
+        total,
+        searched_to: None,
+    };
     show_document(&app.out, &list, "drift").map(drop)
 }
 

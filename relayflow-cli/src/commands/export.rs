@@ -220,14 +220,13 @@ async fn over_store(
         return Err(Failure::new("refused.masked", "what a bundle masked is not in it")
             .why("nothing was written"));
     }
-    let who = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
     let wanted = Wanted {
         q: order.new.q.clone(),
         limit: order.new.limit,
         max: order.new.max,
         is_unmasked: order.is_unmasked,
         reason: order.new.reason.clone(),
-        who: who.unwrap_or_else(|_| "cli".to_owned()),
+        who: format!("uid {}", rustix::process::getuid().as_raw()),
     };
     let selected = bundle::select(&direct.store, &wanted).await.map_err(|e| not_written(&e))?;
     let file: File = temp.reopen().map_err(|e| unwritten(&order.to, &e))?;
@@ -262,7 +261,7 @@ async fn around(direct: &Direct) -> Result<Around<'_>, Failure> {
     let documents = Documents {
         stats: direct.stats().await?,
         queues: direct.queues().await?,
-        workers: direct.workers().ok(),
+        workers: direct.workers().await.ok(),
         sources: direct.sources().ok(),
         workflows: direct.workflows().ok(),
         providers: direct.providers(),

@@ -1,13 +1,12 @@
 //! Every `ls`: pages fetched, printed in the format asked for, and what is left said.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use relayflow_core::api::codes::Exit;
-use relayflow_core::api::{List, Total};
+use relayflow_core::api::{List, QueuePause, Total};
 use relayflow_core::view::{Page, sort_whole};
 use serde::Serialize;
 
+use super::watch::{Frame, watch};
 use crate::app::App;
 use crate::args::{Format, ListArgs};
 use crate::failure::{Done, Failure};
@@ -35,17 +34,35 @@ pub(crate) async fn list<T: Listed>(
     q: Option<String>,
     fetch: impl AsyncFn(&Page) -> Result<List<T>, Failure>,
 ) -> Done {
-    let Some(every) = args.watch else {
-        return print_once(app, args, q, &fetch).await;
+    watch(app, args.watch, async |frame| {
+        let done = print_once(app, args, q.clone(), &fetch, frame).await?;
+        say_what_is_paused(app).await;
+        Ok(done)
+    })
+    .await
+}
+
+/// Queues that stand still are said below every list: work that waits for them is not lost.
+async fn say_what_is_paused(app: &App) {
+    let Some(backend) = app.connected().filter(|_| app.out.is_for_people() && !app.out.quiet)
+    else {
+        return;
     };
-    let every = Duration::try_from(every).unwrap_or(Duration::from_secs(2));
-    loop {
-        if app.out.width.is_some() {
-            app.out.print("\u{1b}[H\u{1b}[2J")?;
-        }
-        print_once(app, args, q.clone(), &fetch).await?;
-        tokio::time::sleep(every.max(Duration::from_millis(200))).await;
+    // A footer: what cannot be known is not said.
+    let Ok(stats) = backend.stats().await else { return };
+    if let Some(line) = paused_line(&app.out, &stats.paused_queues) {
+        app.out.notice(&line);
     }
+}
+
+/// `‖ 1 queue paused: ci.internal by ana until 14:30 "deploy"`.
+fn paused_line(out: &Out, paused: &[QueuePause]) -> Option<String> {
+    let first = paused.first()?;
+    let mark = if out.err_style.ascii { "=" } else { "‖" };
+    let count = time::things(u64::try_from(paused.len()).unwrap_or(0), "queue");
+    let said = format!("{} {}", first.name, super::queue::pause_text(out, first));
+    let more = if 1 < paused.len() { "   all: relayflow queue ls" } else { "" };
+    Some(format!("{mark} {count} paused: {said}{more}"))
 }
 
 async fn print_once<T: Listed>(
@@ -53,15 +70,17 @@ async fn print_once<T: Listed>(
     args: &ListArgs,
     q: Option<String>,
     fetch: &impl AsyncFn(&Page) -> Result<List<T>, Failure>,
+    frame: &Frame,
 ) -> Done {
     let wanted = if args.all { usize::MAX } else { args.limit.unwrap_or(LIMIT) };
     let mut page = Page { q, limit: 0, cursor: args.after.clone(), sort: args.sort.clone() };
     let mut printer = Printer::new(&app.out, app.now());
     let mut whole: Option<List<T>> = None;
     let mut count = 0;
-    let (total, next) = loop {
+    let (total, next, stopped_at) = loop {
         page.limit = (wanted - count).clamp(1, PAGE_MAX);
         let mut got = fetch(&page).await?;
+        frame.begin(&app.out)?;
         if let Some(sort) = page.sort.as_deref().filter(|_| T::IS_WHOLE) {
             got.items = sort_whole(got.items, sort)
                 .map_err(|error| Failure::new(error.code().as_str(), error.to_string()))?;
@@ -72,11 +91,14 @@ async fn print_once<T: Listed>(
         }
         count += got.items.len();
         let (total, next) = (got.total, got.next_cursor.clone());
+        // A filter that no index helps is looked for as long as one waits gladly, unless all is wanted.
+        let stopped_at = got.searched_to.clone().filter(|_| !args.all && !args.fail_empty);
         if printer.wants_whole() {
             whole = Some(match whole.take() {
                 Some(mut list) => {
                     list.items.append(&mut got.items);
                     list.next_cursor = got.next_cursor;
+                    list.searched_to = got.searched_to;
                     list
                 }
                 None => got,
@@ -84,11 +106,18 @@ async fn print_once<T: Listed>(
         } else {
             printer.rows(&got.items)?;
         }
-        match next {
-            Some(cursor) if count < wanted => page.cursor = Some(cursor),
-            next => break (total, next),
+        match (next, stopped_at) {
+            (Some(cursor), None) if count < wanted => page.cursor = Some(cursor),
+            (next, stopped_at) => break (total, next, stopped_at),
         }
     };
+    if let (Some(to), Some(next)) = (&stopped_at, &next) {
+        if let Some(list) = &whole {
+            print_list(&app.out, list)?;
+        }
+        app.out.notice(&searched(app, count, to, next));
+        return Ok(Exit::Ok);
+    }
     if let Some(list) = &whole {
         print_list(&app.out, list)?;
     }
@@ -108,6 +137,17 @@ fn nothing(app: &App, fail_empty: bool) -> Exit {
         app.out.notice("nothing matches");
     }
     if fail_empty { Exit::Empty } else { Exit::Ok }
+}
+
+/// What was found before the time for looking was over, and how to see the rest.
+fn searched(app: &App, count: usize, to: &str, next: &str) -> String {
+    let found = match count {
+        0 => "nothing found yet".to_owned(),
+        count => format!("{} found", time::count(u64::try_from(count).unwrap_or(u64::MAX))),
+    };
+    let to = time::show(to, app.out.time, app.now(), &app.out.zone);
+    let next = relayflow_core::text::line(next);
+    format!("{found}, searched back to {to}   on: --all, or --after {next}")
 }
 
 /// `4 of 1,204   more: -n 100, or --after …`, if there is more.
@@ -182,7 +222,7 @@ impl<'a, T: Listed> Printer<'a, T> {
             Some(layout) => layout,
             None => {
                 let layout = Layout::new(self.out, T::COLUMNS, rows, self.now)?;
-                text.push_str(&layout.header(self.out, rows));
+                text.push_str(&layout.header(self.out));
                 text.push('\n');
                 layout
             }
@@ -222,6 +262,7 @@ fn print_list<T: Serialize>(out: &Out, list: &List<T>) -> Result<(), Failure> {
         items: items.collect::<Result<Vec<_>, _>>()?,
         next_cursor: list.next_cursor.clone(),
         total: list.total,
+        searched_to: list.searched_to.clone(),
     };
     print_document(out, &narrowed, false)
 }

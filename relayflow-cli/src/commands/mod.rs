@@ -1,5 +1,6 @@
 //! One file per noun. Each command takes what was meant, asks a backend, and prints.
 
+mod attempts;
 mod bench;
 mod candidate;
 mod columns;
@@ -10,6 +11,7 @@ mod contract;
 mod demo;
 mod destination;
 mod dlq;
+mod doctor;
 mod drift;
 pub(crate) mod edit;
 mod events;
@@ -23,22 +25,26 @@ mod man;
 mod nouns;
 pub(crate) mod plan;
 mod providers;
+pub(crate) mod queue;
 mod reconcile;
 pub(crate) mod replay;
 mod report;
 mod requests;
 mod send;
-mod stats;
+pub(crate) mod stats;
 pub(crate) mod tail;
 pub(crate) mod timeline;
 mod trace;
 mod up;
 pub(crate) mod verification;
 mod version;
+pub(crate) mod watch;
+mod workers;
 
 pub(crate) use explain::replay_failure;
 pub(crate) use help::Topic;
 pub(crate) use list::{no_junit, no_sarif};
+pub(crate) use nouns::find;
 
 use crate::app::App;
 use crate::args::Command;
@@ -65,7 +71,8 @@ pub(crate) async fn run(app: &App, command: Command) -> Done {
         Command::Trace(id) => trace::trace(app, &id.id).await,
         Command::Dlq(dlq) => dlq::dlq(app, dlq).await,
         Command::Replay(replay) => replay::replay(app, replay).await,
-        Command::Queue(queue) => nouns::queues(app, queue).await,
+        Command::Queue(queue) => queue::queue(app, queue).await,
+        Command::Workers(noun) => workers::workers(app, noun).await,
         Command::Providers(cmd) => providers::providers(app, cmd).await,
         Command::Sources(noun) => nouns::sources(app, noun).await,
         Command::Workflows(noun) => nouns::workflows(app, noun).await,
@@ -73,6 +80,7 @@ pub(crate) async fn run(app: &App, command: Command) -> Done {
         Command::Contract(noun) => contract::contract(app, noun).await,
         Command::Stats(args) => stats::stats(app, &args).await,
         Command::Export(args) => export::export(app, &args).await,
+        Command::Doctor => doctor::doctor(app).await,
         Command::Tui(args) => crate::tui::tui(app, &args).await,
         Command::Top => crate::tui::tui(app, &crate::args::TuiArgs::top()).await,
         Command::Man(args) => man::man(app, &args),

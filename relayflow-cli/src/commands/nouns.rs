@@ -1,4 +1,4 @@
-//! The nouns that only list and show: queues, sources, workflows.
+//! The nouns that only list and show: sources, workflows.
 
 use relayflow_core::api::List;
 use relayflow_core::api::codes::Exit;
@@ -9,17 +9,8 @@ use super::events::pairs;
 use super::explain::explain;
 use super::list::{Listed, list, show_document};
 use crate::app::App;
-use crate::args::{ListArgs, QueueCmd, QueueVerb, ShowLs, ShowLsVerb, WorkflowsCmd, WorkflowsVerb};
+use crate::args::{ListArgs, ShowLs, ShowLsVerb, WorkflowsCmd, WorkflowsVerb};
 use crate::failure::{Done, Failure};
-
-pub(crate) async fn queues(app: &App, queue: QueueCmd) -> Done {
-    let args = match queue.verb {
-        Some(QueueVerb::Ls(args)) => args,
-        None => queue.list,
-    };
-    let backend = app.connect().await?;
-    list(app, &args, None, async |_| backend.queues().await).await
-}
 
 pub(crate) async fn sources(app: &App, noun: ShowLs) -> Done {
     let backend = app.connect().await?;

@@ -1,116 +1,74 @@
-//! `relayflow stats`.
+//! `relayflow stats`: the numbers, once or watched.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use relayflow_core::api::codes::Exit;
-use relayflow_core::api::{Chart, Stats};
-use relayflow_core::text::line;
-use relayflow_core::view::charts::WINDOW_SECONDS;
+use relayflow_core::api::{Latency, Stats, StatsFlow};
+use relayflow_core::text;
+use unicode_width::UnicodeWidthStr as _;
 
-use super::list::show_document;
+use super::attempts::attempts;
+use super::list::{print_rows, show_document};
+use super::queue::pause_text;
+use super::watch::watch;
 use crate::app::App;
-use crate::args::StatsArgs;
-use crate::backend::ChartOf;
-use crate::failure::{Done, Failure};
-use crate::output::Out;
-use crate::output::time::{clock, count, millis, things};
+use crate::args::{Format, StatsArgs};
+use crate::failure::Done;
+use crate::output::style::Tone;
+use crate::output::{Out, time};
+
+/// The widest line of bars.
+const BARS_MAX: usize = 60;
 
 pub(crate) async fn stats(app: &App, args: &StatsArgs) -> Done {
     if let Some(of) = &args.of {
-        return attempts(app, of, args.window).await;
+        return attempts(app, of, &args.since).await;
     }
     let backend = app.connect().await?;
-    loop {
-        let stats = backend.stats().await?;
-        if !show_document(&app.out, &stats, "stats")? {
-            if args.watch.is_some() && app.out.width.is_some() {
-                app.out.print("\u{1b}[H\u{1b}[2J")?;
+    watch(app, args.watch, async |frame| {
+        let stats = backend.stats_since(&args.since, args.by.as_deref()).await?;
+        frame.begin(&app.out)?;
+        let rows = stats.flow.as_ref().map(|flow| flow.rows.as_slice()).unwrap_or_default();
+        match app.out.format {
+            Format::Csv => print_rows(app, rows)?,
+            Format::Table | Format::Wide if args.by.is_some() => {
+                print_rows(app, rows)?;
+                if rows.is_empty() {
+                    app.out.notice("nothing came or went");
+                }
             }
-            app.out.print(&describe(&stats))?;
+            Format::Table | Format::Wide => app.out.print(&describe(&app.out, &stats))?,
+            Format::Json
+            | Format::Ndjson
+            | Format::Yaml
+            | Format::Name
+            | Format::Junit
+            | Format::Sarif => {
+                show_document(&app.out, &stats, "stats")?;
+            }
         }
-        let Some(every) = args.watch else { return Ok(Exit::Ok) };
-        let every = Duration::try_from(every).unwrap_or_default();
-        tokio::time::sleep(every.max(Duration::from_millis(200))).await;
-    }
+        Ok(Exit::Ok)
+    })
+    .await
 }
 
-/// How long attempts took, and how often they were repeated.
-async fn attempts(app: &App, of: &str, window: jiff::SignedDuration) -> Done {
-    let seconds = window.as_secs();
-    if !WINDOW_SECONDS.contains(&seconds) {
-        return Err(Failure::usage("--window is 1m to 24h"));
-    }
-    let of = match of.strip_prefix("rpl_") {
-        Some(_) => ChartOf::Replay(of.to_owned()),
-        None => ChartOf::Destination { name: of.to_owned(), seconds },
-    };
-    let chart = app.connect().await?.chart(&of).await?;
-    if !show_document(&app.out, &chart, "stats")? {
-        app.out.print(&describe_chart(&chart, &app.out))?;
-    }
-    if !chart.is_whole {
-        app.out
-            .notice(&format!("there are more attempts: these are the latest {}", chart.attempts));
-    }
-    Ok(Exit::Ok)
-}
-
-/// The columns of the longest bar.
-const BAR: u64 = 40;
-
-fn describe_chart(chart: &Chart, out: &Out) -> String {
-    let ms = |value: Option<f64>| value.map_or_else(|| out.style.none().to_owned(), millis);
-    let (l, of) = (&chart.latency, line(&chart.of));
-    let mut text = format!(
-        "{of}   {} from {} to {}\n\np50 {}   p90 {}   p99 {}   longest {}\n\n",
-        things(chart.attempts, "attempt"),
-        clock(&chart.from, &out.zone),
-        clock(&chart.to, &out.zone),
-        ms(l.p50_ms),
-        ms(l.p90_ms),
-        ms(l.p99_ms),
-        ms(l.max_ms),
-    );
-    let most = l.buckets.iter().map(|b| b.ok + b.failed).max().unwrap_or(0).max(1);
-    let sign = if out.style.ascii { "#" } else { "█" };
-    for bucket in &l.buckets {
-        let all = bucket.ok + bucket.failed;
-        let label = match bucket.up_to_ms {
-            Some(_) => format!("to {}", ms(bucket.up_to_ms)),
-            None => "longer".to_owned(),
-        };
-        let bar = sign.repeat(usize::try_from(all * BAR / most).unwrap_or(0));
-        let failed = if 0 < bucket.failed {
-            format!("  {} failed", count(bucket.failed))
-        } else {
-            String::new()
-        };
-        text.push_str(format!("{label:>12}  {bar} {}{failed}", count(all)).trim_end());
-        text.push('\n');
-    }
-    let tries = chart.slices.first().map_or(0, |slice| slice.by_attempt.len());
-    let of_try =
-        |n: usize| -> u64 { chart.slices.iter().filter_map(|slice| slice.by_attempt.get(n)).sum() };
-    text.push('\n');
-    for n in (0..tries).filter(|n| 0 < of_try(*n)) {
-        let more = if n + 1 == tries { " and later" } else { "" };
-        let _ = writeln!(text, "{:>12}  {}", format!("try {}{more}", n + 1), count(of_try(n)));
-    }
-    text
-}
-
-fn describe(stats: &Stats) -> String {
-    let n = |value: i64| count(u64::try_from(value).unwrap_or(0));
+fn describe(out: &Out, stats: &Stats) -> String {
+    let n = |value: i64| time::count(u64::try_from(value).unwrap_or(0));
     let t = &stats.tasks;
     let oldest = stats
         .oldest_queued_seconds
-        .map(|s| format!("   oldest {}", crate::output::time::millis(s * 1000.0)))
+        .map(|s| format!("   oldest {}", time::millis(s * 1000.0)))
         .unwrap_or_default();
-    format!(
+    let mut shown = String::new();
+    if let Some(flow) = &stats.flow {
+        shown.push_str(&describe_flow(out, flow));
+    }
+    let _ = write!(
+        shown,
         "requests      {}   rejected {}\n\
          events        {}   duplicates {}\n\
-         tasks         ok {}   running {}   queued {}   retrying {}   dead {}   discarded {}   skipped {}{oldest}\n\
+         tasks         ok {}   running {}   queued {}   retrying {}\n\
+         \u{20}             dead {}   discarded {}   skipped {}{oldest}\n\
          dead letters  {}\n\
          retry rate    {:.1} %   over 15 minutes\n\
          replays       running {}   paused {}   done {}   cancelled {}\n",
@@ -131,5 +89,141 @@ fn describe(stats: &Stats) -> String {
         n(stats.replays.paused),
         n(stats.replays.done),
         n(stats.replays.cancelled),
-    )
+    );
+    for (place, pause) in stats.paused_queues.iter().enumerate() {
+        let head = if place == 0 { "paused" } else { "" };
+        let (name, pause) = (text::line(&pause.name), pause_text(out, pause));
+        let line = out.style.paint(&format!("{name} {pause}"), Tone::Warn);
+        let _ = writeln!(shown, "{head:12}  {line}");
+    }
+    shown
+}
+
+/// What came and went, with bars where a terminal shows them.
+fn describe_flow(out: &Out, flow: &StatsFlow) -> String {
+    let Some(all) = flow.rows.first() else { return String::new() };
+    let seconds = time::between_ms(&flow.since, &flow.until).unwrap_or(0).max(1000);
+    let seconds = std::time::Duration::from_millis(seconds.unsigned_abs()).as_secs_f64();
+    let per_second = |count: i64| f64::from(i32::try_from(count).unwrap_or(i32::MAX)) / seconds;
+    let of_received = |count: i64| share(count, all.received);
+    let lines = [
+        (
+            "received",
+            all.received,
+            &all.series.received,
+            Tone::Busy,
+            format!(
+                "rejected {} ({})   duplicates {} ({})",
+                count(all.rejected),
+                of_received(all.rejected),
+                count(all.duplicates),
+                of_received(all.duplicates)
+            ),
+        ),
+        ("ok", all.ok, &all.series.ok, Tone::Good, String::new()),
+        (
+            "retries",
+            all.retries,
+            &all.series.retries,
+            Tone::Warn,
+            format!("{} of {} attempts", share(all.retries, all.attempts), count(all.attempts)),
+        ),
+        ("dead", all.dead, &all.series.dead, Tone::Bad, String::new()),
+    ];
+    // It begins with a slot: a few seconds more than were asked for.
+    let minutes = jiff::SignedDuration::try_from_secs_f64(seconds).unwrap_or_default();
+    let minutes = if 120 <= minutes.as_secs() {
+        jiff::SignedDuration::from_mins(minutes.as_mins())
+    } else {
+        minutes
+    };
+    let mut shown = format!("the last {}\n", time::amount(minutes));
+    let room = out.width.map_or(0, |width| width.saturating_sub(38).min(BARS_MAX));
+    for (name, value, series, tone, more) in lines {
+        let bars =
+            if out.width.is_some() { spark(series, room, out.style.ascii) } else { String::new() };
+        let bars =
+            if bars.is_empty() { bars } else { format!("{}  ", out.style.paint(&bars, tone)) };
+        let _ = writeln!(
+            shown,
+            "{name:12}  {bars}{:>9}  {:>8}/s",
+            count(value),
+            rate(per_second(value))
+        );
+        if !more.is_empty() {
+            let _ = writeln!(shown, "{:14}{more}", "");
+        }
+    }
+    for (name, latency) in [("answer", all.ack), ("end to end", all.end_to_end)] {
+        let _ = writeln!(shown, "{name:12}  {}", latencies(latency));
+    }
+    shown.push('\n');
+    shown
+}
+
+/// `9.8`, and of what is rare two digits more.
+fn rate(per_second: f64) -> String {
+    if per_second < 0.95 { format!("{per_second:.3}") } else { format!("{per_second:.1}") }
+}
+
+fn count(n: i64) -> String {
+    time::count(u64::try_from(n).unwrap_or(0))
+}
+
+fn share(part: i64, whole: i64) -> String {
+    let small = |n: i64| f64::from(i32::try_from(n).unwrap_or(i32::MAX));
+    format!("{:.1}%", if whole <= 0 { 0.0 } else { small(part) * 100.0 / small(whole) })
+}
+
+fn latencies(latency: Latency) -> String {
+    match (latency.p50_ms, latency.p95_ms, latency.p99_ms) {
+        (Some(p50), Some(p95), Some(p99)) => format!(
+            "p50 {}   p95 {}   p99 {}",
+            time::millis(p50),
+            time::millis(p95),
+            time::millis(p99)
+        ),
+        _ => "nothing was measured".to_owned(),
+    }
+}
+
+/// Counts as bars, the last on the right; as many as there is room for, several counts to a bar
+/// where there are more.
+pub(crate) fn spark(series: &[i64], room: usize, is_ascii: bool) -> String {
+    const UNICODE: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    const ASCII: [char; 8] = ['.', '.', ':', ':', '-', '=', '+', '#'];
+    if room == 0 || series.is_empty() {
+        return String::new();
+    }
+    let per_bar = series.len().div_ceil(room);
+    let bars: Vec<i64> =
+        series.rchunks(per_bar).map(|counts| counts.iter().sum()).collect::<Vec<_>>();
+    let most = bars.iter().copied().max().unwrap_or(0).max(1);
+    let levels = if is_ascii { ASCII } else { UNICODE };
+    let bar = |count: &i64| {
+        let level = (count * 7 + most - 1) / most;
+        levels.get(usize::try_from(level).unwrap_or(0)).copied().unwrap_or(' ')
+    };
+    let line: String = bars.iter().rev().map(bar).collect();
+    debug_assert!(line.width() <= room);
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_are_as_high_as_the_highest_allows() {
+        for (series, room, shown) in [
+            (&[0, 1, 2, 4, 8][..], 10, "▁▂▃▅█"),
+            (&[0, 0, 0], 10, "▁▁▁"),
+            (&[1, 1, 2, 2, 4, 4], 3, "▃▅█"),
+            (&[], 10, ""),
+            (&[3], 0, ""),
+        ] {
+            assert_eq!(spark(series, room, false), shown, "{series:?}");
+        }
+        assert_eq!(spark(&[0, 7], 5, true), ".#");
+    }
 }

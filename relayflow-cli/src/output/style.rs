@@ -27,10 +27,15 @@ impl Tone {
     /// The tone of a status word of any object.
     pub(crate) fn of_status(status: &str) -> Self {
         match status {
-            "ok" | "accepted" | "done" | "open" | "committed" | "verified" | "run" => Self::Good,
+            "ok" | "accepted" | "done" | "open" | "committed" | "verified" | "run" | "live" => {
+                Self::Good
+            }
             "running" | "queued" | "moved" | "pending" | "planned" => Self::Busy,
-            "retrying" | "paused" | "interrupted" | "lost" | "run, at risk" | "warn" => Self::Warn,
-            "dead" | "rejected" | "failed" | "unreadable" | "circuit_open" | "blocked" => Self::Bad,
+            "retrying" | "paused" | "interrupted" | "lost" | "run, at risk" | "warn" | "silent" => {
+                Self::Warn
+            }
+            "dead" | "rejected" | "failed" | "unreadable" | "circuit_open" | "blocked" | "fail"
+            | "gone" => Self::Bad,
             "skipped" | "discarded" | "duplicate" | "cancelled" | "skip" => Self::Dim,
             _ => Self::Plain,
         }
@@ -63,6 +68,7 @@ impl Style {
             "ok" | "accepted" | "done" | "open" => ("●", "o"),
             "running" | "moved" => ("◐", "*"),
             "retrying" => ("↻", "~"),
+            "paused" => ("‖", "="),
             "dead" | "rejected" => ("✖", "x"),
             "skipped" | "discarded" | "duplicate" | "cancelled" => ("–", "-"),
             _ => return None,

@@ -38,6 +38,22 @@ pub(crate) enum Datum {
     Amount(f64),
     /// Such as `1/2`: how many of how many.
     Share(i64, i64),
+    /// So many each second.
+    Rate(f64),
+    /// 0 to 1.
+    Percent(f64),
+    /// Milliseconds.
+    Millis(f64),
+    /// A word on the right side, such as `never` among amounts of time.
+    Word(String),
+    /// Counts, as bars on a terminal.
+    Bars(Vec<i64>),
+    /// A state, until when it lasts (words before a moment), and what else there is to say.
+    State {
+        word: String,
+        until: Option<(String, Option<String>)>,
+        more: String,
+    },
 }
 
 impl Datum {
@@ -55,10 +71,20 @@ impl Datum {
 
     fn is_right(&self) -> bool {
         match self {
-            Self::Count(_) | Self::Amount(_) | Self::Share(..) => true,
-            Self::Nothing | Self::Id(_) | Self::Text(_) | Self::Status(_) | Self::Moment(_) => {
-                false
-            }
+            Self::Count(_)
+            | Self::Amount(_)
+            | Self::Share(..)
+            | Self::Rate(_)
+            | Self::Percent(_)
+            | Self::Millis(_)
+            | Self::Word(_) => true,
+            Self::Nothing
+            | Self::Id(_)
+            | Self::Text(_)
+            | Self::Status(_)
+            | Self::Moment(_)
+            | Self::Bars(_)
+            | Self::State { .. } => false,
         }
     }
 
@@ -76,19 +102,71 @@ impl Datum {
                 SignedDuration::try_from_secs_f64(*seconds).unwrap_or(SignedDuration::MAX),
             ),
             Self::Share(part, whole) => format!("{part}/{whole}"),
+            Self::Rate(per_second) => format!("{per_second:.1}"),
+            Self::Percent(share) => format!("{:.1}", share * 100.0),
+            Self::Millis(ms) => time::millis(*ms),
+            Self::Word(word) => text::line(word).into_owned(),
+            Self::Bars(counts) if out.width.is_some() => {
+                crate::commands::stats::spark(counts, BARS, out.style.ascii)
+            }
+            // To a program the numbers are of use in csv and json, not in a table.
+            Self::Bars(_) => "-".to_owned(),
+            Self::State { word, until, more } => {
+                let mut shown = out.style.status(&text::line(word)).replace('_', " ");
+                if let Some((words, at)) = until {
+                    shown.push_str(&format!(" {}", text::line(words)));
+                    if let Some(at) = at {
+                        shown.push_str(&format!(" {}", time::until(at, &out.zone, now)));
+                    }
+                }
+                if !more.is_empty() {
+                    let gap = if until.is_some() { " " } else { "  " };
+                    shown.push_str(&format!("{gap}{}", text::line(more)));
+                }
+                shown
+            }
         }
+    }
+
+    /// Whether it may be shortened, and the room that it keeps before other columns are dropped.
+    fn kept(&self) -> Option<usize> {
+        match self {
+            Self::Text(_) => Some(TEXT_KEPT),
+            // Its first words say what holds it up, who, and until when.
+            Self::State { until: Some(_), .. } => Some(STATE_KEPT),
+            _ => None,
+        }
+    }
+
+    fn shortened(&self, shown: &str, width: usize, ellipsis: &str) -> String {
+        if !matches!(self, Self::State { .. }) || shown.width() <= width {
+            return shorten(shown, width, ellipsis);
+        }
+        let mut cut = String::new();
+        for c in shown.chars() {
+            if width < cut.width() + c.width().unwrap_or(0) + ellipsis.width() {
+                break;
+            }
+            cut.push(c);
+        }
+        cut + ellipsis
     }
 
     fn tone(&self) -> Tone {
         match self {
-            Self::Status(status) => Tone::of_status(status),
+            Self::Status(status) | Self::State { word: status, .. } => Tone::of_status(status),
             Self::Nothing => Tone::Dim,
             Self::Id(_)
             | Self::Text(_)
             | Self::Moment(_)
             | Self::Count(_)
             | Self::Amount(_)
-            | Self::Share(..) => Tone::Plain,
+            | Self::Share(..)
+            | Self::Rate(_)
+            | Self::Percent(_)
+            | Self::Millis(_)
+            | Self::Word(_)
+            | Self::Bars(_) => Tone::Plain,
         }
     }
 
@@ -104,19 +182,34 @@ impl Datum {
             Self::Count(n) => n.to_string(),
             Self::Amount(n) => n.to_string(),
             Self::Share(part, whole) => format!("{part}/{whole}"),
+            Self::Rate(n) | Self::Percent(n) | Self::Millis(n) => n.to_string(),
+            Self::Word(word) => word.clone(),
+            Self::Bars(counts) => {
+                counts.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+            }
+            Self::State { word, until, more } => {
+                let (words, at) = until.clone().unwrap_or_default();
+                let parts = [word.clone(), words, at.unwrap_or_default(), more.clone()];
+                parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+            }
         }
     }
 }
 
 /// The room that a text column keeps before others are dropped for it.
 const TEXT_KEPT: usize = 20;
+const STATE_KEPT: usize = 32;
 /// The room below which no text is shortened.
 const TEXT_LEAST: usize = 8;
 const GAP: usize = 2;
+/// How wide the bars of a row are.
+const BARS: usize = 20;
 
 /// The columns that are shown, and how wide each is. Made from the first page, it serves the rest.
 pub(crate) struct Layout<T: 'static> {
     columns: Vec<(&'static Column<T>, usize)>,
+    /// The fields that stand on the right, also where there is nothing.
+    right: Vec<&'static str>,
 }
 
 impl<T> Layout<T> {
@@ -135,7 +228,11 @@ impl<T> Layout<T> {
             let widest = cells.map(|cell| cell.show(out, now).width()).max().unwrap_or(0);
             (column, widest.max(column.name.width()))
         });
-        let mut layout = Self { columns: measured.collect() };
+        let columns: Vec<_> = measured.collect();
+        let is_right = |column: &Column<T>| rows.iter().any(|row| (column.get)(row).is_right());
+        let right = columns.iter().filter(|(column, _)| is_right(column));
+        let right = right.map(|(column, _)| column.field).collect();
+        let mut layout = Self { columns, right };
         if let (Some(width), Format::Table) = (out.width, out.format) {
             layout.fit(width, rows, !out.fields.is_empty());
         }
@@ -143,13 +240,13 @@ impl<T> Layout<T> {
     }
 
     fn fit(&mut self, width: usize, rows: &[T], keep_all: bool) {
-        let is_text =
-            |column: &Column<T>| rows.iter().any(|row| matches!((column.get)(row), Datum::Text(_)));
-        let texts: Vec<bool> = self.columns.iter().map(|(column, _)| is_text(column)).collect();
+        let kept =
+            |column: &Column<T>| rows.iter().filter_map(|row| (column.get)(row).kept()).max();
+        let texts: Vec<Option<usize>> =
+            self.columns.iter().map(|(column, _)| kept(column)).collect();
         let mut columns: Vec<_> = self.columns.drain(..).zip(texts).collect();
-        let least = |columns: &[((&Column<T>, usize), bool)]| {
-            let cells =
-                columns.iter().map(|((_, w), text)| if *text { (*w).min(TEXT_KEPT) } else { *w });
+        let least = |columns: &[((&Column<T>, usize), Option<usize>)]| {
+            let cells = columns.iter().map(|((_, w), kept)| kept.map_or(*w, |kept| (*w).min(kept)));
             cells.sum::<usize>() + GAP * columns.len().saturating_sub(1)
         };
         while !keep_all && width < least(&columns) {
@@ -162,14 +259,14 @@ impl<T> Layout<T> {
             let Some(place) = least_important else { break };
             columns.remove(place);
         }
-        let total = |columns: &[((&Column<T>, usize), bool)]| {
+        let total = |columns: &[((&Column<T>, usize), Option<usize>)]| {
             columns.iter().map(|((_, w), _)| w).sum::<usize>()
                 + GAP * columns.len().saturating_sub(1)
         };
         while width < total(&columns) {
             let over = total(&columns) - width;
             let Some(widest) =
-                columns.iter_mut().filter(|(_, text)| *text).max_by_key(|((_, w), _)| *w)
+                columns.iter_mut().filter(|(_, kept)| kept.is_some()).max_by_key(|((_, w), _)| *w)
             else {
                 break;
             };
@@ -181,9 +278,9 @@ impl<T> Layout<T> {
         self.columns = columns.into_iter().map(|(column, _)| column).collect();
     }
 
-    pub(crate) fn header(&self, out: &Out, rows: &[T]) -> String {
+    pub(crate) fn header(&self, out: &Out) -> String {
         let cells = self.columns.iter().map(|(column, width)| {
-            let is_right = rows.first().is_some_and(|row| (column.get)(row).is_right());
+            let is_right = self.right.contains(&column.field);
             (column.name.to_owned(), *width, is_right, Tone::Dim)
         });
         join(out, cells)
@@ -193,10 +290,11 @@ impl<T> Layout<T> {
         let cells = self.columns.iter().map(|(column, width)| {
             let datum = (column.get)(row);
             let mut shown = datum.show(out, now);
-            if out.width.is_some() && matches!(datum, Datum::Text(_)) {
-                shown = shorten(&shown, *width, out.style.ellipsis());
+            if out.width.is_some() && datum.kept().is_some() {
+                shown = datum.shortened(&shown, *width, out.style.ellipsis());
             }
-            (shown, *width, datum.is_right(), datum.tone())
+            let is_right = self.right.contains(&column.field);
+            (shown, *width, is_right, datum.tone())
         });
         join(out, cells)
     }
@@ -346,7 +444,7 @@ mod tests {
         let out = Out::test(format, columns);
         let now = "2026-11-23T14:03:11Z".parse().unwrap();
         let layout = Layout::new(&out, COLUMNS, ROWS, now).unwrap();
-        let mut lines = vec![layout.header(&out, ROWS)];
+        let mut lines = vec![layout.header(&out)];
         lines.extend(ROWS.iter().map(|row| layout.row(&out, row, now)));
         lines.join("\n")
     }

@@ -35,6 +35,17 @@ pub(crate) fn clock(wire: &str, zone: &TimeZone) -> String {
     }
 }
 
+/// When something to come ends, seen from `now`: the time of day, with the day where that is another
+/// one.
+pub(crate) fn until(wire: &str, zone: &TimeZone, now: Timestamp) -> String {
+    let Ok(at) = wire.parse::<Timestamp>() else {
+        return text::line(wire).into_owned();
+    };
+    let (at, now) = (at.to_zoned_datetime(zone.clone()), now.to_zoned_datetime(zone.clone()));
+    let pattern = if at.date() == now.date() { "%H:%M" } else { "%Y-%m-%d %H:%M" };
+    at.strftime(pattern).to_string()
+}
+
 /// An amount of time in at most two units: `9m`, `2h 3m`, `51s`, `3d 2h`.
 pub(crate) fn amount(duration: SignedDuration) -> String {
     let seconds = duration.as_secs();

@@ -154,6 +154,12 @@ fn figures(state: &State) -> Vec<Vec<Piece>> {
         let drift = format!("drift {}", stats.drift.breaking);
         figures.push(vec![piece(drift, Role::Warn), plain("  ")]);
     }
+    let paused = stats.paused_queues.len();
+    if 0 < paused {
+        let s = if paused == 1 { "" } else { "s" };
+        let text = format!("{} {paused} queue{s} paused", if ascii { "=" } else { "‖" });
+        figures.insert(1, vec![piece(text, Role::Warn), plain("  ")]);
+    }
     if state.ctx.is_wide() {
         let retry = format!("retry {:.1}%  ", stats.retry_rate * 100.0);
         figures.push(vec![plain(retry)]);

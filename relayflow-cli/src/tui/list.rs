@@ -388,7 +388,8 @@ impl ListModel {
                 }
             }
         }
-        let is_bare = self.len() == 0;
+        // A search that has found nothing yet goes on where it is.
+        let is_bare = self.len() == 0 && (self.next.is_none() || !page.rows.is_empty());
         self.head = Some(page);
         if follows || is_bare {
             self.jump();

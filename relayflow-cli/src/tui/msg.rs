@@ -6,8 +6,8 @@ use crossterm::event::KeyEvent;
 use jiff::Timestamp;
 use relayflow_core::api::{
     Chart, DeadLetter, DeadLetterGroup, Discard, Drift, Event, Identity, List, Minute, NewExport,
-    NewPlan, NewReplay, Plan, Queue, Replay, Request, Source, Stats, TimelineEntry, Total, Trace,
-    Verification, Worker,
+    NewPause, NewPlan, NewReplay, Plan, Queue, Replay, Request, Source, Stats, TimelineEntry,
+    Total, Trace, Verification, Worker,
 };
 
 use super::route::Noun;
@@ -166,6 +166,11 @@ pub(crate) enum Question {
         id: String,
         verb: &'static str,
     },
+    PauseQueue {
+        name: String,
+        new: NewPause,
+    },
+    ResumeQueue(String),
     Discard(Discard),
     Readmit {
         id: String,
@@ -184,6 +189,8 @@ impl Question {
         match self {
             Self::RunPlan(_)
             | Self::Control { .. }
+            | Self::PauseQueue { .. }
+            | Self::ResumeQueue(_)
             | Self::Discard(_)
             | Self::AcceptDrift { .. }
             | Self::Revise { .. }

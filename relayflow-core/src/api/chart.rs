@@ -34,14 +34,14 @@ pub struct Chart {
     pub attempts: u64,
     /// Whether these are all of the time; else the latest of them.
     pub is_whole: bool,
-    pub latency: Latency,
+    pub latency: Distribution,
     /// The time in equal parts, the oldest first.
     pub slices: Vec<Slice>,
 }
 
 /// How long attempts took, in milliseconds. No number where there was no attempt.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Latency {
+pub struct Distribution {
     pub p50_ms: Option<f64>,
     pub p90_ms: Option<f64>,
     pub p99_ms: Option<f64>,

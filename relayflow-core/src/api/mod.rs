@@ -8,15 +8,20 @@ mod chart;
 pub mod codes;
 mod drift;
 mod forensics;
+mod operate;
 mod reconcile;
 mod replay;
 
-pub use chart::{Bucket, Chart, Latency, Minute, Slice};
+pub use chart::{Bucket, Chart, Distribution, Minute, Slice};
 pub use drift::{
     AcceptDrift, CheckContracts, Contract, ContractCheck, Drift, LearnContract, MissingContract,
     Violation,
 };
 pub use forensics::{Cause, Mend, Tried, Verification, VerifiedBy};
+pub use operate::{
+    Check, DoctorReport, Latency, NewPause, Queue, QueuePause, Resume, StatsFlow, StatsRow,
+    StatsSeries, Worker,
+};
 pub use reconcile::{
     NewReconcile, Reconcile, ReconcileCounts, ReconcileError, ReconcileItem, RunReconcile,
 };
@@ -43,6 +48,10 @@ pub struct List<T> {
     pub items: Vec<T>,
     pub next_cursor: Option<String>,
     pub total: Option<Total>,
+    /// Where the time for the page was over before it was full: back to when was looked. What is older
+    /// is behind `next_cursor`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub searched_to: Option<String>,
 }
 
 /// How many there are: exact, or at least so many.
@@ -317,36 +326,6 @@ pub struct Trace {
     pub truncated: bool,
 }
 
-/// One destination's queue.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Queue {
-    pub v: u32,
-    /// `queue`.
-    pub object: String,
-    pub name: String,
-    /// Tasks that wait: queued and retrying.
-    pub depth: i64,
-    pub running: i64,
-    pub retrying: i64,
-    pub dead: i64,
-    pub oldest_queued_seconds: Option<f64>,
-    /// `open`, `paused` or `circuit_open`; `unknown` where no daemon says.
-    pub state: String,
-    pub concurrency: u32,
-}
-
-/// One process that runs tasks.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Worker {
-    pub v: u32,
-    /// `worker`.
-    pub object: String,
-    pub id: String,
-    pub running: i64,
-    pub started_at: String,
-    pub version: String,
-}
-
 /// The numbers. Exact; no scan stands behind them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stats {
@@ -369,6 +348,12 @@ pub struct Stats {
     /// Open findings.
     #[serde(default)]
     pub drift: DriftTotals,
+    /// Queues that stand still.
+    #[serde(default)]
+    pub paused_queues: Vec<QueuePause>,
+    /// What came and went in a stretch of time that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub flow: Option<StatsFlow>,
 }
 
 /// Open findings of drift, by grade.

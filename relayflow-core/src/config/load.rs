@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
 use toml::de::DeTable;
 
 use super::reader::{Flags, Reader};
@@ -172,7 +173,10 @@ fn read_as(
     let mut errors = std::mem::take(&mut reader.errors);
     let warnings = std::mem::take(&mut reader.warnings);
     match config {
-        Some(config) if errors.is_empty() => Ok((Config { path: given.path, ..config }, warnings)),
+        Some(config) if errors.is_empty() => {
+            let digest = hex::encode(Sha256::digest(given.text));
+            Ok((Config { path: given.path, digest, ..config }, warnings))
+        }
         _ => {
             errors.sort_by_key(|error| (error.file.clone(), error.span.start));
             errors.dedup();
@@ -251,6 +255,7 @@ fn sections(
     unset.sort();
     Some(Config {
         path: None,
+        digest: String::new(),
         dir: dirs.file.clone(),
         context,
         store: store?,

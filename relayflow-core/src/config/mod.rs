@@ -36,6 +36,8 @@ pub const EXAMPLE: &str = include_str!("../../relayflow.example.toml");
 pub struct Config {
     /// The file it was read from; `None` for built-in defaults.
     pub path: Option<PathBuf>,
+    /// SHA-256 of the file's text, as hexadecimal digits: whether it is the same file still.
+    pub digest: String,
     /// What relative paths in it are relative to.
     pub dir: PathBuf,
     /// The CLI's context in this folder.

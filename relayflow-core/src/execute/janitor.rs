@@ -20,7 +20,7 @@ const PAGE: usize = 500;
 /// Settles at start and every ten seconds what no living worker holds.
 pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     loop {
-        let wait = match pass(&shared).await {
+        let wait = match first_and_pass(&shared).await {
             Ok(count) => {
                 if 0 < count {
                     tracing::info!(count, "settled for a worker that is gone");
@@ -38,6 +38,15 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             () = tokio::time::sleep(wait) => {}
         }
     }
+}
+
+/// Before the first pass: who works here, and which queues stand still.
+async fn first_and_pass(shared: &Shared) -> Result<usize, StoreError> {
+    if !*shared.is_recovered.borrow() {
+        shared.store.worker_began(env!("CARGO_PKG_VERSION")).await?;
+        super::pauses::look(shared).await?;
+    }
+    pass(shared).await
 }
 
 /// One pass over all that is abandoned, in pages; gives how many there were. What this process holds

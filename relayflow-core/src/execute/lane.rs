@@ -33,6 +33,8 @@ pub(super) struct Lane {
     live_at: Option<Instant>,
     /// The store has tasks for this lane that it had no room for.
     pub(super) is_hungry: bool,
+    /// An operator wants nothing new to start.
+    pub(super) is_paused: bool,
 }
 
 /// A task that begins to run.
@@ -53,6 +55,7 @@ impl Lane {
             live_in_a_row: 0,
             live_at: None,
             is_hungry: false,
+            is_paused: false,
         }
     }
 
@@ -62,6 +65,11 @@ impl Lane {
 
     pub(super) fn running(&self) -> usize {
         self.running.len()
+    }
+
+    /// Whether a commit may lease tasks to this lane.
+    pub(super) fn takes_fresh(&self) -> bool {
+        !self.is_paused && self.gate.is_closed()
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -79,7 +87,7 @@ impl Lane {
 
     /// The next task, if one may run now. Its place is free for another from here on.
     pub(super) fn start(&mut self, now: Instant) -> Option<Start> {
-        if self.waiting() == 0 || self.gate.most(now) <= self.running.len() {
+        if self.is_paused || self.waiting() == 0 || self.gate.most(now) <= self.running.len() {
             return None;
         }
         let mut leased = self.next(now)?;
@@ -131,7 +139,7 @@ impl Lane {
 
     /// When something that waits may run although nothing else happens.
     pub(super) fn wakes_at(&self, now: Instant) -> Option<Instant> {
-        if self.waiting() == 0 && !self.is_hungry {
+        if self.is_paused || (self.waiting() == 0 && !self.is_hungry) {
             return None;
         }
         let is_blocked = self.first.is_empty() && self.waiting() != 0;
@@ -146,6 +154,9 @@ impl Lane {
     /// may run at full speed is filled up when it is half empty, so that it never runs dry; one
     /// whose circuit is open gets what it needs for a probe.
     pub(super) fn wants(&mut self, room: usize, most: usize, now: Instant) -> usize {
+        if self.is_paused {
+            return 0;
+        }
         let allowed = self.gate.most(now);
         let waiting = self.waiting();
         if self.gate.is_closed() {

@@ -14,6 +14,10 @@ use crate::id::TaskId;
 use crate::store::{LeasedTask, Store};
 use crate::task::Slot;
 
+/// Why a task that was leased did not run.
+pub(super) const STOPPED: &str = "the daemon stopped before it ran";
+pub(super) const PAUSED: &str = "its queue was paused before it ran";
+
 /// How much this process takes on.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -55,6 +59,8 @@ pub struct LaneState {
     pub running: usize,
     pub breaker: Breaker,
     pub concurrency: usize,
+    /// Whether an operator wants nothing new to start.
+    pub is_paused: bool,
 }
 
 /// Per destination: waiting tasks, concurrency, circuit breaker.
@@ -65,6 +71,10 @@ pub struct Lanes {
     waiting: AtomicUsize,
     waiting_bytes: AtomicUsize,
     is_draining: AtomicBool,
+    /// Queues that stand still, by destination.
+    pauses: RwLock<HashSet<String>>,
+    /// Somebody paused a queue or let it go on: it is looked at now, not at the next poll.
+    pub(super) pauses_changed: Notify,
     /// Where a circuit that opens or closes is put on the timeline; tests have none.
     pub(super) store: Option<Store>,
     /// A lane changes by itself sooner than was known.
@@ -80,17 +90,20 @@ pub(super) struct Cell {
     lane: Mutex<Lane>,
     fresh: Arc<AtomicUsize>,
     claimed: Arc<AtomicUsize>,
-    is_closed: AtomicBool,
+    /// Whether a commit may lease tasks to it.
+    takes_fresh: AtomicBool,
 }
 
 impl Cell {
-    fn new(name: Arc<str>, concurrency: usize) -> Self {
+    fn new(name: Arc<str>, concurrency: usize, is_paused: bool) -> Self {
+        let mut lane = Lane::new(concurrency, now());
+        lane.is_paused = is_paused;
         Self {
             name,
-            lane: Mutex::new(Lane::new(concurrency, now())),
+            lane: Mutex::new(lane),
             fresh: Arc::default(),
             claimed: Arc::default(),
-            is_closed: AtomicBool::new(true),
+            takes_fresh: AtomicBool::new(!is_paused),
         }
     }
 
@@ -116,6 +129,8 @@ impl Lanes {
             waiting: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),
             is_draining: AtomicBool::new(false),
+            pauses: RwLock::default(),
+            pauses_changed: Notify::new(),
             store: None,
             timers: Notify::new(),
             hunger: Notify::new(),
@@ -123,15 +138,15 @@ impl Lanes {
     }
 
     /// A place for a task that is about to be committed: it will be handed over without being read
-    /// back. `None` if the lane is full or its circuit is not closed, or this process stops: the
-    /// task is committed `queued` then.
+    /// back. `None` if the lane is full or paused or its circuit is not closed, or this process stops:
+    /// the task is committed `queued` then.
     #[must_use]
     pub fn reserve(&self, destination: &str) -> Option<Slot> {
         if self.is_draining.load(Ordering::Relaxed) {
             return None;
         }
         let cell = self.cell(destination)?;
-        if !cell.is_closed.load(Ordering::Relaxed) || self.room(&cell) == 0 {
+        if !cell.takes_fresh.load(Ordering::Relaxed) || self.room(&cell) == 0 {
             return None;
         }
         Slot::take(&cell.fresh, self.limits.fresh_max)
@@ -151,6 +166,7 @@ impl Lanes {
                     running: lane.running(),
                     breaker: lane.gate.breaker(),
                     concurrency: self.limits.concurrency,
+                    is_paused: lane.is_paused,
                 }
             })
             .collect();
@@ -180,7 +196,12 @@ impl Lanes {
         }
         let name: Arc<str> = destination.into();
         let cell = lanes.entry(Arc::clone(&name));
-        Some(Arc::clone(cell.or_insert_with(|| Arc::new(Cell::new(name, self.limits.concurrency)))))
+        let new = || {
+            // Under the lock of all lanes: whoever changes the pauses finds this lane, or it them.
+            let is_paused = self.pauses().contains(destination);
+            Arc::new(Cell::new(name, self.limits.concurrency, is_paused))
+        };
+        Some(Arc::clone(cell.or_insert_with(new)))
     }
 
     fn cells(&self) -> Vec<Arc<Cell>> {
@@ -201,7 +222,10 @@ impl Lanes {
     pub(super) fn arrive(&self, cell: &Cell, leased: LeasedTask) -> Arrival {
         let mut lane = cell.lock();
         if self.is_draining.load(Ordering::SeqCst) {
-            return Arrival::Refused(leased);
+            return Arrival::Refused(leased, STOPPED);
+        }
+        if lane.is_paused {
+            return Arrival::Refused(leased, PAUSED);
         }
         self.waiting.fetch_add(1, Ordering::Relaxed);
         self.waiting_bytes.fetch_add(bytes_of(&leased), Ordering::Relaxed);
@@ -256,7 +280,7 @@ impl Lanes {
             }
             self.timers.notify_one();
         }
-        cell.is_closed.store(lane.gate.is_closed(), Ordering::Relaxed);
+        cell.takes_fresh.store(lane.takes_fresh(), Ordering::Relaxed);
         if lane.is_hungry && 0 < self.wants(cell, lane) {
             self.hunger.notify_one();
         }
@@ -356,6 +380,40 @@ impl Lanes {
         waiting
     }
 
+    /// Takes in which queues stand still now. Answers the tasks of those that were stopped by it, to
+    /// be given back: they were leased, and did not start.
+    pub(super) fn set_pauses(&self, pauses: HashSet<String>) -> Vec<LeasedTask> {
+        *self.pauses.write().unwrap_or_else(PoisonError::into_inner) = pauses;
+        let mut given_back = Vec::new();
+        for cell in self.cells() {
+            let is_paused = self.pauses().contains(&*cell.name);
+            let mut lane = cell.lock();
+            if lane.is_paused == is_paused {
+                continue;
+            }
+            lane.is_paused = is_paused;
+            cell.takes_fresh.store(lane.takes_fresh(), Ordering::Relaxed);
+            if is_paused {
+                given_back.extend(lane.take_waiting());
+            } else {
+                lane.is_hungry = true;
+                self.hunger.notify_one();
+                self.timers.notify_one();
+            }
+        }
+        given_back.iter().for_each(|leased| self.gone(leased));
+        given_back
+    }
+
+    fn pauses(&self) -> std::sync::RwLockReadGuard<'_, HashSet<String>> {
+        self.pauses.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A queue was paused or let go on in the store: this process looks now.
+    pub fn pauses_changed(&self) {
+        self.pauses_changed.notify_one();
+    }
+
     pub(super) fn stop_running(&self) {
         self.cells().iter().for_each(|cell| cell.lock().stop_running());
     }
@@ -366,8 +424,8 @@ impl Lanes {
 pub(super) enum Arrival {
     Runs(Start),
     Waits,
-    /// This process stops.
-    Refused(LeasedTask),
+    /// Nothing of this lane may start, or nothing at all: why.
+    Refused(LeasedTask, &'static str),
 }
 
 #[cfg(test)]
@@ -400,7 +458,7 @@ mod tests {
     fn runs(arrival: Arrival) -> Start {
         match arrival {
             Arrival::Runs(start) => start,
-            Arrival::Waits | Arrival::Refused(_) => panic!("it does not run: {arrival:?}"),
+            Arrival::Waits | Arrival::Refused(..) => panic!("it does not run: {arrival:?}"),
         }
     }
 
@@ -488,6 +546,39 @@ mod tests {
         assert!(lanes.reserve("a").is_some(), "its concurrency is 1: it is closed again");
     }
 
+    fn pauses(names: &[&str]) -> HashSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn in_a_paused_queue_nothing_starts_and_what_runs_ends() {
+        let lanes = Lanes::new(LIMITS);
+        let cell = lanes.cell("a").unwrap();
+        let running = runs(arrive(&lanes, "a"));
+        assert!(matches!(arrive(&lanes, "a"), Arrival::Waits));
+        assert_eq!(lanes.set_pauses(pauses(&["a"])).len(), 1, "what waited is given back");
+        assert_eq!(lanes.waiting.load(Ordering::SeqCst), 0);
+        assert!(lanes.reserve("a").is_none() && lanes.reserve("b").is_some());
+        assert!(lanes.places(&cell, 100).is_empty());
+        // Committed a moment before it was paused.
+        assert!(matches!(lanes.arrive(&cell, leased("a", None)), Arrival::Refused(_, PAUSED)));
+        assert!(lanes.finish(&cell, &running.lease, Call::Alive).is_none());
+        assert!(lanes.tick().0.is_empty());
+        assert!(lanes.state()[0].is_paused);
+
+        assert!(lanes.set_pauses(pauses(&[])).is_empty());
+        assert_eq!(lanes.hungry().len(), 1, "the store may have more for it");
+        assert!(lanes.reserve("a").is_some());
+        drop(runs(arrive(&lanes, "a")));
+    }
+
+    #[test]
+    fn a_lane_that_is_made_while_its_queue_is_paused_is_paused() {
+        let lanes = Lanes::new(LIMITS);
+        lanes.set_pauses(pauses(&["a"]));
+        assert!(lanes.reserve("a").is_none());
+    }
+
     #[test]
     fn idle_lanes_make_way_for_new_ones() {
         let lanes = Lanes::new(LIMITS);
@@ -509,7 +600,7 @@ mod tests {
         assert!(matches!(arrive(&lanes, "a"), Arrival::Waits));
         assert_eq!(lanes.close().len(), 1);
         assert!(lanes.reserve("a").is_none());
-        assert!(matches!(arrive(&lanes, "a"), Arrival::Refused(_)));
+        assert!(matches!(arrive(&lanes, "a"), Arrival::Refused(_, STOPPED)));
         assert!(lanes.finish(&cell, &running.lease, Call::Alive).is_none());
         assert_eq!(lanes.waiting.load(Ordering::SeqCst), 0);
         assert_eq!(lanes.waiting_bytes.load(Ordering::SeqCst), 0);

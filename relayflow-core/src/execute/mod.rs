@@ -12,6 +12,7 @@ mod janitor;
 mod lane;
 mod lanes;
 mod lease;
+mod pauses;
 mod refill;
 #[cfg(test)]
 mod testing;
@@ -34,7 +35,7 @@ pub use self::lanes::{LaneState, Lanes, Limits};
 pub(crate) use self::action::client_tls;
 use self::action::{Client, Report, status_of};
 use self::lane::{LONGEST_SLEEP, Start};
-use self::lanes::{Arrival, Cell, now};
+use self::lanes::{Arrival, Cell, STOPPED, now};
 use self::lease::RENEW_EVERY;
 use crate::backoff::Backoff;
 use crate::config::EgressConfig;
@@ -45,6 +46,8 @@ use crate::task::Task;
 
 /// How many leased tasks are taken from the channel at once.
 const ARRIVALS_MAX: usize = 256;
+/// How often a worker says that it is alive.
+pub const BEAT_EVERY: Duration = Duration::from_secs(10);
 /// How long actions have to end that are told to stop. Programs get TERM, and KILL after 5 s.
 const STOP_WITHIN: Duration = Duration::from_secs(1);
 
@@ -104,6 +107,7 @@ impl Executor {
         let (stop, end) = (CancellationToken::new(), CancellationToken::new());
         let loops = TaskTracker::new();
         loops.spawn(janitor::run(Arc::clone(&shared), stop.clone()));
+        loops.spawn(pauses::run(Arc::clone(&shared), stop.clone()));
         loops.spawn(refill::run(Arc::clone(&shared), stop.clone()));
         loops.spawn(timers(Arc::clone(&shared), stop.clone()));
         loops.spawn(renewals(Arc::clone(&shared), end.clone()));
@@ -117,7 +121,8 @@ impl Executor {
         Arc::clone(&self.shared.lanes)
     }
 
-    /// Waits until what a dead process left running is settled.
+    /// Waits until what a dead process left running is settled, and it is known which queues stand
+    /// still.
     pub async fn recovered(&self) {
         // An error means that the sender is gone, which cannot be while `self` is here.
         let _ = self.shared.is_recovered.subscribe().wait_for(|is_recovered| *is_recovered).await;
@@ -128,7 +133,7 @@ impl Executor {
     pub async fn drain(self, within: Duration) {
         self.stop.cancel();
         for leased in self.shared.lanes.close() {
-            self.shared.release(leased);
+            self.shared.release(leased, STOPPED);
         }
         let running = &self.shared.running;
         running.close();
@@ -139,6 +144,9 @@ impl Executor {
         self.end.cancel();
         self.loops.close();
         self.loops.wait().await;
+        if let Err(error) = self.shared.store.worker_ended().await {
+            tracing::error!(error = %error, "this worker is not signed off");
+        }
         if let Err(error) = self.shared.store.flush().await {
             tracing::error!(error = %error, "outcomes may not be on disk");
         }
@@ -149,12 +157,12 @@ impl Shared {
     /// Takes in a leased task, whether it runs at once or waits.
     fn take(self: &Arc<Self>, leased: LeasedTask) {
         let Some(cell) = self.lanes.cell(&leased.task.destination) else {
-            return self.release(leased);
+            return self.release(leased, "there are too many destinations");
         };
         match self.lanes.arrive(&cell, leased) {
             Arrival::Waits => {}
             Arrival::Runs(start) => self.spawn(cell, start),
-            Arrival::Refused(leased) => self.release(leased),
+            Arrival::Refused(leased, why) => self.release(leased, why),
         }
     }
 
@@ -171,10 +179,10 @@ impl Shared {
         });
     }
 
-    /// Gives back a task that did not run.
-    fn release(&self, leased: LeasedTask) {
+    /// Gives back a task that did not run, and says why.
+    fn release(&self, leased: LeasedTask, why: &str) {
         let now = self.store.clock().now();
-        let report = Report::interrupted("the daemon stopped before it ran");
+        let report = Report::interrupted(why);
         self.store.settle(settlement(leased.task, report, &Backoff::default(), now, now));
     }
 }
@@ -241,12 +249,17 @@ async fn timers(shared: Arc<Shared>, stop: CancellationToken) {
 
 /// Renews what is held for long, and closes what is idle for long, until nothing can be held any more.
 async fn renewals(shared: Arc<Shared>, end: CancellationToken) {
+    let mut beat_at = now();
     loop {
         tokio::select! {
             () = end.cancelled() => return,
             () = tokio::time::sleep(RENEW_EVERY) => {}
         }
         shared.http.tidy();
+        if BEAT_EVERY <= now().saturating_duration_since(beat_at) {
+            beat_at = now();
+            shared.store.beat();
+        }
         let held = shared.lanes.to_renew();
         if held.is_empty() {
             continue;

@@ -27,8 +27,8 @@ pub(super) struct Bench<'a> {
     pub(super) workflows: &'a Workflows,
     /// Destinations whose circuit is open.
     pub(super) circuits: HashSet<String>,
-    /// Destinations whose queue somebody paused.
-    pub(super) paused: HashSet<String>,
+    /// Queues that stand still, and why an item of theirs waits.
+    pub(super) paused: HashMap<String, String>,
     /// How the tasks stand that others of the plan need: event, workflow, step → status.
     pub(super) needed: HashMap<(EventId, String, String), String>,
     /// Events in which the edit changes nothing.
@@ -109,9 +109,8 @@ impl Bench<'_> {
         if let Some(fault) = &picked.fault {
             return blocked(effect, fault.clone());
         }
-        if item.destination.as_ref().is_some_and(|d| self.paused.contains(d)) {
-            let why = "its queue is paused: waits until it is resumed".to_owned();
-            return Judged { would: "blocked", moves: true, effect, why };
+        if let Some(why) = item.destination.as_ref().and_then(|d| self.paused.get(d)) {
+            return Judged { would: "blocked", moves: true, effect, why: why.clone() };
         }
         if item.destination.as_ref().is_some_and(|d| self.circuits.contains(d)) {
             let why = "its circuit is open: waits until a probe succeeds".to_owned();
@@ -371,11 +370,12 @@ mod tests {
         let asked = Asked { action: "replay".to_owned(), mode, ..Asked::default() };
         let workflows = workflows(dedupes);
         let circuits = HashSet::from([circuit.to_owned()]);
+        let paused = HashMap::from([("paused".to_owned(), "queue paused by ana".to_owned())]);
         let bench = Bench {
             asked: &asked,
             workflows: &workflows,
             circuits,
-            paused: HashSet::from(["paused.example.com".to_owned()]),
+            paused,
             needed: HashMap::new(),
             unchanged: HashSet::new(),
         };
@@ -411,10 +411,10 @@ mod tests {
         let first = vec![picked(event, "first", "dead", None)];
         let wanted = "blocked true its circuit is open: waits until a probe succeeds";
         assert_eq!(judge(Mode::Resume, None, "command:x", first), [wanted]);
-        let mut first = picked(event, "first", "dead", None);
-        first.item.destination = Some("paused.example.com".to_owned());
-        let wanted = "blocked true its queue is paused: waits until it is resumed";
-        assert_eq!(judge(Mode::Resume, None, "", vec![first]), [wanted]);
+        let mut still = picked(event, "first", "dead", None);
+        still.item.destination = Some("paused".to_owned());
+        let said = judge(Mode::Resume, None, "", vec![still]);
+        assert_eq!(said, ["blocked true queue paused by ana"]);
         let gone = vec![picked(event, "gone", "dead", None)];
         let wanted = "blocked false the config has no step w/gone any more";
         assert_eq!(judge(Mode::Resume, None, "", gone), [wanted]);

@@ -9,11 +9,12 @@ use crate::api::PlanLate;
 use crate::id::EventId;
 use crate::store::{Picked, Store};
 
-/// Events that are looked at, and for how long: what is left out is unknown, never fine.
-const EVENTS_MAX: usize = 1_000_000;
+/// How long is looked for later events: what is left out is unknown, never fine.
+const TIME: Duration = Duration::from_millis(800);
+/// Later events that are looked into.
 const LATER_MAX: usize = 50_000;
-const TIME: Duration = Duration::from_secs(2);
-const PAGE: usize = 10_000;
+/// Subjects that are looked for at once.
+const SUBJECTS_MAX: usize = 512;
 /// Later events of one subject that are looked into: the latest.
 const PER_SUBJECT: usize = 64;
 /// Tasks of one ordering key that are looked at: the latest.
@@ -90,10 +91,10 @@ async fn by_subject(store: &Store, picked: &mut [Picked]) -> Result<PlanLate, Re
             *first = (*first).min(event);
         }
     }
-    let Some(start) = oldest.values().min().copied() else {
+    if oldest.is_empty() {
         return Ok(PlanLate::default());
-    };
-    let (later, is_whole) = later_events(store, &oldest, start).await?;
+    }
+    let (later, known) = later_events(store, &oldest).await?;
     let done = steps_done(store, &later).await?;
     let mut late = PlanLate::default();
     let mut subjects = HashSet::new();
@@ -110,7 +111,7 @@ async fn by_subject(store: &Store, picked: &mut [Picked]) -> Result<PlanLate, Re
             one.item.is_late = true;
             late.items += 1;
             subjects.insert(subject);
-        } else if !is_whole {
+        } else if !known.contains(&subject) {
             late.unknown += 1;
         }
     }
@@ -118,43 +119,51 @@ async fn by_subject(store: &Store, picked: &mut [Picked]) -> Result<PlanLate, Re
     Ok(late)
 }
 
-/// Events of these subjects behind the oldest of the plan, and whether all of them were looked at.
+/// Events of these subjects behind the plan's oldest of each, and the subjects of which all are known.
 async fn later_events(
     store: &Store,
     oldest: &HashMap<Subject, EventId>,
-    start: EventId,
-) -> Result<(HashMap<Subject, Vec<EventId>>, bool), ReplayError> {
+) -> Result<(HashMap<Subject, Vec<EventId>>, HashSet<Subject>), ReplayError> {
     let began = Instant::now();
     let mut later: HashMap<Subject, Vec<EventId>> = HashMap::new();
-    let (mut after, mut looked_at, mut found) = (start, 0, 0);
-    let mut is_whole = true;
-    loop {
-        let page = store.subjects_after(after, PAGE).await?;
-        let Some((last, ..)) = page.last() else { return Ok((later, is_whole)) };
-        after = *last;
-        looked_at += page.len();
-        let is_last = page.len() < PAGE;
-        for (id, source, subject) in page {
+    let mut known: HashSet<Subject> = HashSet::new();
+    // In order, so that one look finds its neighbours' pages read.
+    let mut names: Vec<&String> = oldest.keys().map(|(_, subject)| subject).collect();
+    names.sort_unstable();
+    names.dedup();
+    let mut of_name: HashMap<&String, Vec<&Subject>> = HashMap::new();
+    for subject in oldest.keys() {
+        of_name.entry(&subject.1).or_default().push(subject);
+    }
+    let mut found = 0;
+    for group in names.chunks(SUBJECTS_MAX) {
+        if TIME <= began.elapsed() || LATER_MAX <= found {
+            break;
+        }
+        let first = group.iter().flat_map(|name| &of_name[*name]).filter_map(|s| oldest.get(*s));
+        let Some(first) = first.min().copied() else { continue };
+        // One more than are looked into, so that it shows where there are more.
+        let events = store.events_of_subjects(group, first, PER_SUBJECT + 1).await?;
+        known.extend(group.iter().flat_map(|name| &of_name[*name]).map(|s| (*s).clone()));
+        let mut of_group: HashMap<String, usize> = HashMap::new();
+        for (id, source, subject) in events {
+            let count = of_group.entry(subject.clone()).or_default();
+            *count += 1;
+            if PER_SUBJECT < *count {
+                for subject in of_name.get(&subject).into_iter().flatten() {
+                    known.remove(*subject);
+                }
+            }
             let subject = (source, subject);
             if oldest.get(&subject).is_none_or(|first| id <= *first) {
                 continue;
             }
-            let ids = later.entry(subject).or_default();
-            if ids.len() == PER_SUBJECT {
-                ids.remove(0);
-                is_whole = false;
-            } else {
-                found += 1;
-            }
-            ids.push(id);
-        }
-        if is_last {
-            return Ok((later, is_whole));
-        }
-        if EVENTS_MAX <= looked_at || LATER_MAX <= found || TIME <= began.elapsed() {
-            return Ok((later, false));
+            later.entry(subject).or_default().push(id);
+            found += 1;
         }
     }
+    later.values_mut().for_each(|ids| ids.sort_unstable());
+    Ok((later, known))
 }
 
 /// The steps of these events that are `ok`.

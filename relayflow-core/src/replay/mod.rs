@@ -146,7 +146,7 @@ pub async fn create_plan(ingest: &Ingest, new: &NewPlan, who: &str) -> Result<Pl
         asked: &asked,
         workflows: &config.workflows,
         circuits: open_circuits(ingest),
-        paused: paused_queues(ingest),
+        paused: paused(store).await?,
         needed: needed(store, &found.picked).await?,
         unchanged: std::mem::take(&mut mended.unchanged),
     };
@@ -212,9 +212,17 @@ fn open_circuits(ingest: &Ingest) -> HashSet<String> {
     open.map(|lane| lane.name.to_string()).collect()
 }
 
-/// Destinations whose queue somebody paused. Queues cannot be paused yet: there is none.
-fn paused_queues(_ingest: &Ingest) -> HashSet<String> {
-    HashSet::new()
+/// Queues that stand still, and what is said of each: why an item waits.
+async fn paused(store: &Store) -> Result<HashMap<String, String>, ReplayError> {
+    let why = |pause: crate::store::QueuePause| {
+        let until = match pause.until {
+            Some(until) => format!("until {}", crate::event::micros(until)),
+            None => "until it is resumed".to_owned(),
+        };
+        let why = format!("queue paused by {}: waits {until}", pause.who);
+        (pause.name, why)
+    };
+    Ok(store.queue_pauses().await?.into_iter().map(why).collect())
 }
 
 /// How the tasks of those events stand whose planned tasks need others.

@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use rusqlite::params;
 use tokio::sync::oneshot;
 
+use super::flow::{By, Measure};
 use super::reconciles::Fetched;
 use super::reject::leave_ring;
 use super::timeline::{self, Row};
@@ -140,6 +141,10 @@ impl Job for Commit {
         for candidate in self.events.iter_mut().filter(|e| !e.found.1) {
             hand_over(candidate, leased_at, after);
         }
+        if self.reread.is_none() {
+            let came_us = self.request.received_at.as_microsecond();
+            after.acks.borrow_mut().push((Arc::clone(&self.source), came_us));
+        }
         let receipt = self.receipt();
         // The sender may have hung up; what is committed stays committed.
         let _ = self.reply.send(Ok(receipt));
@@ -181,6 +186,7 @@ impl Commit {
                     },
                 )?;
                 tx.count("requests", "", 1);
+                tx.flow(By::Source, &self.source, Measure::Received, 1);
             }
             Some(_) => self.update_request(tx, taken, first)?,
         }
@@ -421,6 +427,7 @@ fn note_duplicate(
         !same_bytes && payload_of(tx, known)?.is_some_and(|known| known != event.payload.json());
     tx.run("update event set duplicates = duplicates + 1 where id = $1", params![known.bytes()])?;
     tx.count("duplicates", "", 1);
+    tx.flow(By::Source, &event.source, Measure::Duplicate, 1);
     if differs {
         tx.count("payload_differs", "", 1);
     }
@@ -557,6 +564,7 @@ fn insert_tasks(tx: &mut Tx<'_>, candidate: &Candidate) -> Result<(), StoreError
             line::enter(tx, task.id, (&task.workflow, &task.step), line, status)?;
         }
         tx.count(super::stats::task_counter(status), &task.destination, 1);
+        count_new(tx, &candidate.context.event.source, task);
         tx.has_due |= status == TaskStatus::Queued;
     }
     for task in candidate.tasks.iter().filter(|t| t.dead.is_some()) {
@@ -564,6 +572,18 @@ fn insert_tasks(tx: &mut Tx<'_>, candidate: &Candidate) -> Result<(), StoreError
         settle::let_pass(tx, event, &task.workflow, &task.step)?;
     }
     Ok(())
+}
+
+/// A task that an event calls for, in the numbers of its workflow and destination.
+fn count_new(tx: &mut Tx<'_>, source: &str, task: &NewTask) {
+    tx.count("routed", &task.workflow, 1);
+    tx.flow(By::Workflow, &task.workflow, Measure::In, 1);
+    tx.flow(By::Dest, &task.destination, Measure::In, 1);
+    if task.dead.is_some() {
+        tx.flow(By::Source, source, Measure::Dead, 1);
+        tx.flow(By::Workflow, &task.workflow, Measure::Dead, 1);
+        tx.flow(By::Dest, &task.destination, Measure::Dead, 1);
+    }
 }
 
 fn note_committed(

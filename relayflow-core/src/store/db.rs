@@ -16,7 +16,7 @@ use super::StoreError;
 use super::readable::Readable;
 
 /// SQLite before this corrupts its log in rare resets (guarantees: the store).
-const SQLITE_FLOOR: i32 = 3_051_003;
+pub(super) const SQLITE_FLOOR: i32 = 3_051_003;
 /// Large enough that a row with its body fits, small enough that one row is no large write.
 const PAGE_BYTES: u32 = 8192;
 /// What the writer caches: the pages that random keys fall on.

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::plans::Picked;
-use super::query::{After, Page, Selection, Sort, Statement, Way};
+use super::query::{After, Found, Page, Selection, Sort, Statement, Way};
 use super::requests::RequestWithBody;
 use super::{EventContext, Store, StoreError, on_db};
 use crate::clock::from_micros;
@@ -16,6 +17,9 @@ use crate::event::{IntegrationEvent, Payload};
 use crate::id::{EventId, RequestId, TaskId, WorkerId};
 use crate::request::CorrelationId;
 use crate::task::TaskStatus;
+
+/// How long is looked where all is wanted.
+const UNHURRIED: Duration = Duration::from_secs(3600);
 
 /// An event with what became of it.
 #[derive(Debug, Clone)]
@@ -83,7 +87,7 @@ const EVENT_COLUMNS: &str = "
     e.payload_to, e.payload, e.contract, e.status, e.duplicates, e.attempts, e.queued, e.running,
     e.retrying, e.ok, e.dead, e.discarded, e.skipped";
 
-const TASK_COLUMNS: &str = "
+pub(super) const TASK_COLUMNS: &str = "
     t.id, t.event_id, e.request_id, e.correlation_id, e.source, e.provider, e.type, e.received_us,
     t.workflow, t.step, t.destination, t.status, t.attempt, t.failures, t.due_us, t.created_us,
     t.ended_us, t.reason, t.error, t.error_id, t.http_status, t.worker";
@@ -200,6 +204,11 @@ fn read_task(c: &mut Columns<'_>) -> Result<TaskRow, StoreError> {
     })
 }
 
+/// A row of [`TASK_COLUMNS`].
+pub(super) fn task_of(row: &SqliteRow) -> Result<TaskRow, StoreError> {
+    read_task(&mut Columns::new(row))
+}
+
 /// Gives an event the bytes of its payload.
 fn with_payload(row: &mut EventRow, range: Option<(i64, i64)>, body: impl Into<Bytes>) {
     let Some((from, to)) = range else {
@@ -211,7 +220,7 @@ fn with_payload(row: &mut EventRow, range: Option<(i64, i64)>, body: impl Into<B
 }
 
 impl Store {
-    /// A page of events, newest first, without their payloads.
+    /// A page of events, newest first, without their payloads; what is found of it `within` a time.
     pub async fn events(
         &self,
         selection: &Selection,
@@ -219,6 +228,21 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<EventRow>, StoreError> {
         self.events_by(selection, Way::Newest, before, limit).await
+    }
+
+    /// The same, as far as it is found `within` a time.
+    pub async fn events_within(
+        &self,
+        selection: &Selection,
+        before: Option<EventId>,
+        limit: usize,
+        within: Duration,
+    ) -> Result<Found<EventRow, EventId>, StoreError> {
+        let before = before.map(|id| id.bytes().to_vec());
+        let page = Page { columns: EVENT_COLUMNS, order: "", limit };
+        self.search(selection, page, before, within)
+            .await?
+            .read(|row| Ok(read_event(&mut Columns::new(&row))?.0), EventId::from_bytes)
     }
 
     /// A page of events in either order, from behind an id.
@@ -229,6 +253,9 @@ impl Store {
         behind: Option<EventId>,
         limit: usize,
     ) -> Result<Vec<EventRow>, StoreError> {
+        if way == Way::Newest {
+            return Ok(self.events_within(selection, behind, limit, UNHURRIED).await?.rows);
+        }
         let beyond = format!("e.id {} ", way.beyond());
         let narrow = |query: &mut Statement, id: &EventId| {
             query.and(&beyond, id.bytes().to_vec());
@@ -265,18 +292,21 @@ impl Store {
     ) -> Result<Vec<(TaskRow, After)>, StoreError> {
         let columns = (TASK_COLUMNS, "t.id");
         let rows = self.sorted_rows(selection, columns, sort, after, limit).await?;
-        rows.into_iter()
-            .map(|(row, place)| Ok((read_task(&mut Columns::new(&row))?, place)))
-            .collect()
+        rows.into_iter().map(|(row, place)| Ok((task_of(&row)?, place))).collect()
     }
 
-    /// How many events the selection has, counting no further than `most`.
+    /// How many events the selection has, counting no further than `most` and no longer than `within`:
+    /// so many, and whether that is all.
     pub async fn count_events(
         &self,
         selection: &Selection,
         most: usize,
-    ) -> Result<u64, StoreError> {
-        selection.count(self.db(), most).await
+        within: Duration,
+    ) -> Result<(usize, bool), StoreError> {
+        let page = Page { columns: "e.id", order: "", limit: most + 1 };
+        let found = self.search(selection, page, None, within).await?;
+        let is_all = found.stopped_at.is_none() && found.rows.len() <= most;
+        Ok((found.rows.len().min(most), is_all))
     }
 
     /// One event with its payload.
@@ -383,49 +413,19 @@ impl Store {
         rows.iter().map(|row| Ok(read_event(&mut Columns::new(row))?.0)).collect()
     }
 
-    /// A page of tasks, newest first.
+    /// A page of tasks, newest first; what is found of it `within` a time.
     pub async fn tasks(
         &self,
         selection: &Selection,
         before: Option<TaskId>,
         limit: usize,
-    ) -> Result<Vec<TaskRow>, StoreError> {
-        let narrow = |query: &mut Statement, id: &TaskId| {
-            query.and("t.id < ", id.bytes().to_vec());
-        };
-        let cursor = |row: &SqliteRow| Columns::new(row).id(TaskId::from_bytes);
-        let rows = self
-            .rows(
-                selection,
-                Page { columns: TASK_COLUMNS, order: " order by t.id desc", limit },
-                before,
-                narrow,
-                cursor,
-            )
-            .await?;
-        rows.iter().map(|row| read_task(&mut Columns::new(row))).collect()
-    }
-
-    /// A page of dead letters that are tasks: `behind` is the end and the id of the last one before.
-    pub async fn dead_tasks(
-        &self,
-        selection: &Selection,
-        way: Way,
-        behind: Option<(i64, TaskId)>,
-        limit: usize,
-    ) -> Result<Vec<TaskRow>, StoreError> {
-        let beyond = format!("(t.ended_us, t.id) {} ", way.beyond());
-        let narrow = |query: &mut Statement, (ended, id): &(i64, TaskId)| {
-            query.and_pair(&beyond, *ended, id.bytes().to_vec());
-        };
-        let cursor = |row: &SqliteRow| {
-            let task = read_task(&mut Columns::new(row))?;
-            Ok((task.ended_us.unwrap_or(0), task.id))
-        };
-        let order = format!(" order by t.ended_us {0}, t.id {0}", way.order());
-        let page = Page { columns: TASK_COLUMNS, order: &order, limit };
-        let rows = self.rows(selection, page, behind, narrow, cursor).await?;
-        rows.iter().map(|row| read_task(&mut Columns::new(row))).collect()
+        within: Duration,
+    ) -> Result<Found<TaskRow, TaskId>, StoreError> {
+        let before = before.map(|id| id.bytes().to_vec());
+        let page = Page { columns: TASK_COLUMNS, order: "", limit };
+        self.search(selection, page, before, within)
+            .await?
+            .read(|row| task_of(&row), TaskId::from_bytes)
     }
 
     /// The tasks of an event, in the order of workflows and of their making.

@@ -9,12 +9,16 @@ mod charts;
 mod commit;
 mod copy;
 mod db;
+mod dead;
 mod discards;
 mod drift;
 mod error;
 mod events;
+mod flow;
+mod health;
 mod line;
 mod moves;
+mod pauses;
 mod plans;
 mod query;
 mod readable;
@@ -28,20 +32,26 @@ mod settle;
 mod stats;
 mod tasks;
 mod timeline;
+mod workers;
 mod workflows;
 mod writer;
 
 pub use charts::{MinuteRow, Sample, Sampled};
 pub(crate) use copy::{Cell, Copied, Rows, Story, check_whole};
 pub use db::{schema_version, sqlite_path};
+pub use dead::DeadGroup;
 pub use drift::{ContractRow, DriftRow, NewContract, WatchedRow};
 pub(crate) use drift::{DriftNotes, NewDrift};
 pub use error::{Refusal, StoreError};
 pub(crate) use events::KeptEvent;
 pub use events::{AttemptRow, EventRow, IdTable, TaskRow};
+pub use flow::{By, FLOW_SECONDS, Flow, Percentiles, SLOT_SECONDS};
+pub use health::{Disk, Health, Turned};
+pub use pauses::QueuePause;
 pub use plans::{Change, Item, ItemRow, PlanRow, Reading};
 pub(crate) use plans::{NEW, PLAN_LIFE_US, Picked, PlanReading};
-pub use query::{After, Over, QueryError, Selection, Sort, Way};
+pub use query::{After, Found, Over, QueryError, Selection, Sort, Way};
+pub(crate) use query::{CONTENT_TIME, SEARCH_TIME};
 use readable::Readable;
 pub(crate) use readable::migrate_copy;
 pub use reconciles::{Fetched, GapCounts, GapRow, ReconcileRow};
@@ -52,6 +62,7 @@ pub(crate) use revisions::Edit;
 pub use revisions::RevisionRow;
 pub use stats::Counters;
 pub use timeline::Of;
+pub use workers::WorkerRow;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -213,6 +224,17 @@ macro_rules! on_db {
 }
 use on_db;
 
+/// Rows of a table that a store of before may not have yet: it is read without being brought up to
+/// date, as a backup is.
+fn rows_if_there<R>(rows: Result<Vec<R>, sqlx::Error>) -> Result<Vec<R>, StoreError> {
+    match rows {
+        Err(sqlx::Error::Database(error)) if error.message().starts_with("no such table") => {
+            Ok(Vec::new())
+        }
+        rows => rows.map_err(StoreError::Read),
+    }
+}
+
 /// The store, open. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Store(Arc<Inner>);
@@ -274,7 +296,9 @@ impl Store {
         let (due, due_out) = watch::channel(0);
         let (failed, failed_out) = watch::channel(None);
         check_after_unclean_stop(&path, failed.clone()).await?;
-        let after = writer::After { leased, timeline, due, failed, worker: options.worker };
+        let worker = options.worker;
+        let acks = std::cell::RefCell::default();
+        let after = writer::After { leased, timeline, due, failed, worker, acks };
         let (door, thread) = writer::start(&path, options.clock.clone(), after)?;
         let read_from = Readable::own(&path);
         let store = Self(Arc::new(Inner {
@@ -440,7 +464,7 @@ impl Store {
             return;
         };
         // Under a flood one job carries the count of all that came until it is run.
-        if let Some(count) = writing.rejected.add() {
+        if let Some(count) = writing.rejected.add(&rejected.source) {
             let _ = door.send(Box::new(count));
         }
         door.send_when_idle(Box::new(reject::Reject(rejected)));

@@ -3,6 +3,7 @@
 
 use rusqlite::params;
 
+use super::flow::{By, Measure};
 use super::line;
 use super::plans::{Item, ItemRow, NEW};
 use super::replays::ReplayRow;
@@ -248,6 +249,12 @@ fn insert_replay_item(
     Ok(())
 }
 
+/// A task that is to run (again), in the numbers of the present.
+fn count_in(tx: &mut Tx<'_>, workflow: &str, destination: &str) {
+    tx.flow(By::Workflow, workflow, Measure::In, 1);
+    tx.flow(By::Dest, destination, Measure::In, 1);
+}
+
 impl Mover<'_> {
     /// Whether the item was brought back to execution.
     fn one(&self, tx: &mut Tx<'_>, item: &ItemRow) -> Result<bool, StoreError> {
@@ -379,6 +386,7 @@ impl Mover<'_> {
         move_event(tx, event, from, TaskStatus::Queued, None)?;
         tx.count(task_counter(from), &destination, -1);
         tx.count(task_counter(TaskStatus::Queued), &destination, 1);
+        count_in(tx, &workflow, &destination);
         Ok(Some(event))
     }
 
@@ -425,6 +433,8 @@ impl Mover<'_> {
         }
         tx.run("update event set queued = queued + 1 where id = $1", params![event.bytes()])?;
         tx.count(task_counter(TaskStatus::Queued), destination, 1);
+        tx.count("routed", workflow, 1);
+        count_in(tx, workflow, destination);
         Ok(Some(event))
     }
 

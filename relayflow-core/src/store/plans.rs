@@ -3,6 +3,7 @@
 use rusqlite::params;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
+use tokio::task::JoinSet;
 
 use super::query::{Page, Selection, Statement};
 use super::timeline::{self, Row};
@@ -289,6 +290,17 @@ fn places(count: usize) -> String {
     (1..=count).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
 }
 
+async fn joined(
+    pages: &mut JoinSet<Result<Vec<Picked>, StoreError>>,
+) -> Result<Vec<Picked>, StoreError> {
+    match pages.join_next().await {
+        None => Ok(Vec::new()),
+        Some(Ok(page)) => page,
+        // A page that panicked, or a process that ends.
+        Some(Err(_)) => Err(StoreError::Closed),
+    }
+}
+
 impl Store {
     /// Tasks of a selection, the oldest first.
     pub(crate) async fn plan_tasks(
@@ -296,6 +308,9 @@ impl Store {
         selection: &Selection,
         limit: usize,
     ) -> Result<Vec<Picked>, StoreError> {
+        if selection.is_given_up() {
+            return self.plan_dead(selection, limit).await;
+        }
         let narrow = |query: &mut Statement, id: &Vec<u8>| query.and("t.id > ", id.clone());
         let cursor = |row: &SqliteRow| row.try_get(0).map_err(StoreError::Read);
         let rows = self
@@ -307,6 +322,56 @@ impl Store {
                 cursor,
             )
             .await?;
+        rows.iter().map(read_picked).collect()
+    }
+
+    /// Dead letters of a selection, the oldest first: in pages, so that no read is long, two at a time.
+    async fn plan_dead(
+        &self,
+        selection: &Selection,
+        limit: usize,
+    ) -> Result<Vec<Picked>, StoreError> {
+        const PAGE: usize = 5000;
+        const AT_ONCE: usize = 2;
+        let mut picked = Vec::new();
+        let mut pages = JoinSet::new();
+        let mut after: Option<(i64, Vec<u8>)> = None;
+        loop {
+            let (places, is_last) = self.given_up_after(selection, after.as_ref(), PAGE).await?;
+            let (Some(first), Some(last)) = (places.first().cloned(), places.last().cloned())
+            else {
+                break;
+            };
+            let (store, selection, to) = (self.clone(), selection.clone(), last.clone());
+            pages.spawn(async move { store.plan_page(&selection, first, to).await });
+            if AT_ONCE <= pages.len() {
+                picked.extend(joined(&mut pages).await?);
+            }
+            if is_last {
+                break;
+            }
+            after = Some(last);
+        }
+        while !pages.is_empty() {
+            picked.extend(joined(&mut pages).await?);
+        }
+        picked.sort_by(|a, b| a.item.item.bytes().cmp(b.item.item.bytes()));
+        picked.truncate(limit);
+        Ok(picked)
+    }
+
+    /// What was given up from one place to another.
+    async fn plan_page(
+        &self,
+        selection: &Selection,
+        from: (i64, Vec<u8>),
+        to: (i64, Vec<u8>),
+    ) -> Result<Vec<Picked>, StoreError> {
+        let mut statement = selection.select(PICKED);
+        statement.push(" and t.status in ('dead', 'discarded')");
+        statement.and_pair("(t.ended_us, t.id) >= ", from.0, from.1);
+        statement.and_pair("(t.ended_us, t.id) <= ", to.0, to.1);
+        let rows = self.sifted(selection, statement.run(self.db()).await?).await?;
         rows.iter().map(read_picked).collect()
     }
 
@@ -366,16 +431,22 @@ impl Store {
         Ok(picked)
     }
 
-    /// Of the events behind `after` those with a subject, in order: id, source and subject.
-    pub(crate) async fn subjects_after(
+    /// The latest events of these subjects behind `after`, at most `each` of one: id, source and
+    /// subject.
+    pub(crate) async fn events_of_subjects(
         &self,
+        subjects: &[&String],
         after: EventId,
-        limit: usize,
+        each: usize,
     ) -> Result<Vec<(EventId, String, String)>, StoreError> {
-        let rows = on_db!(self.db(), pool => sqlx::query(
-            "select id, source, subject from event where id > $1 and subject is not null
-             order by id limit $2")
-            .bind(after.bytes().as_slice()).bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        let sql = "select e.id, e.source, e.subject from json_each($1) s cross join event e
+             on e.id in (select x.id from event x indexed by event_subject
+                where x.subject is not null and x.subject = s.value and x.id > $2
+                order by x.id desc limit $3)";
+        let subjects =
+            serde_json::to_string(subjects).map_err(|_| StoreError::Value { what: "subjects" })?;
+        let rows = on_db!(self.db(), pool => sqlx::query(sql).bind(subjects)
+            .bind(after.bytes().as_slice()).bind(i64::try_from(each).unwrap_or(i64::MAX))
             .fetch_all(pool).await.map_err(StoreError::Read)?);
         rows.iter()
             .map(|row| {

@@ -2,6 +2,8 @@
 //! bound, so no value can become a part of a statement.
 
 mod condition;
+mod search;
+mod series;
 mod sort;
 
 use std::fmt::Write as _;
@@ -10,11 +12,13 @@ use std::sync::Arc;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use self::condition::Builder;
+use self::condition::{Builder, id_at};
+pub use self::search::Found;
+pub(crate) use self::search::{CONTENT_TIME, SEARCH_TIME};
 pub use self::sort::{After, Sort};
 use super::{Db, Store, StoreError, on_db};
 use crate::expr::{Expression, Scope};
-use crate::filter::{Field, Filter};
+use crate::filter::{Field, Filter, Test, Word};
 use crate::id::EventId;
 
 /// A filter asks for what a list does not have.
@@ -69,6 +73,23 @@ impl Over {
         }
     }
 
+    fn table(self) -> &'static str {
+        match self {
+            Self::Events => "event",
+            Self::Tasks | Self::DeadTasks => "task",
+            Self::Requests => "request",
+        }
+    }
+
+    /// The column that lists are in the order of.
+    fn id(self) -> &'static str {
+        match self {
+            Self::Events => "e.id",
+            Self::Tasks | Self::DeadTasks => "t.id",
+            Self::Requests => "r.id",
+        }
+    }
+
     fn has_tasks(self) -> bool {
         matches!(self, Self::Tasks | Self::DeadTasks)
     }
@@ -100,10 +121,11 @@ impl Way {
 
 /// A value on its way into a statement.
 #[derive(Debug, Clone, PartialEq)]
-enum Bind {
+pub(super) enum Bind {
     Text(String),
     Int(i64),
     Blob(Vec<u8>),
+    Null,
 }
 
 /// A filter over one kind of thing, checked.
@@ -113,6 +135,19 @@ pub struct Selection {
     condition: String,
     binds: Vec<Bind>,
     holds: Option<Holds>,
+    filter: Filter,
+    /// Of what was given up: the part of the condition that its index alone tells, and whether that is
+    /// all of it.
+    pub(super) of_given_up: (String, Vec<Bind>),
+    pub(super) is_of_given_up: bool,
+    /// Of dead letters: what is asked of their events and an index of dead ones tells.
+    pub(super) of_dead_events: Option<(String, Vec<Bind>)>,
+    /// Whether an index names few rows among which all are.
+    is_few: bool,
+    /// No row has a lesser id.
+    lower: Option<Vec<u8>>,
+    /// No row has this id or a greater one, but what was read long after it was received.
+    upper: Option<Vec<u8>>,
 }
 
 /// A `where:`, asked of each row that the rest of the filter lets through.
@@ -153,7 +188,24 @@ impl Selection {
             otherwise: condition.replace(HOLDS, "(1 = 0)"),
         });
         let condition = condition.replace(HOLDS, "(1 = 1)");
-        Ok(Self { over, condition, binds: builder.binds, holds })
+        let (lower, upper) = ends_of(filter);
+        let (of_given_up, is_of_given_up) = series::of_given_up(filter);
+        let mentions_status = filter.mentions(&Field::Status);
+        let of_dead_events = series::of_what(filter).filter(|_| !mentions_status);
+        Ok(Self {
+            over,
+            condition,
+            binds: builder.binds,
+            holds,
+            filter: filter.clone(),
+            of_given_up,
+            is_of_given_up,
+            of_dead_events,
+            is_few: parts_of(filter).iter().any(|part| names_few(part, over)),
+            lower,
+            // A task may be much younger than its event.
+            upper: upper.filter(|_| !over.has_tasks()),
+        })
     }
 
     /// The same narrowed by a condition of ours, without values.
@@ -174,10 +226,17 @@ impl Selection {
         Statement { text, binds: self.binds.clone() }
     }
 
-    /// Whether rows are looked into one by one, so that counting them is reading them.
-    #[must_use]
-    pub fn looks_into(&self) -> bool {
-        self.holds.is_some()
+    /// Whether all of it are dead letters, or were: tasks that `task_given_up` has.
+    pub(super) fn is_given_up(&self) -> bool {
+        let is_dead = |part: &Filter| {
+            let Filter::Term(term) = part else { return false };
+            let is_one = |word: &Word| matches!(word.text.as_str(), "dead" | "discarded");
+            term.field == Field::Status
+                && matches!(&term.test, Test::OneOf(words) if words.iter().all(is_one))
+        };
+        let says_dead = parts_of(&self.filter).iter().any(is_dead);
+        let is_default = self.over == Over::DeadTasks && !self.filter.mentions(&Field::Status);
+        !self.is_few && (says_dead || is_default)
     }
 
     /// How many there are, counting no further than one more than `most`.
@@ -192,6 +251,61 @@ impl Selection {
             .map_err(StoreError::Read)?;
         Ok(u64::try_from(count).unwrap_or(0))
     }
+
+    /// Whether nothing is asked.
+    pub(super) fn is_everything(&self) -> bool {
+        self.filter == Filter::All
+    }
+
+    /// Whether rows are looked into one by one, so that counting them is reading them.
+    #[must_use]
+    pub fn looks_into(&self) -> bool {
+        self.holds.is_some()
+    }
+}
+
+/// The parts that a filter joins with `and`.
+fn parts_of(filter: &Filter) -> &[Filter] {
+    if let Filter::And(parts) = filter { parts } else { std::slice::from_ref(filter) }
+}
+
+/// Whether an index has what a part asks for, and it can only be little.
+fn names_few(part: &Filter, over: Over) -> bool {
+    let Filter::Term(term) = part else { return false };
+    if let (Over::Requests, Test::OneOf(words)) = (over, &term.test) {
+        let is_odd =
+            |word: &str| matches!(word, "rejected" | "dead" | "discarded" | "invalid" | "missing");
+        if matches!(term.field, Field::Status | Field::Sig) {
+            return words.iter().all(|word| is_odd(&word.text));
+        }
+    }
+    let is_named = matches!(
+        term.field,
+        Field::Id | Field::External | Field::Key | Field::Corr | Field::Request | Field::Replay
+    );
+    let is_whole = |words: &Vec<Word>| words.iter().all(|word| !word.is_wild);
+    is_named && matches!(&term.test, Test::OneOf(words) if is_whole(words))
+}
+
+/// The ids between which all are that were received in the filter's window.
+fn ends_of(filter: &Filter) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+    let (mut lower, mut upper) = (None, None);
+    for part in parts_of(filter) {
+        if let Filter::Term(term) = part
+            && term.field == Field::Received
+            && let Test::Between { low, high, .. } = &term.test
+        {
+            let low = low.map(|low| id_at(low.saturating_sub(condition::DRAWN_BEFORE_US)));
+            let high =
+                high.map(|high| id_at(high.saturating_add(condition::DRAWN_BEHIND_US + 1000)));
+            lower = lower.max(low);
+            upper = match (upper, high) {
+                (Some(a), Some(b)) => Some(std::cmp::min::<Vec<u8>>(a, b)),
+                (a, b) => a.or(b),
+            };
+        }
+    }
+    (lower, upper)
 }
 
 impl Statement {
@@ -205,6 +319,32 @@ impl Statement {
         self.binds.push(Bind::Blob(second));
         let n = self.binds.len();
         let _ = write!(self.text, " and {comparison}(${}, ${n})", n - 1);
+    }
+
+    pub(super) fn new(text: String, binds: Vec<Bind>) -> Self {
+        Self { text, binds }
+    }
+
+    pub(super) fn and_at(&mut self, column: &str, value: i64) {
+        self.binds.push(Bind::Int(value));
+        let _ = write!(self.text, " and {column} = ${}", self.binds.len());
+    }
+
+    pub(super) fn and_text(&mut self, column: &str, value: Option<&str>) {
+        self.binds.push(value.map_or(Bind::Null, |value| Bind::Text(value.to_owned())));
+        let _ = write!(self.text, " and {column} is ${}", self.binds.len());
+    }
+
+    /// Any of these ids; the text is the same for up to `most` of them.
+    pub(super) fn and_any(&mut self, column: &str, ids: &[Vec<u8>], most: usize) {
+        let Some(last) = ids.last() else { return };
+        let _ = write!(self.text, " and {column} in (");
+        for place in 0..most {
+            self.binds.push(Bind::Blob(ids.get(place).unwrap_or(last).clone()));
+            let comma = if place == 0 { "" } else { ", " };
+            let _ = write!(self.text, "{comma}${}", self.binds.len());
+        }
+        self.text.push(')');
     }
 
     pub(super) async fn fetch(
@@ -229,6 +369,7 @@ impl Statement {
                     Bind::Text(text) => query.bind(text),
                     Bind::Int(number) => query.bind(number),
                     Bind::Blob(bytes) => query.bind(bytes),
+                    Bind::Null => query.bind(None::<String>),
                 };
             }
             query.fetch_all(pool).await.map_err(StoreError::Read)

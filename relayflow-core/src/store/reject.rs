@@ -1,11 +1,13 @@
 //! Requests that were not verified: always counted, and kept in their source's ring when there is time.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::params;
 
 use super::commit::{RequestRow, bytes_of, insert_request};
+use super::flow::{By, Measure};
 use super::timeline::{self, Row};
 use super::writer::{After, Job, Tx};
 use super::{NewRejected, StoreError};
@@ -18,38 +20,51 @@ const REJECTED_BYTES_MAX: i64 = 64 * 1024 * 1024;
 /// Rejected requests that no commit has counted yet.
 #[derive(Debug, Default)]
 pub(super) struct Uncounted {
-    count: AtomicI64,
+    /// By source, of which there are as many as are configured.
+    counts: Mutex<HashMap<Arc<str>, i64>>,
     /// Whether a job that will count them is on its way.
     is_underway: AtomicBool,
 }
 
 impl Uncounted {
     /// One more; with the job that counts it, unless one is on its way.
-    pub(super) fn add(self: &Arc<Self>) -> Option<CountRejected> {
-        self.count.fetch_add(1, Ordering::SeqCst);
+    pub(super) fn add(self: &Arc<Self>, source: &Arc<str>) -> Option<CountRejected> {
+        *self.lock().entry(Arc::clone(source)).or_default() += 1;
         let is_underway = self.is_underway.swap(true, Ordering::SeqCst);
-        (!is_underway).then(|| CountRejected { all: Arc::clone(self), taken: 0 })
+        (!is_underway).then(|| CountRejected { all: Arc::clone(self), taken: HashMap::new() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, i64>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Rejected requests are always counted; kept they are when the writer has time.
 pub(super) struct CountRejected {
     all: Arc<Uncounted>,
-    taken: i64,
+    taken: HashMap<Arc<str>, i64>,
 }
 
 impl Job for CountRejected {
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         self.all.is_underway.store(false, Ordering::SeqCst);
-        self.taken += self.all.count.swap(0, Ordering::SeqCst);
-        tx.count("rejected", "", self.taken);
+        for (source, count) in self.all.lock().drain() {
+            *self.taken.entry(source).or_default() += count;
+        }
+        for (source, count) in &self.taken {
+            tx.count("rejected", "", *count);
+            tx.flow(By::Source, source, Measure::Rejected, *count);
+        }
         Ok(())
     }
 
     fn finish(self: Box<Self>, written: Result<(), StoreError>, _: &After) {
         if written.is_err() {
             // The next one counts them too.
-            self.all.count.fetch_add(self.taken, Ordering::SeqCst);
+            let mut counts = self.all.lock();
+            for (source, count) in self.taken {
+                *counts.entry(source).or_default() += count;
+            }
         }
     }
 

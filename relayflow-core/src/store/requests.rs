@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::events::correlation;
-use super::query::{After, Selection, Sort, Way};
+use super::query::{After, Found, Page, Selection, Sort, Way};
 use super::{Store, StoreError, on_db};
 use crate::id::{EventId, RequestId};
 use crate::request::CorrelationId;
@@ -76,7 +77,7 @@ pub(super) fn read(row: &SqliteRow) -> Result<RequestRow, StoreError> {
 }
 
 impl Store {
-    /// A page of requests, newest first.
+    /// A page of requests, newest first; what is found of it `within` a time.
     pub async fn requests(
         &self,
         selection: &Selection,
@@ -91,6 +92,21 @@ impl Store {
         let order = format!(" order by r.id {}", way.order());
         let rows = query.fetch(self.db(), &order, limit).await?;
         rows.iter().map(read).collect()
+    }
+
+    /// A page of requests, newest first; what is found of it `within` a time.
+    pub async fn requests_within(
+        &self,
+        selection: &Selection,
+        before: Option<RequestId>,
+        limit: usize,
+        within: Duration,
+    ) -> Result<Found<RequestRow, RequestId>, StoreError> {
+        let before = before.map(|id| id.bytes().to_vec());
+        let page = Page { columns: COLUMNS, order: "", limit };
+        self.search(selection, page, before, within)
+            .await?
+            .read(|row| read(&row), RequestId::from_bytes)
     }
 
     /// A page of requests that are dead letters, the latest first.

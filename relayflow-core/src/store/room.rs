@@ -48,6 +48,16 @@ fn is_short(folder: &Path) -> bool {
     })
 }
 
+/// Size, room that is left and room that is kept, in bytes, and whether it is mounted to be read only;
+/// `None` where the file system does not say.
+pub(super) fn disk_of(folder: &Path) -> Option<(u64, u64, u64, bool)> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+    let total = bytes(disk.f_blocks);
+    let is_read_only = disk.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
+    Some((total, bytes(disk.f_bavail), reserve(total), is_read_only))
+}
+
 /// How many bytes of a disk of `total` are kept for what is under way.
 fn reserve(total: u64) -> u64 {
     (total / RESERVE_SHARE).clamp(RESERVE_BYTES_MIN, RESERVE_BYTES_MAX)

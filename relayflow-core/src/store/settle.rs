@@ -4,6 +4,7 @@
 use rusqlite::params;
 use sha2::{Digest as _, Sha256};
 
+use super::flow::{Bucket, By, Measure};
 use super::line;
 use super::stats::{MINUTE_US, task_counter};
 use super::timeline::{self, Row};
@@ -33,7 +34,7 @@ impl Job for Settle {
         let to = settlement.transition.status();
         write_attempt(tx, settlement)?;
         move_event(tx, task.event_id, TaskStatus::Running, to, Some(task.attempt))?;
-        count_attempt(tx, settlement, to);
+        count_attempt(tx, settlement, to)?;
         note(tx, settlement, to)?;
         if to == TaskStatus::Ok && task.may_release {
             release_dependents(tx, task.event_id, &task.workflow, &task.step)?;
@@ -157,18 +158,59 @@ pub(super) fn move_event(
     Ok(())
 }
 
-fn count_attempt(tx: &mut Tx<'_>, settlement: &Settlement, to: TaskStatus) {
+fn count_attempt(
+    tx: &mut Tx<'_>,
+    settlement: &Settlement,
+    to: TaskStatus,
+) -> Result<(), StoreError> {
     let destination = &settlement.task.destination;
     tx.count(task_counter(TaskStatus::Running), destination, -1);
     tx.count(task_counter(to), destination, 1);
     if settlement.status == AttemptStatus::Interrupted {
-        return;
+        return Ok(());
     }
     let minute = (tx.now_us / MINUTE_US).to_string();
     tx.count("attempts", &minute, 1);
     if to == TaskStatus::Retrying {
         tx.count("retries", &minute, 1);
     }
+    count_flow(tx, settlement, to)
+}
+
+/// An attempt, in the numbers of its source, workflow and destination.
+fn count_flow(tx: &mut Tx<'_>, settlement: &Settlement, to: TaskStatus) -> Result<(), StoreError> {
+    let task = &settlement.task;
+    let about = tx.row(
+        "select e.source, e.received_us, t.is_replay from task t join event e on e.id = t.event_id
+         where t.id = $1",
+        params![task.id.bytes()],
+        |r| Ok((r.get::<_, String>(0)?, r.get::<_, i64>(1)?, r.get::<_, i64>(2)?)),
+    )?;
+    let Some((source, received_us, is_replay)) = about else {
+        return Ok(());
+    };
+    let (workflow, destination) = (&*task.workflow, &*task.destination);
+    let mut add = |what| {
+        for (by, of) in [(By::Source, &*source), (By::Workflow, workflow), (By::Dest, destination)]
+        {
+            tx.flow(by, of, what, 1);
+        }
+    };
+    add(Measure::Attempt);
+    match to {
+        TaskStatus::Ok => {
+            add(Measure::Ok);
+            // From its arrival; what a replay brought back had ended long before.
+            if is_replay == 0 {
+                let took = settlement.ended_at.as_microsecond() - received_us;
+                add(Measure::Done(Bucket::of_us(took)));
+            }
+        }
+        TaskStatus::Retrying => add(Measure::Retry),
+        TaskStatus::Dead => add(Measure::Dead),
+        TaskStatus::Queued | TaskStatus::Running | TaskStatus::Discarded | TaskStatus::Skipped => {}
+    }
+    Ok(())
 }
 
 fn note(tx: &mut Tx<'_>, settlement: &Settlement, to: TaskStatus) -> Result<(), StoreError> {

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use sqlx::Row as _;
 
 use super::commit::LEASE;
+use super::pauses::is_paused;
 pub(super) use super::settle::error_id;
 use super::settle::{Settle, move_event};
 use super::stats::task_counter;
@@ -73,6 +74,9 @@ fn read_task(r: &rusqlite::Row<'_>, destination: &Arc<str>) -> rusqlite::Result<
 }
 
 fn claim(tx: &mut Tx<'_>, destination: &Arc<str>, limit: i64) -> Result<Vec<Claimed>, StoreError> {
+    if is_paused(tx, destination)? {
+        return Ok(Vec::new());
+    }
     let lease_until = tx.now_us + i64::try_from(LEASE.as_micros()).unwrap_or(0);
     let due = tx.rows(DUE, params![&**destination, tx.now_us, limit], |r| {
         let was_retrying = r.get_ref(11)?.as_str()? == TaskStatus::Retrying.as_str();

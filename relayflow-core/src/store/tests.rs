@@ -5,7 +5,9 @@ mod commits;
 mod files;
 mod leases;
 mod lines;
+mod operating;
 mod replays;
+mod search;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicUsize;

@@ -5,6 +5,7 @@
 //! lone request never waits for company; under load the writer lingers a moment, so that those whom
 //! the last commit woke make it into the next one. Outcomes alone never hurry a commit.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::flow::{self, Bucket, By, Measure};
 use super::{LeasedTask, StoreError, db};
 use crate::clock::Clock;
 use crate::id::WorkerId;
@@ -66,6 +68,8 @@ pub(super) struct After {
     pub(super) due: watch::Sender<u64>,
     pub(super) failed: watch::Sender<Option<String>>,
     pub(super) worker: WorkerId,
+    /// Sources that were answered, and when their requests came in; the next commit counts them.
+    pub(super) acks: RefCell<Vec<(Arc<str>, i64)>>,
 }
 
 /// One transaction of the writer.
@@ -75,6 +79,7 @@ pub(super) struct Tx<'c> {
     pub(super) now_us: i64,
     pub(super) worker: WorkerId,
     counters: &'c mut HashMap<(&'static str, String), i64>,
+    pub(super) flow: &'c mut flow::Counted,
     next_seq: &'c mut i64,
     next_body: &'c mut i64,
     /// Set when something may have become due.
@@ -124,6 +129,11 @@ impl Tx<'_> {
                 self.counters.insert((name, of.to_owned()), by);
             }
         }
+    }
+
+    /// Adds to the numbers of the present; written with the transaction.
+    pub(super) fn flow(&mut self, by: By, of: &str, what: Measure, count: i64) {
+        self.flow.add(by, of, what, count);
     }
 
     /// A counter's value, with what this transaction adds to it.
@@ -259,6 +269,8 @@ pub(super) fn start(
         idle: idle_in,
         waiting: Arc::clone(&waiting),
         counters: HashMap::new(),
+        flow: flow::Counted::default(),
+        acks: Vec::new(),
         next_seq,
         next_body,
         last_group: 0,
@@ -300,6 +312,9 @@ struct Writer {
     idle: Receiver<Envelope>,
     waiting: Arc<Waiting>,
     counters: HashMap<(&'static str, String), i64>,
+    flow: flow::Counted,
+    /// How long answers took that no commit has counted yet.
+    acks: Vec<(Arc<str>, Bucket)>,
     next_seq: i64,
     next_body: i64,
     last_group: usize,
@@ -419,6 +434,10 @@ impl Writer {
         // Before the answers: who has one finds the timeline changed.
         self.after.timeline.send_replace(self.next_seq);
         group.into_iter().for_each(|e| e.job.finish(Ok(()), &self.after));
+        let now_us = self.clock.now_us();
+        let answered = self.after.acks.borrow_mut().drain(..).collect::<Vec<_>>();
+        let took = |(source, came_us)| (source, Bucket::of_us(now_us - came_us));
+        self.acks.extend(answered.into_iter().map(took));
         if has_due {
             self.after.due.send_modify(|n| *n = n.wrapping_add(1));
         }
@@ -438,6 +457,7 @@ impl Writer {
     fn transact(&mut self, group: &mut [Envelope]) -> Result<bool, StoreError> {
         let (seq, body) = (self.next_seq, self.next_body);
         self.counters.values_mut().for_each(|v| *v = 0);
+        self.flow.begin();
         let done = self.try_transact(group);
         if done.is_err() {
             (self.next_seq, self.next_body) = (seq, body);
@@ -455,6 +475,7 @@ impl Writer {
             now_us: self.clock.now_us(),
             worker: self.after.worker,
             counters: &mut self.counters,
+            flow: &mut self.flow,
             next_seq: &mut self.next_seq,
             next_body: &mut self.next_body,
             has_due: false,
@@ -463,8 +484,13 @@ impl Writer {
             envelope.job.run(&mut tx)?;
         }
         let has_due = tx.has_due;
+        for (source, took) in &self.acks {
+            tx.flow(By::Source, source, Measure::Ack(*took), 1);
+        }
         super::stats::write_counters(&mut tx)?;
+        flow::write(&mut tx)?;
         self.connection.prepare_cached("commit")?.execute([])?;
+        self.acks.clear();
         // What was counted for few destinations stays, so that the next group finds it there.
         if self.counters.len() > 64 {
             self.counters.clear();

@@ -1,7 +1,7 @@
 //! Charts: attempts over time and by how long they took, and the minutes of the whole.
 
 use super::{ViewError, list, replay_id};
-use crate::api::{Bucket, Chart, Latency, List, Minute, Slice, V};
+use crate::api::{Bucket, Chart, Distribution, List, Minute, Slice, V};
 use crate::clock::from_micros;
 use crate::event::micros;
 use crate::store::{Sample, Sampled, Store};
@@ -86,7 +86,7 @@ fn ms(us: i64) -> f64 {
     std::time::Duration::from_micros(u64::try_from(us).unwrap_or(0)).as_secs_f64() * 1000.0
 }
 
-fn latency(samples: &[Sample]) -> Latency {
+fn latency(samples: &[Sample]) -> Distribution {
     let mut all: Vec<i64> = samples.iter().map(|sample| sample.latency_us).collect();
     all.sort_unstable();
     // The smallest value that so many of a hundred do not exceed.
@@ -109,7 +109,7 @@ fn latency(samples: &[Sample]) -> Latency {
     let has = |bucket: &Bucket| 0 < bucket.ok + bucket.failed;
     let first = buckets.iter().position(has).unwrap_or(0);
     let end = buckets.iter().rposition(has).map_or(0, |last| last + 1);
-    Latency {
+    Distribution {
         p50_ms: percentile(50),
         p90_ms: percentile(90),
         p99_ms: percentile(99),
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn of_nothing_there_is_no_number() {
-        assert_eq!(latency(&[]), Latency::default());
+        assert_eq!(latency(&[]), Distribution::default());
         assert_eq!(slices(0, 60, &[]).len(), SLICES);
     }
 

@@ -16,7 +16,9 @@ use crate::event::{IntegrationEvent, micros};
 use crate::filter::Filter;
 use crate::ingest::InForce;
 use crate::provider::Source;
-use crate::store::{ContractRow, EventRow, NewContract, Over, Selection, Store, StoreError};
+use crate::store::{
+    CONTENT_TIME, ContractRow, EventRow, NewContract, Over, Selection, Store, StoreError,
+};
 
 /// How many events a check or a lesson looks at, if nobody says, and at most.
 const EVENTS: usize = 1_000;
@@ -389,9 +391,14 @@ async fn each_event(
     let mut before = None;
     let mut left = limit;
     while left > 0 {
-        let rows = store.events(&selection, before, EVENTS_PAGE.min(left)).await?;
-        let Some(last) = rows.last() else { return Ok(()) };
-        before = Some(last.event.id);
+        let wanted = EVENTS_PAGE.min(left);
+        let found = store.events_within(&selection, before, wanted, CONTENT_TIME).await?;
+        let rows = found.rows;
+        let last = rows.last().map(|row| row.event.id);
+        before = found.stopped_at.or(last);
+        if found.stopped_at.is_none() && last.is_none() {
+            return Ok(());
+        }
         left = left.saturating_sub(rows.len());
         for row in &rows {
             if let Some(whole) = store.event(row.event.id).await? {

@@ -346,7 +346,9 @@ pub(super) async fn entries(
             .or_else(|| request.map(|r| r.correlation_id.to_string()));
         item.workflow = task.map(|t| t.workflow.clone());
         item.step = task.map(|t| t.step.clone());
-        item.destination = task.map(|t| t.destination.clone());
+        let of_queue = entry.detail.get("destination").and_then(Value::as_str);
+        item.destination =
+            task.map(|t| t.destination.clone()).or_else(|| of_queue.map(str::to_owned));
         items.push(item);
     }
     Ok(items)

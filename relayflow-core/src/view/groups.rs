@@ -4,14 +4,88 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::ViewError;
-use crate::api::DeadLetter;
-use crate::event::IntegrationEvent;
+use super::{
+    GROUPED_MAX, Page, RECENT_PART_US, RECENT_PARTS, ViewError, convert, dead_request, dead_task,
+    list,
+};
+use crate::api::{DeadLetter, DeadLetterGroup, List, Total};
+use crate::clock::from_micros;
+use crate::event::{IntegrationEvent, micros};
+use crate::filter::Filter;
 use crate::id::EventId;
-use crate::store::Store;
+use crate::store::{Over, Selection, Store, Way};
 
 /// The longest value that makes a group, in bytes.
 const VALUE_BYTES_MAX: usize = 200;
+
+/// Groups as an index has them, the most frequent first; `None` where none does.
+pub(super) async fn indexed(
+    store: &Store,
+    filter: &Filter,
+    page: &Page,
+    by: &str,
+) -> Result<Option<List<DeadLetterGroup>>, ViewError> {
+    let Ok(tasks) = Selection::new(filter, Over::DeadTasks) else { return Ok(None) };
+    let Some(of_tasks) = store.dead_groups(&tasks, by).await? else { return Ok(None) };
+    // Requests are few, or asked for what they do not have.
+    let mut letters = Vec::new();
+    if let Ok(requests) = Selection::new(filter, Over::Requests) {
+        let dead = store.dead_requests(&requests, Way::Newest, None, GROUPED_MAX).await?;
+        letters.extend(dead.into_iter().filter(|row| row.status == "dead"));
+    }
+    let mut all = u64::try_from(of_tasks.len()).unwrap_or(0);
+    let mut found = Vec::with_capacity(of_tasks.len().min(page.limit));
+    for group in of_tasks.into_iter().take(page.limit) {
+        let Some(row) = store.last_of_group(&tasks, by, &group).await? else { continue };
+        let value = group.value.unwrap_or_else(|| "–".to_owned());
+        let died = |us| micros(from_micros(us));
+        let mut told = convert::group(by, value, died(group.last_us), &dead_task(&row));
+        told.count = u64::try_from(group.count).unwrap_or(0);
+        told.first_at = died(group.first_us);
+        found.push(told);
+    }
+    let now_us = store.clock().now_us();
+    let parts = i64::try_from(RECENT_PARTS).unwrap_or(0);
+    for (value, part, count) in
+        store.dead_groups_recent(&tasks, by, (now_us, RECENT_PART_US, parts)).await?
+    {
+        let value = value.unwrap_or_else(|| "–".to_owned());
+        let group = found.iter_mut().find(|group| group.value == value);
+        add_recent(group, part, u64::try_from(count).unwrap_or(0));
+    }
+    for row in &letters {
+        let letter = dead_request(row);
+        let part = (now_us - row.ended_us.unwrap_or(0)).max(0) / RECENT_PART_US;
+        let died = micros(from_micros(row.ended_us.unwrap_or(0)));
+        let value = values(store, &[&letter], by).await?.pop().unwrap_or_else(|| "–".to_owned());
+        match found.iter_mut().find(|group| group.value == value) {
+            Some(group) => {
+                group.count += 1;
+                group.first_at = group.first_at.clone().min(died.clone());
+                group.last_at = group.last_at.clone().max(died);
+                add_recent(Some(group), part, 1);
+            }
+            None => {
+                all += 1;
+                found.push(convert::group(by, value, died, &letter));
+                add_recent(found.last_mut(), part, 1);
+            }
+        }
+    }
+    found.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| b.last_at.cmp(&a.last_at)));
+    found.truncate(page.limit);
+    let total = Some(Total { value: all, exact: true });
+    Ok(Some(list("dead_letter_group_list", found, None, total)))
+}
+
+/// Counts what died so many stretches ago; the latest stand last.
+fn add_recent(group: Option<&mut DeadLetterGroup>, part: i64, count: u64) {
+    let place = usize::try_from(part).ok().and_then(|part| RECENT_PARTS.checked_sub(part + 1));
+    let slot = group.zip(place).and_then(|(group, place)| group.recent.get_mut(place));
+    if let Some(slot) = slot {
+        *slot += count;
+    }
+}
 
 /// The value of the field `by` of each of these, `–` where it has none.
 ///

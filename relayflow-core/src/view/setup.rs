@@ -10,7 +10,7 @@ use crate::workflow::{Action, On, Step};
 #[must_use]
 pub fn whole<T>(kind: &str, items: Vec<T>) -> List<T> {
     let total = Some(Total { value: items.len() as u64, exact: true });
-    List { v: V, kind: kind.to_owned(), items, next_cursor: None, total }
+    List { v: V, kind: kind.to_owned(), items, next_cursor: None, total, searched_to: None }
 }
 
 /// The sources in force. `base` is what their paths stand under where they have no URL of their own;

@@ -103,8 +103,8 @@ async fn export(
 async fn documents(app: &App) -> Result<Documents, Problem> {
     Ok(Documents {
         stats: view::stats(&app.store).await?,
-        queues: queues::queues_of(app).await?,
-        workers: Some(queues::workers_of(app).await?),
+        queues: queues::seen(app).await?,
+        workers: Some(queues::all_workers(app).await?),
         sources: Some(setup::sources_of(app)),
         workflows: Some(view::setup::workflows(&app.current.get())),
         providers: view::setup::providers(&app.current.get()),

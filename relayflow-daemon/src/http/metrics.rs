@@ -14,7 +14,7 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 
 pub(crate) async fn text(State(app): State<App>) -> Result<Response, Problem> {
     let stats = view::stats(&app.store).await?;
-    let queues = view::queues(&app.store).await?.items;
+    let queues = super::queues::seen(&app).await?.items;
     let passed_over = app.ingest.watcher.as_ref().map_or(0, |watcher| watcher.passed_over());
     let text =
         app.metrics.text(&stats, &queues, passed_over).map_err(|_| Problem::of(Code::Internal))?;

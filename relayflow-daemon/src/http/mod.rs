@@ -10,6 +10,7 @@ pub(crate) mod server;
 
 mod charts;
 mod dead_letters;
+mod doctor;
 mod drift;
 mod events;
 pub(crate) mod export;
@@ -176,13 +177,19 @@ fn about_itself() -> Vec<Route> {
             .gives::<Value>(),
         Route::get("/api/v1/whoami", "Whose token it is", get(whoami::whoami))
             .gives::<api::Identity>(),
-        Route::get("/api/v1/stats", "The numbers", get(stats::stats)).gives::<api::Stats>(),
+        Route::get("/api/v1/stats", "The numbers", get(stats::stats))
+            .params(&["since", "by"])
+            .gives::<api::Stats>(),
         Route::get("/api/v1/stats/minutes", "The last hour", get(charts::minutes))
             .lists::<api::Minute>(),
         Route::get("/api/v1/charts", "Attempts over time", get(charts::chart))
             .params(&["dest", "replay", "window"])
             .gives::<api::Chart>(),
+        Route::get("/api/v1/doctor", "What is wrong, and what mends it", get(doctor::report))
+            .gives::<api::DoctorReport>(),
         Route::get("/api/v1/workers", "Who executes", get(queues::workers)).lists::<api::Worker>(),
+        Route::get("/api/v1/workers/{id}", "One of them", get(queues::worker))
+            .gives::<api::Worker>(),
     ]
 }
 
@@ -234,6 +241,14 @@ fn what_waits() -> Vec<Route> {
             .lists::<api::TimelineEntry>(),
         Route::get("/api/v1/queues", "What waits, by destination", get(queues::list))
             .lists::<api::Queue>(),
+        Route::get("/api/v1/queues/{id}", "One, by its name", get(queues::show))
+            .gives::<api::Queue>(),
+        Route::post("/api/v1/queues/{id}/pause", "Start nothing new", post(queues::pause))
+            .takes::<api::NewPause>()
+            .gives::<api::Queue>(),
+        Route::post("/api/v1/queues/{id}/resume", "Go on", post(queues::resume))
+            .takes::<api::Resume>()
+            .gives::<api::Queue>(),
         Route::get("/api/v1/dead-letters", "Dead letters, or groups", get(dead_letters::list))
             .params(&["q", "limit", "cursor", "by", "sort"])
             .lists::<api::DeadLetter>(),

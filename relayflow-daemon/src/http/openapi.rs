@@ -101,6 +101,7 @@ fn list(item: &Value, total: &Value) -> Value {
             "items": { "type": "array", "items": item },
             "next_cursor": { "type": ["string", "null"] },
             "total": { "anyOf": [total, { "type": "null" }] },
+            "searched_to": { "type": "string", "format": "date-time" },
         },
     })
 }

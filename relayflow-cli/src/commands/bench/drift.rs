@@ -73,7 +73,7 @@ fn round(on_per_second: f64, off_per_second: f64) -> Round {
 }
 
 /// The median; of an even number, the mean of the middle two.
-fn middle(numbers: impl Iterator<Item = f64>) -> Option<f64> {
+pub(super) fn middle(numbers: impl Iterator<Item = f64>) -> Option<f64> {
     let mut sorted: Vec<f64> = numbers.collect();
     sorted.sort_by(f64::total_cmp);
     let upper = sorted.get(sorted.len() / 2)?;

@@ -4,6 +4,7 @@
 mod drift;
 mod event;
 mod load;
+mod replay;
 mod report;
 mod server;
 
@@ -42,6 +43,9 @@ pub(crate) async fn bench(app: &App, args: &BenchArgs) -> Done {
     }
     if args.drift {
         return drift::compare(app, args).await;
+    }
+    if args.replay {
+        return replay::compare(app, args).await;
     }
     let report = match &args.target {
         Some(target) => against(app, args, target).await?,

@@ -166,7 +166,7 @@ impl Report {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "microseconds of a latency in a report")]
-fn us_to_ms(us: u64) -> f64 {
+pub(super) fn us_to_ms(us: u64) -> f64 {
     us as f64 / 1000.0
 }
 

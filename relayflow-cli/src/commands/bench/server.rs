@@ -20,6 +20,8 @@ const TICKS_PER_SECOND: f64 = 100.0;
 pub(crate) struct Server {
     child: Child,
     pub(crate) ingest: SocketAddr,
+    /// Where its API is.
+    pub(crate) api: SocketAddr,
     /// From its start to its readiness.
     pub(crate) start_ms: f64,
     log: PathBuf,
@@ -64,11 +66,10 @@ impl Server {
         let started = Instant::now();
         let mut child = command.spawn()?;
         loop {
-            if let Some(ingest) =
-                std::fs::read_to_string(&ready).ok().as_deref().and_then(ingest_of)
-            {
+            let line = std::fs::read_to_string(&ready).unwrap_or_default();
+            if let (Some(ingest), Some(api)) = (address(&line, "ingest"), address(&line, "api")) {
                 let start_ms = started.elapsed().as_secs_f64() * 1000.0;
-                return Ok(Self { child, ingest, start_ms, log });
+                return Ok(Self { child, ingest, api, start_ms, log });
             }
             if let Some(status) = child.try_wait()? {
                 return Err(failed(&log, &format!("it ended with {status}")));
@@ -110,9 +111,9 @@ fn failed(log: &Path, why: &str) -> Failure {
     Failure::error("the bench's daemon failed").why(format!("{why}\n  {}", last.join("\n  ")))
 }
 
-/// Where vendors' requests come in, from the readiness line.
-fn ingest_of(line: &str) -> Option<SocketAddr> {
-    let url = line.split("  ingest ").nth(1)?;
+/// Where the daemon listens for `what`, from the readiness line.
+fn address(line: &str, what: &str) -> Option<SocketAddr> {
+    let url = line.split(&format!("  {what} ")).nth(1)?;
     url.split("://").nth(1)?.split(['/', ' ', '\n']).next()?.parse().ok()
 }
 
@@ -138,8 +139,9 @@ mod tests {
     #[test]
     fn the_readiness_line_says_where_it_listens() {
         let line = "relayflow 0.1.0 ready  ingest http://127.0.0.1:4411/in/{source}  api http://127.0.0.1:4412  store sqlite:x.db  sources 1  workflows 1\n";
-        assert_eq!(ingest_of(line).unwrap().port(), 4411);
-        assert_eq!(ingest_of("relayflow 0.1.0 ready"), None);
+        assert_eq!(address(line, "ingest").unwrap().port(), 4411);
+        assert_eq!(address(line, "api").unwrap().port(), 4412);
+        assert_eq!(address("relayflow 0.1.0 ready", "api"), None);
     }
 
     #[test]

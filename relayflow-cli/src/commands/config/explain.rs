@@ -159,6 +159,7 @@ pub(super) async fn explain(app: &App, args: &ExplainConfigArgs) -> Done {
         kind: "setting_list".to_owned(),
         items,
         next_cursor: None,
+        searched_to: None,
         total: Some(Total { value, exact: true }),
     };
     let document = RefCell::new(Some(document));

@@ -125,6 +125,7 @@ async fn ls(app: &App, args: &ListArgs) -> Done {
             kind: "context_list".to_owned(),
             items,
             next_cursor: None,
+            searched_to: None,
             total: Some(Total { value, exact: true }),
         })
     };

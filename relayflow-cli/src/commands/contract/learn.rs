@@ -131,6 +131,7 @@ fn print(app: &App, learned: &[Contract]) -> Result<(), Failure> {
         kind: "contract_list".to_owned(),
         items: learned.to_vec(),
         next_cursor: None,
+        searched_to: None,
         total: Some(Total { value: learned.len() as u64, exact: true }),
     };
     match app.out.format {

@@ -74,6 +74,7 @@ pub(super) async fn types(app: &App, catalog: &Catalog, provider: &str) -> Done 
             kind: "sample_list".to_owned(),
             items: items.clone(),
             next_cursor: None,
+            searched_to: None,
             total: None,
         })
     })

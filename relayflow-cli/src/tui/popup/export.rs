@@ -90,7 +90,7 @@ impl Export {
 
     pub(super) fn view(&self, canvas: &mut Canvas<'_>) {
         let width = canvas.width().saturating_sub(8).min(72);
-        let mut popup = canvas.popup(width, 9, "Export");
+        let mut popup = canvas.popup(width, 10, "Export");
         popup.put(0, 1, &format!("a masked bundle of {}", self.what), Role::Text);
         if self.shown.is_some() {
             popup.put(0, 2, "a name without .tar.gz: only what is on the screen", Role::Dim);

@@ -5,6 +5,7 @@ pub(crate) mod export;
 pub(crate) mod filter;
 pub(crate) mod pager;
 pub(crate) mod palette;
+pub(crate) mod pause;
 pub(crate) mod question;
 pub(crate) mod search;
 
@@ -21,6 +22,7 @@ pub(crate) use export::Export;
 pub(crate) use filter::FilterBox;
 pub(crate) use pager::Pager;
 pub(crate) use palette::Palette;
+pub(crate) use pause::Pause;
 pub(crate) use question::Question;
 pub(crate) use search::SearchBox;
 
@@ -31,6 +33,7 @@ pub(crate) enum Popup {
     Choice(Choice),
     Question(Box<Question>),
     Export(Box<Export>),
+    Pause(Box<Pause>),
     Pager(Pager),
     Search(SearchBox),
 }
@@ -70,6 +73,7 @@ impl Popup {
             Self::Choice(choice) => choice.key(key),
             Self::Question(question) => question.key(ctx, key),
             Self::Export(export) => export.key(ctx, key),
+            Self::Pause(pause) => pause.key(ctx, key),
             Self::Pager(pager) => pager.key(ctx, key),
             Self::Search(search) => search.key(key),
         }
@@ -82,6 +86,7 @@ impl Popup {
             Self::Question(question) => question.paste(text),
             Self::Search(search) => search.paste(text),
             Self::Export(export) => export.paste(text),
+            Self::Pause(pause) => pause.paste(text),
             Self::Choice(_) | Self::Pager(_) => {}
         }
     }
@@ -93,6 +98,7 @@ impl Popup {
             Self::Choice(choice) => choice.view(canvas),
             Self::Question(question) => question.view(ctx, canvas),
             Self::Export(export) => export.view(canvas),
+            Self::Pause(pause) => pause.view(ctx, canvas),
             Self::Pager(pager) => pager.view(canvas),
             Self::Search(search) => search.view(canvas),
         }
@@ -104,7 +110,7 @@ impl Popup {
             Self::Filter(_) => "↵ apply  tab complete  esc restore",
             Self::Palette(_) => "↵ run  tab complete  ↑↓ choose  esc close",
             Self::Choice(_) => "↵ choose  ↑↓ move  esc close",
-            Self::Question(_) => "esc back",
+            Self::Question(_) | Self::Pause(_) => "esc back",
             Self::Search(_) => "↵ search  esc close",
             Self::Export(_) => "↵ write  esc back",
             Self::Pager(_) => "↑↓ scroll  y copy  esc close",

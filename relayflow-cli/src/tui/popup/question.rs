@@ -3,6 +3,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent};
 use relayflow_core::api::Discard;
+use relayflow_core::view::doctor::shell;
 use tui_input::Input;
 
 use super::{After, paste_into, show_field, type_into};
@@ -27,6 +28,7 @@ pub(crate) struct Question {
 pub(crate) enum Then {
     Discard { id: String },
     Control { id: String, verb: &'static str },
+    ResumeQueue { name: String },
     Readmit { id: String },
     AcceptDrift { id: String },
     Revise { event: String, task: String, payload: String },
@@ -39,7 +41,7 @@ impl Question {
             | Then::Readmit { .. }
             | Then::AcceptDrift { .. }
             | Then::Revise { .. } => Some(Input::default()),
-            Then::Control { .. } => None,
+            Then::Control { .. } | Then::ResumeQueue { .. } => None,
         };
         Self { title: title.into(), lines, reason, then, error: None }
     }
@@ -73,7 +75,10 @@ impl Question {
             noun: "item",
             items: 1,
             is_single: true,
-            needs_reason: !matches!(self.then, Then::Control { .. } | Then::Readmit { .. }),
+            needs_reason: !matches!(
+                self.then,
+                Then::Control { .. } | Then::ResumeQueue { .. } | Then::Readmit { .. }
+            ),
             command: self.command(),
         };
         if let Decision::Refuse(failure) = decide(true, &ctx.target, &act, &deed) {
@@ -87,6 +92,7 @@ impl Question {
                 ..Discard::default()
             }),
             Then::Control { id, verb } => msg::Question::Control { id, verb },
+            Then::ResumeQueue { name } => msg::Question::ResumeQueue(name),
             Then::Readmit { id } => msg::Question::Readmit { id, reason },
             Then::Revise { event, task, payload } => {
                 let reason = reason.unwrap_or_default();
@@ -104,6 +110,7 @@ impl Question {
         match &self.then {
             Then::Discard { id } => format!("relayflow dlq discard {id}"),
             Then::Control { id, verb } => format!("relayflow replay {verb} {id}"),
+            Then::ResumeQueue { name } => format!("relayflow queue resume {}", shell(name)),
             Then::Readmit { id } => format!("relayflow requests replay {id}"),
             Then::AcceptDrift { id } => format!("relayflow drift accept {id}"),
             Then::Revise { task, .. } => format!("relayflow dlq edit {task}"),

@@ -1,6 +1,6 @@
 //! Questions put to a RelayFlow, through the CLI's own backend.
 
-use relayflow_core::api::{List, NewRevision, ReplayControl};
+use relayflow_core::api::{List, NewRevision, ReplayControl, Resume};
 use relayflow_core::ingest::InForce;
 use relayflow_core::view;
 
@@ -87,6 +87,14 @@ pub(super) async fn ask(backend: &Backend, question: Question) -> Result<Reply, 
         Question::Control { id, verb } => {
             let job = backend.control(&id, verb, &ReplayControl::default()).await?;
             Ok(Reply::Done(format!("{} is {}", job.id, job.status)))
+        }
+        Question::PauseQueue { name, new } => {
+            let queue = backend.pause_queue(&name, &new).await?;
+            Ok(Reply::Done(format!("{} is {}", queue.name, queue.state)))
+        }
+        Question::ResumeQueue(name) => {
+            let queue = backend.resume_queue(&name, &Resume::default()).await?;
+            Ok(Reply::Done(format!("{} goes on", queue.name)))
         }
         Question::Discard(what) => {
             let done = backend.discard(&what).await?;

@@ -283,7 +283,7 @@ impl EventScreen {
         let id = self.event_id().unwrap_or(&self.id).to_owned();
         let shown = self.document().map(|(_, text)| text);
         let q = Some(format!("id:{id}"));
-        let export = popup::Export::new(format!("{id} and what belongs to it"), q, &id, &id, shown);
+        let export = popup::Export::new(id.clone(), q, &id, &id, shown);
         ctx.popup = Some(Popup::Export(Box::new(export)));
     }
 

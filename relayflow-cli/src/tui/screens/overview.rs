@@ -140,6 +140,14 @@ impl Overview {
         plan_of_group(ctx, group, "");
     }
 
+    /// Holds up the queue under the cursor, or lets it go on.
+    fn control(&self, ctx: &mut Ctx, action: Action) {
+        match self.lines().get(self.cursor.at()) {
+            Some(Line::Queue(queue)) => super::queues::control(ctx, queue, action),
+            _ => ctx.say("P and U are for a queue: there is none under the cursor", Role::Warn),
+        }
+    }
+
     /// To the first line of the next pane, or of the one before.
     fn other_pane(&mut self, forward: bool) {
         let keys = self.keys();
@@ -247,6 +255,7 @@ impl Part for Overview {
             Action::NextPane | Action::PrevPane => self.other_pane(action == Action::NextPane),
             Action::Zoom => self.is_zoomed = !self.is_zoomed,
             Action::Chart => self.chart(ctx),
+            Action::PauseQueue | Action::ResumeQueue => self.control(ctx, action),
             Action::PrevWindow => self.window = self.window.saturating_sub(1),
             Action::NextWindow => self.window = (self.window + 1).min(WINDOWS.len() - 1),
             _ => {

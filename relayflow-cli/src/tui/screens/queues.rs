@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use relayflow_core::api::{Queue, Worker};
+use relayflow_core::view::doctor::shell;
 
 use super::Part;
 use super::overview::{busy_first, chart, quoted};
 use super::table::{Cursor, nothing};
+use crate::commands::queue::drain_text;
 use crate::failure::Failure;
 use crate::output::time;
 use crate::tui::ctx::{Ctx, Go};
@@ -15,6 +17,8 @@ use crate::tui::frame;
 use crate::tui::keys::{Action, Place};
 use crate::tui::msg::{Answer, Question, Reply};
 use crate::tui::pane::Pane;
+use crate::tui::popup::question::Then;
+use crate::tui::popup::{self, Pause, Popup};
 use crate::tui::pulse::Pulse;
 use crate::tui::route::{Noun, Route};
 use crate::tui::theme::Role;
@@ -30,16 +34,57 @@ const fn number(title: &'static str, width: usize, weight: u8) -> Column {
     Column { title, width, is_right: true, weight, grows: false }
 }
 
-const COLUMNS: [Column; 8] = [
-    Column { title: "QUEUE", width: 20, is_right: false, weight: 0, grows: true },
-    number("DEPTH", 8, 1),
-    number("OLDEST", 8, 2),
-    number("RUNNING", 7, 4),
-    number("RETRYING", 8, 5),
-    number("DEAD", 7, 3),
-    number("AT ONCE", 7, 7),
-    Column { title: "STATE", width: 12, is_right: false, weight: 1, grows: false },
+const COLUMNS: [Column; 10] = [
+    Column { title: "QUEUE", width: 17, is_right: false, weight: 0, grows: false },
+    number("DEPTH", 6, 1),
+    number("OLDEST", 7, 2),
+    number("RUNNING", 7, 6),
+    number("IN/s", 5, 8),
+    number("OUT/s", 5, 5),
+    number("RETRY%", 6, 4),
+    number("DEAD", 5, 3),
+    number("DRAIN IN", 8, 7),
+    Column { title: "STATE", width: 22, is_right: false, weight: 1, grows: true },
 ];
+
+/// Asks before a queue stands still, or goes on.
+pub(super) fn control(ctx: &mut Ctx, queue: &Queue, action: Action) {
+    if !ctx.may_act() {
+        return;
+    }
+    ctx.popup = Some(match (action, &queue.pause) {
+        (Action::PauseQueue, _) => Popup::Pause(Box::new(Pause::new(ctx, queue))),
+        (_, None) => {
+            ctx.say(format!("{} is not paused", queue.name), Role::Warn);
+            return;
+        }
+        (_, Some(pause)) => {
+            let waits = time::things(u64::try_from(queue.depth).unwrap_or(0), "task");
+            let lines = vec![
+                format!("Let {} go on? {waits} waiting.", queue.name),
+                format!("It was paused by {}: {}", pause.who, pause.reason),
+            ];
+            let then = Then::ResumeQueue { name: queue.name.clone() };
+            Popup::Question(Box::new(popup::Question::new("resume a queue", lines, then)))
+        }
+    });
+}
+
+/// `paused by ana until 14:30 "deploy"`, `open  breaker half`.
+pub(super) fn state(ctx: &Ctx, queue: &Queue) -> String {
+    let glyphs = &ctx.glyphs;
+    let Some(pause) = &queue.pause else {
+        let state = glyphs.status(&queue.state).replace('_', " ");
+        let half = queue.breaker.as_deref() == Some("half_open");
+        return if half { format!("{state}  breaker half") } else { state };
+    };
+    let until = match &pause.until {
+        Some(until) => format!("until {}", time::until(until, &ctx.zone, ctx.clock())),
+        None => "until resumed".to_owned(),
+    };
+    let mark = if glyphs.is_ascii() { "=" } else { "‖" };
+    format!("{mark} paused by {} {until} \"{}\"", pause.who, pause.reason)
+}
 
 impl QueuesScreen {
     fn queues(&self) -> &[Queue] {
@@ -53,6 +98,12 @@ impl QueuesScreen {
 
 fn count(number: i64) -> String {
     time::count(u64::try_from(number).unwrap_or(0))
+}
+
+/// How long ago it was heard of.
+fn beat(worker: &Worker) -> String {
+    let beat = jiff::SignedDuration::try_from_secs_f64(worker.heartbeat_seconds);
+    time::amount(beat.unwrap_or_default())
 }
 
 impl Part for QueuesScreen {
@@ -76,14 +127,13 @@ impl Part for QueuesScreen {
     fn wake(&mut self, ctx: &mut Ctx) {
         if ctx.paused.is_none() {
             self.queues.poll(ctx, || Question::Queues);
-            if !ctx.is_store() {
-                self.workers.poll(ctx, || Question::Workers);
-            }
+            self.workers.poll(ctx, || Question::Workers);
         }
     }
 
     fn act(&mut self, ctx: &mut Ctx, action: Action) {
         match (action, self.queues().get(self.cursor.at())) {
+            (Action::PauseQueue | Action::ResumeQueue, Some(queue)) => control(ctx, queue, action),
             (Action::Open, Some(queue)) => {
                 let filter = format!("dest:{}", quoted(&queue.name));
                 let noun = Noun::DeadLetters;
@@ -126,6 +176,9 @@ impl Part for QueuesScreen {
                 || glyphs.none().to_owned(),
                 |s| time::amount(jiff::SignedDuration::try_from_secs_f64(s).unwrap_or_default()),
             );
+            let none = || glyphs.none().to_owned();
+            let retries = queue.retry_ratio.map_or_else(none, |r| format!("{:.1}", r * 100.0));
+            let drain = drain_text(queue).replace('–', glyphs.none());
             let is_open = queue.state == "open";
             let dead = if 0 < queue.dead { Role::Bad } else { Role::Dim };
             let cells = [
@@ -133,33 +186,32 @@ impl Part for QueuesScreen {
                 plain(count(queue.depth)),
                 plain(oldest),
                 plain(count(queue.running)),
-                plain(count(queue.retrying)),
+                plain(format!("{:.1}", queue.in_per_second)),
+                plain(format!("{:.1}", queue.out_per_second)),
+                plain(retries),
                 piece(count(queue.dead), dead),
-                dim(queue.concurrency.to_string()),
-                piece(
-                    glyphs.status(&queue.state).replace('_', " "),
-                    if is_open { Role::Ok } else { Role::Warn },
-                ),
+                dim(drain),
+                piece(state(ctx, queue), if is_open { Role::Ok } else { Role::Warn }),
             ];
             canvas.part(2, y, canvas.width(), 1).line(0, &row(&COLUMNS, &laid, &cells, glyphs));
         });
         let y = 1 + shown.max(2);
         if workers.is_empty() {
-            if ctx.is_store() {
-                canvas.put(2, y + 1, "who works is known to a running daemon only", Role::Dim);
-            }
             return;
         }
         canvas.rule(y, "Workers");
         for (place, worker) in workers.iter().enumerate() {
             let text = format!(
-                "  {}  {} running  since {}  version {}",
+                "  {}  {}, heard of {} ago  {} running  {} leases  version {}",
                 worker.id,
+                worker.state,
+                beat(worker),
                 worker.running,
-                ctx.time_of(&worker.started_at),
+                worker.leases,
                 worker.version
             );
-            canvas.put(0, y + 1 + place, &text, Role::Text);
+            let role = if worker.state == "live" { Role::Text } else { Role::Bad };
+            canvas.put(0, y + 1 + place, &text, role);
         }
     }
 
@@ -181,6 +233,8 @@ impl Part for QueuesScreen {
         let mut copies = Vec::new();
         if let Some(queue) = self.queues().get(self.cursor.at()) {
             copies.push(("name".to_owned(), queue.name.clone()));
+            let command = format!("relayflow queue show {}", shell(&queue.name));
+            copies.push(("show".to_owned(), command));
         }
         copies.push(("command".to_owned(), "relayflow queue ls".to_owned()));
         copies

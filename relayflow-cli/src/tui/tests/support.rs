@@ -375,6 +375,8 @@ pub(super) fn stats(letters: usize) -> Value {
         "oldest_queued_seconds": 662.0, "retry_rate": 0.312,
         "replays": {"running": 1, "paused": 0, "done": 3, "cancelled": 0},
         "drift": {"breaking": 1, "additive": 4},
+        "paused_queues": [{"name": "ci.internal", "who": "ana", "reason": "deploy", "since": ago(60),
+                           "until": "2026-11-23T14:30:00.000000Z"}],
     })
 }
 
@@ -410,8 +412,15 @@ fn chart(of: &ChartOf) -> Value {
 }
 
 fn queue(name: &str, depth: i64, dead: i64, state: &str) -> Value {
+    let pause = (state == "paused").then(|| {
+        json!({"name": name, "who": "ana",
+        "reason": "deploy \u{1b}[2J", "since": ago(60), "until": "2026-11-23T14:30:00.000000Z"})
+    });
     json!({"v": 1, "object": "queue", "name": name, "depth": depth, "running": 2, "retrying": 1, "dead": dead,
-           "oldest_queued_seconds": 662.0, "state": state, "concurrency": 16})
+           "oldest_queued_seconds": 662.0, "state": state, "concurrency": 16, "pause": pause,
+           "breaker": if state == "circuit_open" { "open" } else { "closed" },
+           "in_per_second": 14.1, "out_per_second": 9.8, "retry_ratio": 0.312,
+           "drain_seconds": if depth == 0 { json!(0.0) } else { Value::Null }})
 }
 
 fn rows(noun: Noun, limit: usize, cursor: Option<&str>, letters: usize) -> Page<Row> {
@@ -508,9 +517,10 @@ pub(super) fn reply(question: &Question, letters: usize) -> Reply {
         Question::Queues => Reply::Queues(vec![
             doc(queue("mail.example.com", 0, 0, "open")),
             doc(queue("api.hubspot.com", 8412, 412, "circuit_open")),
+            doc(queue("ci.internal", 38, 12, "paused")),
         ]),
         Question::Workers => Reply::Workers(vec![doc(json!({"v": 1, "object": "worker",
-            "id": "wrk_01J9ZA", "running": 6, "started_at": ago(4000), "version": "0.1.0"}))]),
+            "id": "wrk_01J9ZA", "state": "live", "leases": 14, "heartbeat_seconds": 1.2, "running": 6, "started_at": ago(4000), "version": "0.1.0"}))]),
         Question::Sources => {
             Reply::Sources(vec![doc(json!({"v": 1, "object": "source", "name": "stripe",
             "provider": "stripe", "scheme": "hmac-sha256", "url": "http://127.0.0.1:8787/in/stripe",
@@ -541,6 +551,8 @@ pub(super) fn reply(question: &Question, letters: usize) -> Reply {
         }
         Question::RunPlan(_) => Reply::Replay(doc(replay("running", 0, 0, 412))),
         Question::Control { verb, .. } => Reply::Done(format!("rpl_01J9ZD is {verb}d")),
+        Question::PauseQueue { name, .. } => Reply::Done(format!("{name} is paused")),
+        Question::ResumeQueue(name) => Reply::Done(format!("{name} goes on")),
         Question::Discard(_) => Reply::Done("1 item discarded".to_owned()),
         Question::Export { to, .. } => Reply::Done(format!("wrote {}", to.display())),
         Question::Readmit { .. } => Reply::Done("req_1 is accepted, 1 event".to_owned()),

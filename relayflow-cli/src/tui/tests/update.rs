@@ -8,7 +8,7 @@ use serde_json::json;
 use super::support::{Desk, ago, id, reply, setup};
 use crate::context::{Target, Way};
 use crate::failure::Failure;
-use crate::tui::ctx::Link;
+use crate::tui::ctx::{Link, Setup};
 use crate::tui::msg::{Effect, Msg, Question};
 use crate::tui::screens::Screen;
 
@@ -48,7 +48,7 @@ fn x_asks_where_and_writes_a_bundle_of_what_is_selected() {
     let mut desk = Desk::new("dlq source:stripe");
     desk.press("x");
     desk.shows("a masked bundle of the dead letters of this filter");
-    desk.shows("same as  relayflow export source:stripe --all-time --to relayflow-dlq.tar.gz");
+    desk.shows("same as  relayflow export source:stripe --all-time --to");
     assert!(deeds(&desk).is_empty());
     key(&mut desk, "enter");
     let [Question::Export { new, to }] = deeds(&desk)[..] else { panic!("{:?}", desk.asked) };
@@ -78,7 +78,7 @@ fn x_asks_where_and_writes_a_bundle_of_what_is_selected() {
 fn x_in_an_event_is_about_that_event() {
     let mut desk = Desk::new("dlq");
     desk.press("enter x");
-    desk.shows("and what belongs to it");
+    desk.shows("a masked bundle of evt_01J9");
     key(&mut desk, "esc");
     assert!(desk.state.ctx.popup.is_none());
 }
@@ -549,4 +549,81 @@ fn an_edited_payload_is_shown_asked_about_kept_and_then_run() {
     key(&mut desk, "enter");
     let [Question::RunPlan(new)] = deeds(&desk)[..] else { panic!("{}", desk.screen()) };
     assert_eq!(new.late.as_deref(), Some("apply"));
+}
+
+// queues
+
+#[test]
+fn a_queue_is_paused_for_a_while_with_a_reason() {
+    let mut desk = Desk::of(setup(false), (80, 24), "queues");
+    desk.settle();
+    desk.shows("‖ 1 queue paused");
+    desk.press("P");
+    desk.shows("same as  relayflow queue pause api.hubspot.com --for 30m");
+    key(&mut desk, "enter");
+    desk.shows("this needs a reason");
+    assert!(deeds(&desk).is_empty());
+    desk.type_text("they deploy");
+    key(&mut desk, "enter");
+    let [Question::PauseQueue { name, new }] = deeds(&desk)[..] else { panic!("{:?}", desk.asked) };
+    assert_eq!((name.as_str(), new.reason.as_str()), ("api.hubspot.com", "they deploy"));
+    assert_eq!((new.r#for.as_deref(), new.indefinitely), (Some("30m"), false));
+    desk.settle();
+    desk.shows("api.hubspot.com is paused");
+}
+
+#[test]
+fn a_pause_without_a_length_lasts_and_a_wrong_one_is_none() {
+    let mut desk = Desk::of(setup(false), (80, 24), "queues");
+    desk.settle();
+    desk.press("P");
+    desk.type_text("moved");
+    desk.press("up backspace backspace backspace");
+    desk.type_text("soon");
+    key(&mut desk, "enter");
+    desk.shows("`soon` is not a duration");
+    assert!(deeds(&desk).is_empty());
+    desk.press("backspace backspace backspace backspace");
+    desk.shows("--indefinitely");
+    key(&mut desk, "enter");
+    let [Question::PauseQueue { new, .. }] = deeds(&desk)[..] else { panic!("{:?}", desk.asked) };
+    assert_eq!((new.r#for.as_deref(), new.indefinitely), (None, true));
+}
+
+#[test]
+fn a_protected_context_wants_the_number_of_queues() {
+    let mut desk = Desk::new("queues");
+    desk.press("P");
+    desk.type_text("deploy");
+    key(&mut desk, "enter");
+    desk.shows("PROD is protected: type the number of queues, 1");
+    desk.type_text("2");
+    key(&mut desk, "enter");
+    assert!(deeds(&desk).is_empty());
+    desk.press("backspace");
+    desk.type_text("1");
+    key(&mut desk, "enter");
+    assert_eq!(deeds(&desk).len(), 1);
+}
+
+#[test]
+fn a_paused_queue_goes_on_and_another_cannot() {
+    let mut desk = Desk::of(setup(false), (80, 24), "queues");
+    desk.settle();
+    desk.press("U");
+    desk.shows("api.hubspot.com is not paused");
+    desk.press("down U");
+    desk.shows("It was paused by ana: deploy");
+    key(&mut desk, "y");
+    let [Question::ResumeQueue(name)] = deeds(&desk)[..] else { panic!("{:?}", desk.asked) };
+    assert_eq!(name, "ci.internal");
+}
+
+#[test]
+fn who_may_only_look_pauses_nothing() {
+    let mut desk = Desk::of(Setup { is_read_only: true, ..setup(false) }, (80, 24), "queues");
+    desk.settle();
+    desk.press("P");
+    desk.shows_not("same as");
+    assert!(deeds(&desk).is_empty());
 }

@@ -55,6 +55,7 @@ fn popups() {
         ("filter", "dlq", "/ s o u"),
         ("copy", "dlq", "y"),
         ("discard", "dlq", "d"),
+        ("pause", "queues", "P"),
         ("contexts", "dlq", "@"),
         ("search", "tsk_upsert", "o /"),
     ] {

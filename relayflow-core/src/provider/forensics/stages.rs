@@ -75,7 +75,8 @@ impl<'c> Search<'c> {
             || self.with_other_secrets(source, &entries)
             || self.with_other_bodies(source, &entries, true)
             || self.with_other_urls(source, &entries)
-            || self.as_of_others(source)
+            // Where our own secret made the signature, nobody else sent it.
+            || (self.beyond.is_none() && self.as_of_others(source))
             || self.with_other_bodies(source, &entries, false)
             || self.with_another_character(source, &entries);
         if !found {
@@ -241,9 +242,10 @@ impl<'c> Search<'c> {
                 let Some(hit) = self.hit(source, entries, is_known, is_it, &repair.request) else {
                     continue;
                 };
-                let told = match repair.blame {
-                    Blame::HeaderRenamed => "a header came under another name",
-                    _ => "the signature was changed on its way",
+                let told = if repair.blame == Blame::HeaderRenamed {
+                    "a header came under another name"
+                } else {
+                    "the signature was changed on its way"
                 };
                 let told =
                     cause(repair.blame, Sure::Certain, format!("{told}: {}", repair.altered))

@@ -6,7 +6,36 @@ use crate::filter::{Field, Filter, Term, Test, Word};
 use crate::id::{EventId, PlanId, ReplayId, RequestId, TaskId};
 
 /// How much earlier than its request was received an id may have been drawn: clocks step.
-const DRAWN_BEFORE_US: i64 = 3_600_000_000;
+pub(super) const DRAWN_BEFORE_US: i64 = 3_600_000_000;
+
+/// How much later one is usually drawn at most; what is drawn later still has an index (`event_late`).
+pub(super) const DRAWN_BEHIND_US: i64 = 60_000_000;
+
+/// Sources, providers and types that have keys, each once: as many looks as there are.
+const TYPES: &str = "
+    with recursive s(source) as (
+        select (select min(source) from event_key)
+        union all
+        select (select min(x.source) from event_key x where x.source > s.source)
+        from s where s.source is not null),
+    p(source, provider) as (
+        select source, (select min(x.provider) from event_key x where x.source = s.source)
+        from s where source is not null
+        union all
+        select source, (select min(x.provider) from event_key x
+            where x.source = p.source and x.provider > p.provider)
+        from p where provider is not null),
+    y(source, provider, type) as (
+        select source, provider, (select min(x.type) from event_key x
+            where x.source = p.source and x.provider = p.provider)
+        from p where provider is not null
+        union all
+        select source, provider, (select min(x.type) from event_key x
+            where x.source = y.source and x.provider = y.provider and x.type > y.type)
+        from y where type is not null)
+    select source, provider, type from y where type is not null";
+
+const REJECTED: &str = "r.id in (select id from request where status = 'rejected')";
 
 /// Conditions and their values, gathered.
 pub(super) struct Builder {
@@ -77,10 +106,10 @@ impl Builder {
             Field::Request => Ok(self.request(&word.text)),
             Field::Replay => self.replay(&word.text),
             Field::Corr => Ok(self.correlation(word)),
-            Field::Key if self.over != Over::Requests => {
-                Ok(self.text_is("e.provider || ':' || e.type || ':' || e.external_id", word))
-            }
+            Field::Key if self.over != Over::Requests => Ok(self.key(word)),
+            Field::External if self.over != Over::Requests => Ok(self.external(word)),
             Field::Sig if self.over == Over::Requests => self.signature(&word.text),
+            Field::Status if self.over == Over::Requests => Ok(self.request_status(&word.text)),
             Field::Attempts | Field::Http => self.number(field, &word.text),
             Field::Attr(attribute) if self.over != Over::Requests => {
                 let path = self.bind(Bind::Text(format!("$.\"{}\"", attribute.replace('"', ""))));
@@ -101,6 +130,60 @@ impl Builder {
                 Ok(if is_of_task && !self.over.has_tasks() { of_a_task(&tested) } else { tested })
             }
         }
+    }
+
+    /// What is rejected and what is dead has an index; the word is one of a closed set.
+    fn request_status(&mut self, word: &str) -> String {
+        let value = self.bind(Bind::Text(word.to_owned()));
+        let listed = match word {
+            "rejected" => " and r.id in (select id from request where status = 'rejected')",
+            "dead" | "discarded" => {
+                " and r.id in (select id from request where status in ('dead', 'discarded'))"
+            }
+            _ => "",
+        };
+        format!("(r.status = {value}{listed})")
+    }
+
+    /// By the table of keys: under each kind of event that there is, one look.
+    fn external(&mut self, word: &Word) -> String {
+        let is_it = self.text_is("e.external_id", word);
+        if word.is_wild {
+            return is_it;
+        }
+        let value = self.bind(Bind::Text(word.text.clone()));
+        format!(
+            "({is_it} and e.id in (select k.event_id from ({TYPES}) t join event_key k
+                on k.source = t.source and k.provider = t.provider and k.type = t.type
+                    and k.external_id = {value}
+                union all select id from event where id_is_derived = 1 and external_id = {value}))"
+        )
+    }
+
+    fn key(&mut self, word: &Word) -> String {
+        let is_it = self.text_is("e.provider || ':' || e.type || ':' || e.external_id", word);
+        if word.is_wild {
+            return is_it;
+        }
+        let value = self.bind(Bind::Text(word.text.clone()));
+        let rest = format!("substr({value}, length(t.provider) + length(t.type) + 3)");
+        format!(
+            "({is_it} and e.id in (select k.event_id from ({TYPES}) t join event_key k
+                on k.source = t.source and k.provider = t.provider and k.type = t.type
+                    and k.external_id = {rest}
+                union all select x.id from ({TYPES}) t join event x
+                    on x.id_is_derived = 1 and x.external_id = {rest}))"
+        )
+    }
+
+    /// The events that requests brought: the first is named there, others name their request.
+    fn events_of(&mut self, low: &[u8; 16], high: &[u8; 16]) -> String {
+        let first = self.range("x.id", low, high);
+        let other = self.range("x.request_id", low, high);
+        format!(
+            "e.id in (select x.first_event_id from request x where {first}
+                union all select x.id from event x where x.place > 0 and {other})"
+        )
     }
 
     /// The column of a field that is text, and whether it is a task's.
@@ -275,9 +358,8 @@ impl Builder {
     }
 
     fn id(&mut self, text: &str) -> Result<String, QueryError> {
-        if let Some(range) = RequestId::range(text) {
-            let column = if self.over == Over::Requests { "r.id" } else { "e.request_id" };
-            return Ok(self.range(column, range.0.bytes(), range.1.bytes()));
+        if RequestId::range(text).is_some() {
+            return Ok(self.request(text));
         }
         if ReplayId::range(text).is_some() {
             return self.replay(text);
@@ -311,9 +393,11 @@ impl Builder {
     }
 
     fn request(&mut self, text: &str) -> String {
-        let column = if self.over == Over::Requests { "r.id" } else { "e.request_id" };
         match RequestId::range(text) {
-            Some((low, high)) => self.range(column, low.bytes(), high.bytes()),
+            Some((low, high)) if self.over == Over::Requests => {
+                self.range("r.id", low.bytes(), high.bytes())
+            }
+            Some((low, high)) => self.events_of(low.bytes(), high.bytes()),
             None => "1 = 0".to_owned(),
         }
     }
@@ -340,21 +424,33 @@ impl Builder {
             return self.text_is(&format!("coalesce({of}.correlation_id, lower(hex({id})))"), word);
         }
         let value = self.bind(Bind::Text(word.text.clone()));
-        let given = format!("{of}.correlation_id = {value}");
-        match RequestId::from_trace_id(&word.text) {
-            Some(request) => {
-                let own = self.bind(Bind::Blob(request.bytes().to_vec()));
-                format!("({given} or ({of}.correlation_id is null and {id} = {own}))")
+        let (table, own) = match (RequestId::from_trace_id(&word.text), self.over) {
+            (None, Over::Requests) => ("request", String::new()),
+            (None, _) => ("event", String::new()),
+            (Some(own), Over::Requests) => {
+                let own = self.bind(Bind::Blob(own.bytes().to_vec()));
+                ("request", format!(" union all select x.id from request x where x.id = {own}"))
             }
-            None => given,
-        }
+            (Some(own), _) => {
+                let own = self.events_of(own.bytes(), own.bytes());
+                (
+                    "event",
+                    own.replacen("e.id in (", " union all ", 1).trim_end_matches(')').to_owned(),
+                )
+            }
+        };
+        let listed = if self.over == Over::Requests { "r.id" } else { "e.id" };
+        format!(
+            "(coalesce({of}.correlation_id, lower(hex({id}))) = {value} and {listed} in
+                (select x.id from {table} x where x.correlation_id = {value}{own}))"
+        )
     }
 
     fn signature(&mut self, word: &str) -> Result<String, QueryError> {
         match word {
             "valid" => Ok("r.status <> 'rejected'".to_owned()),
-            "invalid" => Ok("r.status = 'rejected'".to_owned()),
-            "missing" => Ok("(r.status = 'rejected' and r.reason = 'missing_header')".to_owned()),
+            "invalid" => Ok(REJECTED.to_owned()),
+            "missing" => Ok(format!("({REJECTED} and r.reason = 'missing_header')")),
             "skipped" => Ok("r.scheme like '%none'".to_owned()),
             _ => Err(self.not_here(&Field::Sig)),
         }
@@ -362,7 +458,7 @@ impl Builder {
 }
 
 /// The least id that can have been drawn at this moment.
-fn id_at(us: i64) -> Vec<u8> {
+pub(super) fn id_at(us: i64) -> Vec<u8> {
     let ms = u64::try_from(us / 1000).unwrap_or(0);
     let mut bytes = ms.to_be_bytes()[2..].to_vec();
     bytes.resize(16, 0);

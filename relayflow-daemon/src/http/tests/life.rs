@@ -100,7 +100,7 @@ async fn a_reload_is_whole_or_nothing() {
     };
     let reload = |change: fn(&mut Config)| {
         let dir = dir.path().to_owned();
-        let load: Reload = Box::new(move || {
+        let load: Reload = std::sync::Arc::new(move || {
             let mut config = config(&dir);
             change(&mut config);
             Ok((config, Vec::new()))
@@ -110,7 +110,7 @@ async fn a_reload_is_whole_or_nothing() {
 
     let bad = reload(|config| config.sources[0].provider = "nobody".into());
     assert!(apply(app, &bad).await.unwrap_err().contains("sources.test"));
-    let worse: Reload = Box::new(|| Err(Vec::new()));
+    let worse: Reload = std::sync::Arc::new(|| Err(Vec::new()));
     apply(app, &worse).await.unwrap_err();
     assert_eq!(names(), ["test"]);
 

@@ -1,6 +1,6 @@
 //! How charts look: bars that lie, a field of shades, bars that stand.
 
-use relayflow_core::api::{Bucket, Chart, Latency, Slice};
+use relayflow_core::api::{Bucket, Chart, Distribution, Slice};
 
 use super::{ChartScreen, Kind};
 use crate::output::time;
@@ -83,7 +83,7 @@ fn joined(buckets: &[Bucket], rows: usize) -> Vec<Bucket> {
     all
 }
 
-fn latency(latency: &Latency, canvas: &mut Canvas<'_>) {
+fn latency(latency: &Distribution, canvas: &mut Canvas<'_>) {
     let glyphs = canvas.glyphs;
     let percentiles = [
         ("p50", latency.p50_ms),

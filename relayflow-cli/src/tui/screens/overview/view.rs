@@ -280,7 +280,7 @@ fn queue_line(ctx: &Ctx, queue: &Queue, wide: usize, room: usize) -> String {
     let name = fit(&queue.name, wide, &ctx.glyphs);
     let mut parts = Vec::new();
     if queue.state != "open" {
-        parts.push(queue.state.replace('_', " "));
+        parts.push(super::super::queues::state(ctx, queue));
     }
     if let Some(seconds) = queue.oldest_queued_seconds.filter(|_| 0 < queue.depth) {
         let oldest = jiff::SignedDuration::try_from_secs_f64(seconds).unwrap_or_default();
