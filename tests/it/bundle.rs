@@ -285,8 +285,17 @@ pub(crate) fn reads(it: &Incident) -> Vec<Vec<String>> {
 pub(crate) fn timeless(mut value: Value) -> Value {
     match &mut value {
         Value::Object(members) => {
-            if members.get("object").and_then(Value::as_str) == Some("stats") {
-                members.remove("at");
+            // What is counted up to now differs from one moment to the next.
+            let of_now: &[&str] = match members.get("object").and_then(Value::as_str) {
+                Some("stats") => &["at", "flow"],
+                Some("queue") => {
+                    &["in_per_second", "out_per_second", "retry_ratio", "drain_seconds"]
+                }
+                Some("worker") => &["heartbeat_seconds"],
+                _ => &[],
+            };
+            for name in of_now {
+                members.remove(*name);
             }
             for member in members.values_mut() {
                 *member = timeless(member.take());

@@ -184,7 +184,7 @@ fn a_config_that_drifted_is_put_in_force_by_what_is_printed() {
     home.reconfigure(&config.replace("attempts = 3", "attempts = 4"));
     let found = doctor(&daemon, &home);
     let (text, fix) = found.has("config.drifted", "warn");
-    assert!(text.contains("(retry.attempts)"), "{text}");
+    assert!(text.contains("(retry.attempts"), "{text}");
     assert_eq!(fix, format!("kill -HUP {}", daemon.pid()));
     mend(&daemon, &home, fix);
     until("it is in force", || {

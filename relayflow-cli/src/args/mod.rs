@@ -35,7 +35,9 @@ pub(crate) use nouns::{
     WorkflowsVerb,
 };
 pub(crate) use providers::{ProvidersCmd, ProvidersVerb};
-pub(crate) use queue::{PauseArgs, QueueCmd, QueueVerb, ResumeQueue, StatsArgs, WorkersCmd};
+pub(crate) use queue::{
+    PauseArgs, QueueCmd, QueueVerb, ResumeQueue, StatsArgs, WorkersCmd, WorkersVerb,
+};
 pub(crate) use reconcile::ReconcileArgs;
 pub(crate) use send::{SendArgs, Tamper};
 pub(crate) use tail::TailArgs;
@@ -285,7 +287,7 @@ impl Command {
             Self::Workflows(cmd) => matches!(cmd.verb, Some(WorkflowsVerb::Show { .. })),
             Self::Context(cmd) => matches!(cmd.verb, Some(ContextVerb::Show { .. })),
             Self::Queue(cmd) => matches!(cmd.verb, Some(QueueVerb::Show(_))),
-            Self::Workers(cmd) => matches!(cmd.verb, Some(ShowLsVerb::Show { .. })),
+            Self::Workers(cmd) => matches!(cmd.verb, Some(WorkersVerb::Show { .. })),
             Self::Timeline(args) => !args.follow,
             Self::Trace(_) | Self::Help(_) => true,
             Self::Up(_)

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use jiff::SignedDuration;
 
 use super::groups::{Act, ListArgs};
-use super::nouns::{Noun, ShowLsVerb};
+use super::nouns::Noun;
 use super::values;
 
 pub(crate) type QueueCmd = Noun<QueueVerb>;
@@ -71,7 +71,26 @@ pub(crate) struct ResumeQueue {
 }
 
 /// Who executes what.
-pub(crate) type WorkersCmd = Noun<ShowLsVerb>;
+pub(crate) type WorkersCmd = Noun<WorkersVerb>;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WorkersVerb {
+    /// All of them.
+    #[command(
+        alias = "list",
+        before_long_help = "\
+relayflow workers ls
+relayflow workers ls -w"
+    )]
+    Ls(ListArgs),
+    /// One, with the tasks that it holds.
+    #[command(aliases = ["get", "describe"], before_long_help = "\
+relayflow workers show wrk_01J9ZC4K")]
+    Show {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+}
 
 #[derive(Debug, Args)]
 pub(crate) struct StatsArgs {
@@ -80,7 +99,8 @@ pub(crate) struct StatsArgs {
     #[arg(long, value_name = "DEST|rpl_ID", conflicts_with_all = ["watch", "by"])]
     pub(crate) of: Option<String>,
     /// What came and went since then: at most 1h; with `--of` a destination, 24h.
-    #[arg(long, value_name = "DUR", default_value = "15m", value_parser = values::pause)]
+    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = values::pause,
+          help_heading = "Selection")]
     pub(crate) since: String,
     /// A row for each.
     #[arg(long, value_name = "FIELD", value_parser = ["source", "workflow", "dest"])]

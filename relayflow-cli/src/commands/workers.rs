@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::events::pairs;
 use super::list::{list, show_document};
 use crate::app::App;
-use crate::args::{ListArgs, ShowLsVerb, WorkersCmd};
+use crate::args::{ListArgs, WorkersCmd, WorkersVerb};
 use crate::failure::Done;
 use crate::output::time;
 
@@ -20,8 +20,8 @@ const TASKS: usize = 50;
 pub(crate) async fn workers(app: &App, noun: WorkersCmd) -> Done {
     match noun.verb {
         None => ls(app, &noun.list).await,
-        Some(ShowLsVerb::Ls(args)) => ls(app, &args).await,
-        Some(ShowLsVerb::Show { name }) => show(app, &name).await,
+        Some(WorkersVerb::Ls(args)) => ls(app, &args).await,
+        Some(WorkersVerb::Show { name }) => show(app, &name).await,
     }
 }
 

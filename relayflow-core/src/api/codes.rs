@@ -153,7 +153,7 @@ words! {
 }
 
 /// What the command line says beside the API's codes: as stable as those.
-pub const OF_COMMANDS: [&str; 46] = [
+pub const OF_COMMANDS: [&str; 53] = [
     "auth.token",
     "empty.selection",
     "error.contract",
@@ -161,12 +161,14 @@ pub const OF_COMMANDS: [&str; 46] = [
     "error.io",
     "error.version",
     "findings.config",
+    "not_found.config",
     "not_found.context",
     "not_found.file",
     "not_found.object",
     "not_found.provider",
     "not_found.route",
     "not_found.sample",
+    "not_found.setting",
     "not_found.source",
     "ok.closed_pipe",
     "partial.replay",
@@ -175,7 +177,9 @@ pub const OF_COMMANDS: [&str; 46] = [
     "refused.context",
     "refused.declined",
     "refused.editor",
+    "refused.exists",
     "refused.late",
+    "refused.masked",
     "refused.no_terminal",
     "refused.not_supported",
     "refused.not_verified",
@@ -192,12 +196,15 @@ pub const OF_COMMANDS: [&str; 46] = [
     "refused.state_changed",
     "refused.tamper",
     "refused.terminal",
+    "unreachable.bundle",
     "unreachable.daemon",
     "unreachable.ingest",
     "unreachable.store",
     "usage.argument",
+    "usage.bundle",
     "usage.config",
     "usage.contract",
+    "usage.db",
     "usage.no_window",
     "usage.provider",
 ];

@@ -140,11 +140,10 @@ fn apart(filter: &Filter) -> (Filter, Vec<Word>) {
     let mut named = Vec::new();
     let mut rest = Vec::new();
     for part in parts {
-        match part {
-            Filter::Term(Term { field: Field::Step, test: Test::OneOf(words) }) => {
-                named.extend(words.iter().cloned());
-            }
-            other => rest.push(other.clone()),
+        if let Filter::Term(Term { field: Field::Step, test: Test::OneOf(words) }) = part {
+            named.extend(words.iter().cloned());
+        } else {
+            rest.push(part.clone());
         }
     }
     // Nothing else is said of the events: they are those that have a task of that step.

@@ -555,7 +555,7 @@ impl Store {
             .fetch_all(pool).await.map_err(StoreError::Read)?);
         rows.iter()
             .map(|row| {
-                let changes: Option<String> = row.try_get(18).map_err(StoreError::Read)?;
+                let changes: Option<String> = row.try_get("changes").map_err(StoreError::Read)?;
                 let changes = changes.and_then(|text| serde_json::from_str(&text).ok());
                 Ok((read_item(row)?, changes.unwrap_or_default()))
             })

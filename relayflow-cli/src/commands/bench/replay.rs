@@ -210,8 +210,10 @@ impl Bench<'_> {
         let outcome = load::run(plan, self.events()?).await?;
         let mut seen = (0, Instant::now());
         loop {
-            let record =
-                (self.destination.record().succeeded, self.destination.record().last_success);
+            let record = {
+                let record = self.destination.record();
+                (record.succeeded, record.last_success)
+            };
             let executed = record.0 - before;
             if outcome.distinct <= executed || STANDSTILL_MAX < seen.1.elapsed() {
                 let elapsed = record.1.map_or(outcome.elapsed, |last| last - outcome.started);

@@ -138,22 +138,18 @@ pub(super) fn of_given_up(filter: &Filter) -> ((String, Vec<Bind>), bool) {
     ((text, binds), is_all)
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "a field that comes later is looked up until the index has it"
-)]
 fn is_of_given_up(field: &Field) -> bool {
-    match field {
+    matches!(
+        field,
         Field::Workflow
-        | Field::Step
-        | Field::Dest
-        | Field::Queue
-        | Field::Error
-        | Field::Http
-        | Field::Reason
-        | Field::Status => true,
-        _ => false,
-    }
+            | Field::Step
+            | Field::Dest
+            | Field::Queue
+            | Field::Error
+            | Field::Http
+            | Field::Reason
+            | Field::Status
+    )
 }
 
 /// Whether a filter asks only for what `event_what` has.
@@ -170,10 +166,6 @@ fn condition(filter: &Filter, over: Over) -> Result<(String, Vec<Bind>), QueryEr
     Ok((builder.text, builder.binds))
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "a field that comes later is found by looking until it is given an index"
-)]
 fn way(part: &Filter) -> Option<Way> {
     let Filter::Term(term) = part else { return None };
     match (&term.field, &term.test) {
