@@ -88,15 +88,13 @@ fn listed(what: What, current: &std::ffi::OsStr) -> Vec<CompletionCandidate> {
 
 /// What is known here, or what a daemon says.
 fn known(what: What, begun: &str) -> Vec<String> {
-    match what {
-        What::Topics => {
-            let topics = Topic::ALL.iter().map(|topic| topic.name().to_owned());
-            let root = Cli::command();
-            let commands = root.get_subcommands().filter(|command| !command.is_hide_set());
-            topics.chain(commands.map(|command| command.get_name().to_owned())).collect()
-        }
-        _ => ask::ask(what, begun, &Line::now()),
+    if !matches!(what, What::Topics) {
+        return ask::ask(what, begun, &Line::now());
     }
+    let topics = Topic::ALL.iter().map(|topic| topic.name().to_owned());
+    let root = Cli::command();
+    let commands = root.get_subcommands().filter(|command| !command.is_hide_set());
+    topics.chain(commands.map(|command| command.get_name().to_owned())).collect()
 }
 
 /// A filter's term: a field, a value of one, or an id.

@@ -129,6 +129,7 @@ impl Datum {
     }
 
     /// Whether it may be shortened, and the room that it keeps before other columns are dropped.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other kind is shown whole")]
     fn kept(&self) -> Option<usize> {
         match self {
             Self::Text(_) => Some(TEXT_KEPT),
@@ -210,6 +211,9 @@ pub(crate) struct Layout<T: 'static> {
     right: Vec<&'static str>,
 }
 
+/// A column with its width, and the room that it keeps.
+type Fitted<'a, T> = ((&'a Column<T>, usize), Option<usize>);
+
 impl<T> Layout<T> {
     /// # Errors
     ///
@@ -243,7 +247,7 @@ impl<T> Layout<T> {
         let texts: Vec<Option<usize>> =
             self.columns.iter().map(|(column, _)| kept(column)).collect();
         let mut columns: Vec<_> = self.columns.drain(..).zip(texts).collect();
-        let least = |columns: &[((&Column<T>, usize), Option<usize>)]| {
+        let least = |columns: &[Fitted<'_, T>]| {
             let cells = columns.iter().map(|((_, w), kept)| kept.map_or(*w, |kept| (*w).min(kept)));
             cells.sum::<usize>() + GAP * columns.len().saturating_sub(1)
         };
@@ -257,7 +261,7 @@ impl<T> Layout<T> {
             let Some(place) = least_important else { break };
             columns.remove(place);
         }
-        let total = |columns: &[((&Column<T>, usize), Option<usize>)]| {
+        let total = |columns: &[Fitted<'_, T>]| {
             columns.iter().map(|((_, w), _)| w).sum::<usize>()
                 + GAP * columns.len().saturating_sub(1)
         };
