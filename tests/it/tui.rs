@@ -134,9 +134,12 @@ fn what_is_shown_can_be_taken_along() {
     tui.press("1");
     tui.shows("copied id tsk_");
     assert!(tui.written().contains("\u{1b}]52;c;"), "no OSC 52");
+    // Not a bundle but the rows: the name says so.
     tui.press("x");
-    tui.shows("wrote relayflow-dlq.ndjson");
-    assert_eq!(setup.home.read("relayflow-dlq.ndjson").unwrap().lines().count(), 12);
+    tui.shows("─ Export ");
+    tui.press("\u{15}rows.ndjson\r");
+    tui.shows("wrote rows.ndjson");
+    assert_eq!(setup.home.read("rows.ndjson").unwrap().lines().count(), 12);
     tui.press(":");
     tui.press(">version\r");
     tui.shows("relayflow 0.");

@@ -174,10 +174,8 @@ impl Datum {
     fn plain(&self) -> String {
         match self {
             Self::Nothing => String::new(),
-            // Made safe as in a table: a csv is looked at in terminals too, and a cell of several
-            // lines hides in a spreadsheet. Who wants each character takes JSON.
             Self::Id(text) | Self::Text(text) | Self::Status(text) | Self::Moment(text) => {
-                text::line(text).into_owned()
+                text.clone()
             }
             Self::Count(n) => n.to_string(),
             Self::Amount(n) => n.to_string(),
@@ -357,11 +355,14 @@ pub(crate) fn csv_row<T>(
 }
 
 /// One cell: always quoted, and no spreadsheet takes it for a formula.
+///
+/// It is made safe as in a table: a csv is looked at in terminals too, and a cell of several lines hides
+/// in a spreadsheet. Who wants each character takes JSON.
 fn csv_cell(text: &str) -> String {
     const FORMULA: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
     let begins = text.trim_start().starts_with(FORMULA) || text.starts_with(['\t', '\r', '\0']);
     let guard = if begins { "'" } else { "" };
-    format!("\"{guard}{}\"", text.replace('"', "\"\""))
+    format!("\"{guard}{}\"", text::line(text).replace('"', "\"\""))
 }
 
 /// `text` in at most `width` columns, the middle left out.
