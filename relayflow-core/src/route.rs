@@ -71,7 +71,9 @@ fn line(step: &Step, bound: &Bound<'_>) -> Result<Option<Line>, String> {
     let key = match order.key.eval_in(bound).map_err(told)? {
         Value::Null => return Ok(None),
         Value::String(text) => text,
-        value => value.to_string(),
+        value @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            value.to_string()
+        }
     };
     if KEY_BYTES_MAX < key.len() {
         return Err(format!("order_by: a key of {} bytes; at most {KEY_BYTES_MAX}", key.len()));

@@ -532,7 +532,10 @@ impl Listing {
                 let text = |value: serde_json::Value| match value {
                     serde_json::Value::String(text) => Some(text),
                     serde_json::Value::Number(number) => Some(number.to_string()),
-                    _ => None,
+                    serde_json::Value::Null
+                    | serde_json::Value::Bool(_)
+                    | serde_json::Value::Array(_)
+                    | serde_json::Value::Object(_) => None,
                 };
                 object.into_iter().filter_map(|(name, value)| Some((name, text(value)?))).collect()
             }
