@@ -25,7 +25,6 @@ use relayflow_core::route;
 use relayflow_core::secret::Secret;
 use relayflow_core::store::{
     LeasedTask, NewEvent, NewRejected, NewRequest, OpenOptions, Opened, Settlement, Store,
-    StoreError,
 };
 use relayflow_core::task::{AttemptStatus, DeadReason, Slot, Transition};
 use tokio::task::JoinSet;
@@ -443,9 +442,8 @@ impl Works {
             let reason = "nobody needs it".to_owned();
             let wanted = Discard { ids, plan: None, hash: None, reason };
             // Its settlement is on its way before it.
-            match store.flush().await {
-                Ok(()) => drop(replay::discard(&store, &wanted, "ana").await),
-                Err(StoreError::Closed) | Err(_) => {}
+            if store.flush().await.is_ok() {
+                drop(replay::discard(&store, &wanted, "ana").await);
             }
         });
     }

@@ -77,7 +77,9 @@ fn every_code_is_reached_and_says_what_to_do() {
     let bulk = ["dlq", "replay", "--since", "1h"];
     let with = |more: &[&'static str]| [&bulk[..], more].concat();
     let nobody = format!("http://127.0.0.1:{}", free_port());
-    let cases: Vec<(i32, &str, Vec<&str>, Vec<(&str, &str)>)> = vec![
+    /// Exit, code, arguments, environment.
+    type Case<'a> = (i32, &'a str, Vec<&'a str>, Vec<(&'a str, &'a str)>);
+    let cases: Vec<Case<'_>> = vec![
         (
             1,
             "error.internal",
