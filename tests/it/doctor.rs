@@ -105,10 +105,12 @@ fn a_source_that_is_rejected_says_why_and_what_to_look_at() {
     for _ in 0..3 {
         assert_eq!(daemon.post(&forged).status, 401);
     }
+    // They are answered first, then counted and kept.
     let found = until("the rejected ones are kept", || {
         let found = doctor(&daemon, &home);
-        let (_, fix) = found.has("source.rejected", "fail");
-        fix.starts_with("relayflow requests explain req_").then_some(found)
+        let (_, _, text, fix) = found.0.iter().find(|check| check.0 == "source.rejected")?;
+        let is_kept = fix.starts_with("relayflow requests explain req_");
+        (is_kept && text.contains("(3), ")).then_some(found)
     });
     let (text, _) = found.has("source.rejected", "fail");
     assert!(

@@ -6,7 +6,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::events::{TASK_COLUMNS, task_of};
-use super::query::{Found, Selection, Statement};
+use super::query::{Found, Lead, Selection, Statement};
 use super::{Store, StoreError, TaskRow};
 use crate::id::TaskId;
 
@@ -48,10 +48,11 @@ impl Store {
                 Some(_) => (Vec::new(), true),
                 None => self.given_up(selection, before.as_ref(), STEP).await?,
             };
-            let mut statement = selection.select(TASK_COLUMNS);
+            let lead = if among.is_some() { Lead::Event } else { Lead::Id };
+            let mut statement = selection.select_by(lead, TASK_COLUMNS);
             match &among {
                 Some(events) => {
-                    statement.and_any("t.event_id", events, EVENTS_MAX);
+                    statement.and_any("e.id", events, EVENTS_MAX);
                     if let Some((ended, id)) = &before {
                         statement.and_pair("(t.ended_us, t.id) < ", *ended, id.clone());
                     }
@@ -104,7 +105,7 @@ impl Store {
             if ids.is_empty() {
                 return Ok(rows);
             }
-            let mut statement = selection.select(TASK_COLUMNS);
+            let mut statement = selection.select_by(Lead::Id, TASK_COLUMNS);
             statement.and_any("t.id", &ids, STEP);
             let found = statement.fetch(self.db(), " order by t.ended_us, t.id", STEP).await?;
             for row in self.sifted(selection, found).await? {
@@ -257,7 +258,7 @@ impl Store {
         group: &DeadGroup,
     ) -> Result<Option<TaskRow>, StoreError> {
         let column = column_of(by);
-        let mut statement = selection.select(TASK_COLUMNS);
+        let mut statement = selection.select_by(Lead::End, TASK_COLUMNS);
         statement.push(" and t.status in ('dead', 'discarded')");
         statement.and_at("t.ended_us", group.last_us);
         statement.and_text(column, group.value.as_deref());

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use rusqlite::params;
 use sqlx::Row as _;
 
+use super::stats::forget_minutes;
 use super::writer::Tx;
 use super::{Store, StoreError, on_db, rows_if_there};
 use crate::clock::from_micros;
@@ -147,6 +148,7 @@ pub(super) fn write(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     }
     if tx.flow.forgot_at != at {
         tx.run("delete from flow where daemon = $1 and at < $2", params![DAEMON, at - SLOTS_KEPT])?;
+        forget_minutes(tx)?;
         tx.flow.forgot_at = at;
     }
     Ok(())

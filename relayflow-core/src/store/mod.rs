@@ -527,11 +527,6 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets what need not be remembered: counters of minutes long past.
-    pub async fn tidy(&self) -> Result<(), StoreError> {
-        self.write(|tx| stats::forget_minutes(tx)).await
-    }
-
     async fn mark(&self, name: &'static str, value: &'static str) -> Result<(), StoreError> {
         self.write(move |tx| {
             tx.run(

@@ -5,7 +5,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use tokio::task::JoinSet;
 
-use super::query::{Page, Selection, Statement};
+use super::query::{Lead, Page, Selection, Statement};
 use super::timeline::{self, Row};
 use super::writer::Tx;
 use super::{Refusal, Store, StoreError, on_db};
@@ -367,7 +367,7 @@ impl Store {
         from: (i64, Vec<u8>),
         to: (i64, Vec<u8>),
     ) -> Result<Vec<Picked>, StoreError> {
-        let mut statement = selection.select(PICKED);
+        let mut statement = selection.select_by(Lead::End, PICKED);
         statement.push(" and t.status in ('dead', 'discarded')");
         statement.and_pair("(t.ended_us, t.id) >= ", from.0, from.1);
         statement.and_pair("(t.ended_us, t.id) <= ", to.0, to.1);

@@ -73,6 +73,27 @@ impl Over {
         }
     }
 
+    /// The same where what leads to the rows is known. Without statistics the planner takes any index
+    /// for one that names few, and of a source that sends most of everything it reads all.
+    fn from_lead(self, lead: Lead) -> &'static str {
+        match (self, lead) {
+            (Self::Events, _) => "event e indexed by sqlite_autoindex_event_1",
+            (Self::Requests, _) => "request r indexed by sqlite_autoindex_request_1",
+            (Self::Tasks | Self::DeadTasks, Lead::Id) => {
+                "task t indexed by sqlite_autoindex_task_1
+                 cross join event e indexed by sqlite_autoindex_event_1 on e.id = t.event_id"
+            }
+            (Self::Tasks | Self::DeadTasks, Lead::End) => {
+                "task t indexed by task_given_up
+                 cross join event e indexed by sqlite_autoindex_event_1 on e.id = t.event_id"
+            }
+            (Self::Tasks | Self::DeadTasks, Lead::Event) => {
+                "event e indexed by sqlite_autoindex_event_1
+                 cross join task t indexed by task_effect on t.event_id = e.id"
+            }
+        }
+    }
+
     fn table(self) -> &'static str {
         match self {
             Self::Events => "event",
@@ -93,6 +114,17 @@ impl Over {
     fn has_tasks(self) -> bool {
         matches!(self, Self::Tasks | Self::DeadTasks)
     }
+}
+
+/// What leads to the rows of a selection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lead {
+    /// Their own ids, or a stretch of them.
+    Id,
+    /// When tasks were given up: a stretch of that.
+    End,
+    /// Their events' ids.
+    Event,
 }
 
 /// From which end a list is read.
@@ -214,8 +246,18 @@ impl Selection {
         Self { condition, ..self.clone() }
     }
 
+    /// Whatever index the planner takes.
     pub(super) fn select(&self, columns: &str) -> Statement {
-        let (from, condition) = (self.over.from(), &self.condition);
+        self.select_from(self.over.from(), columns)
+    }
+
+    /// Where a condition of ours leads to the rows, which is to be added.
+    pub(super) fn select_by(&self, lead: Lead, columns: &str) -> Statement {
+        self.select_from(self.over.from_lead(lead), columns)
+    }
+
+    fn select_from(&self, from: &str, columns: &str) -> Statement {
+        let condition = &self.condition;
         let text = match &self.holds {
             None => format!("select {columns} from {from} where ({condition})"),
             Some(Holds { otherwise, .. }) => format!(

@@ -64,9 +64,9 @@ fn write_counter(tx: &Tx<'_>, name: &str, of: &str, value: i64) -> Result<(), St
 pub(super) fn forget_minutes(tx: &Tx<'_>) -> Result<(), StoreError> {
     let before = (tx.now_us / MINUTE_US - MINUTES_KEPT).to_string();
     tx.run(
-        "delete from counter where name in ('attempts', 'retries', 'minute.events', 'minute.ok',
-            'minute.dead') and of < $1",
-        params![before],
+        "delete from counter where daemon = $1 and name in ('attempts', 'retries',
+            'minute.events', 'minute.ok', 'minute.dead') and of < $2",
+        params![DAEMON, before],
     )?;
     Ok(())
 }

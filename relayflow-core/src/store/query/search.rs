@@ -7,7 +7,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::series::{Series, Way, ways};
-use super::{Bind, Over, Page, Selection, Statement};
+use super::{Bind, Lead, Over, Page, Selection, Statement};
 use crate::store::{Store, StoreError};
 
 /// What a list may take to be found; a step of it is never cut short.
@@ -168,7 +168,7 @@ impl Store {
             return Ok((Vec::new(), before));
         };
         let (id, table) = (selection.over.id(), selection.over.table());
-        let mut statement = selection.select(columns);
+        let mut statement = selection.select_by(Lead::Id, columns);
         statement.push(&format!(
             " and {id} in (select id from {table} where hex(substr(id, 1, 6)) >
                 printf('%012X', received_us / 1000 + 60000))"
@@ -263,7 +263,7 @@ impl Store {
                 return Ok(Found::all(rows));
             }
             let is_last = ids.len() < IDS;
-            let mut statement = selection.select(columns);
+            let mut statement = selection.select_by(Lead::Id, columns);
             statement.and_any("e.id", &ids, IDS);
             let found = statement.fetch(self.db(), " order by e.id desc", IDS).await?;
             rows.extend(self.sifted(selection, found).await?);
@@ -294,7 +294,7 @@ impl Store {
         let mut step = STEP;
         loop {
             let end = self.step_end(over.table(), before.as_ref(), step).await?;
-            let mut statement = selection.select(columns);
+            let mut statement = selection.select_by(Lead::Id, columns);
             if let Some(before) = &before {
                 statement.and(&format!("{id} < "), before.clone());
             }

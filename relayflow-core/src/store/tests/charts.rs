@@ -61,6 +61,26 @@ on_each_database! {
         assert!(view::events(&house.store(), &page).await.is_err());
     }
 
+    async fn minutes_long_past_are_forgotten(house: House) {
+        let mut most = 0;
+        for hour in 0..4 {
+            for _ in 0..3 {
+                house.commit_tasks(vec![placed("a")]).await;
+                let task = house.leased().unwrap().task;
+                house.die(&task).await;
+                house.wait(SECOND * 61);
+            }
+            let rows = house.rows("select name from counter where name like 'minute.%'").len();
+            let old = house.rows("select name from flow where at < (select max(at) from flow) - 366");
+            assert!(old.is_empty(), "{old:?}");
+            if hour == 0 {
+                most = rows;
+            }
+            assert!(0 < rows && rows <= most, "{rows} in hour {hour}");
+            house.wait(SECOND * 7200);
+        }
+    }
+
     async fn attempts_are_counted_by_destination_and_by_number(house: House) {
         house.commit_tasks(vec![placed("a")]).await;
         let task = house.leased().unwrap().task;
