@@ -10,6 +10,7 @@
 pub mod backoff;
 pub mod clock;
 pub mod id;
+pub mod members;
 pub mod patch;
 pub mod secret;
 pub mod text;

@@ -1,10 +1,10 @@
 //! JSON text with one member changed and every other value as it was written: numbers that fit no
 //! machine type, members in their order, a member that stands there twice.
 
-use serde::Deserializer as _;
-use serde::de::{MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
+
+use crate::members::Members;
 
 /// Values and places of a difference that are told; of longer texts the beginning.
 const CHANGES_MAX: usize = 20;
@@ -125,21 +125,8 @@ fn elements(json: &str) -> Result<Vec<&RawValue>, String> {
 
 /// The members of an object as they are written, in their order.
 fn members(json: &str) -> Result<Vec<(String, &RawValue)>, String> {
-    struct Members;
-    impl<'de> Visitor<'de> for Members {
-        type Value = Vec<(String, &'de RawValue)>;
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("an object")
-        }
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut members = Vec::new();
-            while let Some(member) = map.next_entry()? {
-                members.push(member);
-            }
-            Ok(members)
-        }
-    }
-    serde_json::Deserializer::from_str(json).deserialize_map(Members).map_err(|e| e.to_string())
+    let members: Members<_, _> = serde_json::from_str(json).map_err(|e| e.to_string())?;
+    Ok(members.0)
 }
 
 /// One place at which two texts differ.

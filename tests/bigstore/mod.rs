@@ -377,6 +377,7 @@ impl Works {
         let end = |status, transition, http, error: Option<String>| {
             store.settle(Settlement {
                 task: task.clone(),
+                about: None,
                 status,
                 transition,
                 started_at: now,

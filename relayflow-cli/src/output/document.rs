@@ -4,8 +4,8 @@
 use std::fmt::Write as _;
 use std::io;
 
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use relayflow_core::members::Members;
+use serde::Serialize;
 use serde_json::ser::Formatter;
 use serde_json::value::RawValue;
 
@@ -39,7 +39,7 @@ fn indent_node(out: &mut String, json: &str, depth: usize) -> Result<(), serde_j
     let is_object = json.starts_with('{');
     out.push(if is_object { '{' } else { '[' });
     if is_object {
-        let members: Members<'_> = serde_json::from_str(json)?;
+        let members: Members<String, &RawValue> = serde_json::from_str(json)?;
         for (place, (name, value)) in members.0.iter().enumerate() {
             out.push_str(if place == 0 { "" } else { "," });
             line(out, depth + 1);
@@ -65,7 +65,7 @@ pub(crate) fn select(json: &str, fields: &[String]) -> Result<String, Failure> {
     if fields.is_empty() {
         return Ok(json.to_owned());
     }
-    let members: Members<'_> =
+    let members: Members<String, &RawValue> =
         serde_json::from_str(json).map_err(|e| Failure::error(e.to_string()))?;
     let mut out = String::from("{");
     for (place, field) in fields.iter().enumerate() {
@@ -101,7 +101,7 @@ fn yaml_node(out: &mut String, json: &str, indent: usize, in_item: bool) -> Resu
     let bad = |e: serde_json::Error| Failure::error(e.to_string());
     match json.as_bytes().first() {
         Some(b'{') => {
-            let members: Members<'_> = serde_json::from_str(json).map_err(bad)?;
+            let members: Members<String, &RawValue> = serde_json::from_str(json).map_err(bad)?;
             for (place, (name, value)) in members.0.iter().enumerate() {
                 if place != 0 || !in_item {
                     push_indent(out, indent);
@@ -172,33 +172,6 @@ fn yaml_key(name: &str) -> String {
     let mut out = String::new();
     relayflow_core::event::push_json(&mut out, name);
     out
-}
-
-/// An object's members in their order, the values untouched.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(InOrder)
-    }
 }
 
 /// Compact, with everything beyond ASCII (and DEL) escaped.

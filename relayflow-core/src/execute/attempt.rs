@@ -13,7 +13,7 @@ use super::gate::Call;
 use super::lane::Start;
 use super::lanes::now;
 use super::lease::{Lease, Stop};
-use super::{Shared, settlement};
+use super::{Shared, about, settlement};
 use crate::backoff::Backoff;
 use crate::store::LeasedTask;
 use crate::task::DeadReason;
@@ -58,7 +58,8 @@ impl Shared {
     ) -> Call {
         let call = report.call;
         let ended_at = self.store.clock().now();
-        let settlement = settlement(leased.task, report, backoff, started_at, ended_at);
+        let about = Some(about(&leased));
+        let settlement = settlement(leased.task, about, report, backoff, started_at, ended_at);
         log(&settlement);
         self.store.settle(settlement);
         call

@@ -82,7 +82,7 @@ fn settle(shared: &Shared, abandoned: Abandoned) {
     let backoff = step.map_or_else(Backoff::default, |(_, step)| step.backoff);
     let now = shared.store.clock().now();
     let report = Report { outcome, ..Report::interrupted("its worker vanished") };
-    let mut settlement = settlement(task, report, &backoff, now, now);
+    let mut settlement = settlement(task, None, report, &backoff, now, now);
     settlement.status = AttemptStatus::Lost;
     shared.store.settle(settlement);
 }

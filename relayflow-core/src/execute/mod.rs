@@ -41,7 +41,7 @@ use crate::backoff::Backoff;
 use crate::config::EgressConfig;
 use crate::egress::{Connector, Egress, Resolver};
 use crate::ingest::Current;
-use crate::store::{LeasedTask, Settlement, Store};
+use crate::store::{About, LeasedTask, Settlement, Store};
 use crate::task::Task;
 
 /// How many leased tasks are taken from the channel at once.
@@ -183,13 +183,24 @@ impl Shared {
     fn release(&self, leased: LeasedTask, why: &str) {
         let now = self.store.clock().now();
         let report = Report::interrupted(why);
-        self.store.settle(settlement(leased.task, report, &Backoff::default(), now, now));
+        let about = Some(about(&leased));
+        self.store.settle(settlement(leased.task, about, report, &Backoff::default(), now, now));
+    }
+}
+
+fn about(leased: &LeasedTask) -> About {
+    About {
+        source: Arc::clone(&leased.event.event.source),
+        received_us: leased.event.event.received_at.as_microsecond(),
+        is_replay: leased.is_replay,
+        is_alone: leased.is_alone,
     }
 }
 
 /// What is written down about an attempt.
 fn settlement(
     task: Task,
+    about: Option<About>,
     report: Report,
     backoff: &Backoff,
     started_at: Timestamp,
@@ -199,6 +210,7 @@ fn settlement(
         status: status_of(&report.outcome),
         transition: task.after(&report.outcome, backoff, ended_at),
         task,
+        about,
         started_at,
         ended_at,
         http_status: report.http_status,

@@ -60,6 +60,7 @@ pub(super) fn leased(failures: u32) -> LeasedTask {
         start_on_record: false,
         check_when: false,
         is_replay: false,
+        is_alone: true,
         leased_at: super::lanes::now(),
         slot: None,
     }

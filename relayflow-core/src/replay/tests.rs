@@ -232,6 +232,7 @@ impl World {
         let now = self.clock.now();
         self.store().settle(Settlement {
             task: task.clone(),
+            about: None,
             status,
             transition,
             started_at: now,

@@ -636,6 +636,7 @@ fn hand_over(candidate: &mut Candidate, leased_at: Instant, after: &After) {
             start_on_record: false,
             check_when: false,
             is_replay: false,
+            is_alone: task.line.is_none(),
             leased_at,
             slot: task.slot.take(),
         };

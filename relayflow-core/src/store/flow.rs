@@ -1,14 +1,16 @@
 //! What came and went lately: counts and latencies in slots of ten seconds, of sources, workflows and
-//! destinations, written in the transactions in which they happen.
+//! destinations, written down at most a second after they happened. A crash loses that second of
+//! them, and no more: they are for watching, and nothing is decided by them.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rusqlite::params;
 use sqlx::Row as _;
 
-use super::stats::forget_minutes;
+use super::stats::{MINUTE, forget_minutes, write_minutes};
 use super::writer::Tx;
 use super::{Store, StoreError, on_db, rows_if_there};
 use crate::clock::from_micros;
@@ -23,6 +25,8 @@ const SLOTS_KEPT: i64 = 366;
 pub const FLOW_SECONDS: i64 = 3600;
 /// This daemon's rows; with many daemons over one store each will have a name of its own.
 const DAEMON: &str = "";
+/// How long what was counted may wait to be written down, while the writer has work.
+const WRITE_AFTER: Duration = Duration::from_secs(1);
 /// So many names of one kind are kept from group to group.
 const NAMES_KEPT: usize = 64;
 
@@ -102,16 +106,15 @@ impl Bucket {
     }
 }
 
-/// What one transaction counted.
+/// Counts by what they are of, and by name.
 #[derive(Debug, Default)]
-pub(super) struct Counted {
+struct Counts {
     values: HashMap<(By, Measure), HashMap<String, i64>>,
-    /// The slot in which the old ones were last forgotten.
-    forgot_at: i64,
+    minutes: [i64; MINUTE.len()],
 }
 
-impl Counted {
-    pub(super) fn add(&mut self, by: By, of: &str, what: Measure, count: i64) {
+impl Counts {
+    fn add(&mut self, by: By, of: &str, what: Measure, count: i64) {
         let names = self.values.entry((by, what)).or_default();
         match names.get_mut(of) {
             Some(value) => *value += count,
@@ -121,31 +124,107 @@ impl Counted {
         }
     }
 
-    /// Before a transaction: nothing is counted yet. Common names stay, so that no text is made for
-    /// them again.
-    pub(super) fn begin(&mut self) {
+    /// To nothing. Common names stay, so that no text is made for them again.
+    fn clear(&mut self) {
+        self.minutes = Default::default();
         self.values.retain(|_, names| names.len() <= NAMES_KEPT);
         if 256 < self.values.len() {
             self.values.clear();
         }
         self.values.values_mut().flat_map(HashMap::values_mut).for_each(|value| *value = 0);
     }
+
+    fn write(&self, tx: &Tx<'_>, at_us: i64) -> Result<(), StoreError> {
+        let at = at_us.div_euclid(SLOT_US);
+        for ((by, what), names) in &self.values {
+            for (of, value) in names.iter().filter(|(_, value)| **value != 0) {
+                tx.run(
+                    "insert into flow (daemon, at, dimension, of, name, value)
+                     values ($1, $2, $3, $4, $5, $6)
+                     on conflict (daemon, at, dimension, of, name)
+                        do update set value = value + excluded.value",
+                    params![DAEMON, at, by.as_str(), of, what.name(), value],
+                )?;
+            }
+        }
+        write_minutes(tx, at_us, &self.minutes)
+    }
 }
 
-/// Writes what a transaction counted, and forgets what is old once for each slot.
-pub(super) fn write(tx: &mut Tx<'_>) -> Result<(), StoreError> {
-    let at = tx.now_us.div_euclid(SLOT_US);
-    for ((by, what), names) in &tx.flow.values {
-        for (of, value) in names.iter().filter(|(_, value)| **value != 0) {
-            tx.run(
-                "insert into flow (daemon, at, dimension, of, name, value)
-                 values ($1, $2, $3, $4, $5, $6)
-                 on conflict (daemon, at, dimension, of, name)
-                    do update set value = value + excluded.value",
-                params![DAEMON, at, by.as_str(), of, what.name(), value],
-            )?;
+/// What was counted: in the transaction under way, and before it since it was last written down. To
+/// write it in each would cost more than all the rest of a small one.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    now: Counts,
+    before: Counts,
+    /// When the first of `before` was counted, by the store's clock and by this process's.
+    since: Option<(i64, Instant)>,
+    /// The slot in which the old ones were last forgotten.
+    forgot_at: i64,
+}
+
+impl Counted {
+    pub(super) fn add(&mut self, by: By, of: &str, what: Measure, count: i64) {
+        self.now.add(by, of, what, count);
+    }
+
+    /// Counts for the minute: `which` of [`MINUTE`].
+    pub(super) fn add_minute(&mut self, which: usize, count: i64) {
+        if let Some(value) = self.now.minutes.get_mut(which) {
+            *value += count;
         }
     }
+
+    /// Before a transaction.
+    pub(super) fn begin(&mut self) {
+        self.now.clear();
+    }
+
+    /// Whether what was counted before has waited long enough, or belongs to a slot that is over.
+    pub(super) fn is_due(&self, now_us: i64) -> bool {
+        self.since.is_some_and(|(at_us, since)| {
+            WRITE_AFTER <= since.elapsed()
+                || at_us.div_euclid(SLOT_US) != now_us.div_euclid(SLOT_US)
+        })
+    }
+
+    /// Whether something is not written down.
+    pub(super) fn waits(&self) -> bool {
+        self.since.is_some()
+    }
+
+    /// The transaction is committed, with what was counted or without.
+    pub(super) fn committed(&mut self, now_us: i64, is_written: bool) {
+        if is_written {
+            self.before.clear();
+            self.since = None;
+            return;
+        }
+        let Self { now, before, .. } = self;
+        let mut has_some = false;
+        for ((by, what), names) in &now.values {
+            for (of, value) in names.iter().filter(|(_, value)| **value != 0) {
+                before.add(*by, of, *what, *value);
+                has_some = true;
+            }
+        }
+        for (sum, value) in before.minutes.iter_mut().zip(now.minutes) {
+            *sum += value;
+            has_some |= value != 0;
+        }
+        if has_some {
+            self.since.get_or_insert_with(|| (now_us, Instant::now()));
+        }
+    }
+}
+
+/// Writes down what was counted, and forgets what is old once for each slot.
+pub(super) fn write(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let at = tx.now_us.div_euclid(SLOT_US);
+    if let Some((since_us, _)) = tx.flow.since {
+        tx.flow.before.write(tx, since_us)?;
+    }
+    tx.flow.now.write(tx, tx.now_us)?;
     if tx.flow.forgot_at != at {
         tx.run("delete from flow where daemon = $1 and at < $2", params![DAEMON, at - SLOTS_KEPT])?;
         forget_minutes(tx)?;

@@ -156,6 +156,8 @@ pub struct LeasedTask {
     pub check_when: bool,
     /// It runs for a replay: live work goes first.
     pub is_replay: bool,
+    /// Whether it is known to have no ordering key.
+    pub is_alone: bool,
     /// When the lease was taken, on this process's monotonic clock.
     pub leased_at: Instant,
     pub slot: Option<Slot>,
@@ -168,10 +170,23 @@ pub struct EventContext {
     pub headers: Arc<Vec<(String, String)>>,
 }
 
+/// What whoever ran a task knows of it.
+#[derive(Debug)]
+pub struct About {
+    pub source: Arc<str>,
+    /// When its event was received.
+    pub received_us: i64,
+    pub is_replay: bool,
+    /// Whether it has no ordering key.
+    pub is_alone: bool,
+}
+
 /// How an attempt ended and what follows, to be written down together or not at all.
 #[derive(Debug)]
 pub struct Settlement {
     pub task: Task,
+    /// What need not be looked up; `None`: nobody knows any more.
+    pub about: Option<About>,
     pub status: AttemptStatus,
     pub transition: Transition,
     pub started_at: Timestamp,
@@ -472,7 +487,11 @@ impl Store {
 
     /// Everything handed over so far is on stable storage.
     pub async fn flush(&self) -> Result<(), StoreError> {
-        self.write(|_| Ok(())).await
+        self.write(|tx| {
+            tx.wants_flow = true;
+            Ok(())
+        })
+        .await
     }
 
     /// Lets go of the file that is read, so that it can be packed or removed.

@@ -75,7 +75,7 @@ impl Over {
 
     /// The same where what leads to the rows is known. Without statistics the planner takes any index
     /// for one that names few, and of a source that sends most of everything it reads all.
-    fn from_lead(self, lead: Lead) -> &'static str {
+    fn led_by(self, lead: Lead) -> &'static str {
         match (self, lead) {
             (Self::Events, _) => "event e indexed by sqlite_autoindex_event_1",
             (Self::Requests, _) => "request r indexed by sqlite_autoindex_request_1",
@@ -253,7 +253,7 @@ impl Selection {
 
     /// Where a condition of ours leads to the rows, which is to be added.
     pub(super) fn select_by(&self, lead: Lead, columns: &str) -> Statement {
-        self.select_from(self.over.from_lead(lead), columns)
+        self.select_from(self.over.led_by(lead), columns)
     }
 
     fn select_from(&self, from: &str, columns: &str) -> Statement {

@@ -1,12 +1,14 @@
 //! What follows an attempt, written down together: the task, the attempt, its event, the steps that
 //! waited for it, and the timeline. Or, where another holds the task by now, nothing.
 
+use std::sync::Arc;
+
 use rusqlite::params;
 use sha2::{Digest as _, Sha256};
 
 use super::flow::{Bucket, By, Measure};
 use super::line;
-use super::stats::{MINUTE_US, task_counter};
+use super::stats::{count_minute_of_attempt, task_counter};
 use super::timeline::{self, Row};
 use super::writer::{After, Job, Tx};
 use super::{Settlement, StoreError};
@@ -39,7 +41,8 @@ impl Job for Settle {
         if to == TaskStatus::Ok && task.may_release {
             release_dependents(tx, task.event_id, &task.workflow, &task.step)?;
         }
-        if to.is_ended() {
+        let is_alone = settlement.about.as_ref().is_some_and(|about| about.is_alone);
+        if to.is_ended() && !is_alone {
             line::ended(tx, task.id, to)?;
         }
         if to == TaskStatus::Dead && task.may_release {
@@ -169,23 +172,24 @@ fn count_attempt(
     if settlement.status == AttemptStatus::Interrupted {
         return Ok(());
     }
-    let minute = (tx.now_us / MINUTE_US).to_string();
-    tx.count("attempts", &minute, 1);
-    if to == TaskStatus::Retrying {
-        tx.count("retries", &minute, 1);
-    }
+    count_minute_of_attempt(tx, to == TaskStatus::Retrying);
     count_flow(tx, settlement, to)
 }
 
 /// An attempt, in the numbers of its source, workflow and destination.
 fn count_flow(tx: &mut Tx<'_>, settlement: &Settlement, to: TaskStatus) -> Result<(), StoreError> {
     let task = &settlement.task;
-    let about = tx.row(
-        "select e.source, e.received_us, t.is_replay from task t join event e on e.id = t.event_id
-         where t.id = $1",
-        params![task.id.bytes()],
-        |r| Ok((r.get::<_, String>(0)?, r.get::<_, i64>(1)?, r.get::<_, i64>(2)?)),
-    )?;
+    let known = settlement.about.as_ref();
+    let known = known.map(|about| (Arc::clone(&about.source), about.received_us, about.is_replay));
+    let about = match known {
+        Some(known) => Some(known),
+        None => tx.row(
+            "select e.source, e.received_us, t.is_replay
+             from task t join event e on e.id = t.event_id where t.id = $1",
+            params![task.id.bytes()],
+            |r| Ok((r.get::<_, String>(0)?.into(), r.get(1)?, r.get(2)?)),
+        )?,
+    };
     let Some((source, received_us, is_replay)) = about else {
         return Ok(());
     };
@@ -201,7 +205,7 @@ fn count_flow(tx: &mut Tx<'_>, settlement: &Settlement, to: TaskStatus) -> Resul
         TaskStatus::Ok => {
             add(Measure::Ok);
             // From its arrival; what a replay brought back had ended long before.
-            if is_replay == 0 {
+            if !is_replay {
                 let took = settlement.ended_at.as_microsecond() - received_us;
                 add(Measure::Done(Bucket::of_us(took)));
             }

@@ -11,8 +11,16 @@ use crate::task::TaskStatus;
 
 /// This daemon's rows; with many daemons over one store each will have a name of its own.
 const DAEMON: &str = "";
-/// How much each of these grew within a minute: events, tasks that are ok, dead letters.
-pub(super) const MINUTE: [&str; 3] = ["minute.events", "minute.ok", "minute.dead"];
+/// How much each of these grew within a minute: events, tasks that are ok, dead letters, attempts,
+/// and those of them that ended in `retrying`.
+pub(super) const MINUTE: [&str; 5] =
+    ["minute.events", "minute.ok", "minute.dead", "attempts", "retries"];
+/// Places in [`MINUTE`].
+const EVENTS: usize = 0;
+const OK: usize = 1;
+const DEAD: usize = 2;
+const ATTEMPTS: usize = 3;
+const RETRIES: usize = 4;
 /// Counters of minutes older than this are forgotten.
 pub(super) const MINUTES_KEPT: i64 = 60;
 /// What the retry rate looks back over.
@@ -34,19 +42,37 @@ pub(super) fn task_counter(status: TaskStatus) -> &'static str {
 
 /// Writes what a transaction counted.
 pub(super) fn write_counters(tx: &mut Tx<'_>) -> Result<(), StoreError> {
-    let mut minute = [0; MINUTE.len()];
+    let mut minute = [0; DEAD + 1];
     for (name, of, value) in tx.counted() {
         write_counter(tx, name, of, value)?;
         match name {
-            "events" => minute[0] += value,
-            "task.ok" => minute[1] += value,
-            "task.dead" | "dead_requests" => minute[2] += value,
+            "events" => minute[EVENTS] += value,
+            "task.ok" => minute[OK] += value,
+            "task.dead" | "dead_requests" => minute[DEAD] += value,
             _ => {}
         }
     }
-    let now = (tx.now_us / MINUTE_US).to_string();
-    for (name, value) in MINUTE.into_iter().zip(minute).filter(|(_, value)| *value != 0) {
-        write_counter(tx, name, &now, value)?;
+    for (which, value) in minute.into_iter().enumerate() {
+        tx.flow.add_minute(which, value);
+    }
+    Ok(())
+}
+
+/// An attempt that ended, in its minute.
+pub(super) fn count_minute_of_attempt(tx: &mut Tx<'_>, is_retry: bool) {
+    tx.flow.add_minute(ATTEMPTS, 1);
+    tx.flow.add_minute(RETRIES, i64::from(is_retry));
+}
+
+/// Writes what was counted within the minute of a moment, in the order of [`MINUTE`].
+pub(super) fn write_minutes(
+    tx: &Tx<'_>,
+    at_us: i64,
+    counts: &[i64; MINUTE.len()],
+) -> Result<(), StoreError> {
+    let minute = (at_us / MINUTE_US).to_string();
+    for (name, value) in MINUTE.into_iter().zip(counts).filter(|(_, value)| **value != 0) {
+        write_counter(tx, name, &minute, *value)?;
     }
     Ok(())
 }

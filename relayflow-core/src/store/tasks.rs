@@ -132,6 +132,7 @@ impl Store {
             Some(LeasedTask {
                 event: Arc::clone(event),
                 is_replay: one.is_replay,
+                is_alone: false,
                 has_needs: one.has_needs,
                 start_on_record: one.start_on_record,
                 check_when: one.check_when,

@@ -120,6 +120,7 @@ impl House {
         let is_well = matches!(status, AttemptStatus::Ok | AttemptStatus::Interrupted);
         self.store().settle(Settlement {
             task: task.clone(),
+            about: None,
             status,
             transition,
             started_at: now,

@@ -29,6 +29,8 @@ const LINGER: Duration = Duration::from_micros(300);
 const LINGER_ABOVE: usize = 4;
 /// How long an outcome may wait to share a commit.
 const OUTCOME_WAIT: Duration = Duration::from_millis(20);
+/// After so long without work, numbers that wait are written down.
+const QUIET: Duration = Duration::from_millis(50);
 /// What may wait for the writer before new requests are turned away.
 const WAITING_REQUESTS_MAX: usize = 4096;
 const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -84,6 +86,8 @@ pub(super) struct Tx<'c> {
     next_body: &'c mut i64,
     /// Set when something may have become due.
     pub(super) has_due: bool,
+    /// Set by whoever wants the numbers of the present written down at once.
+    pub(super) wants_flow: bool,
 }
 
 impl Tx<'_> {
@@ -323,6 +327,14 @@ struct Writer {
     wal_emptied: Option<Instant>,
 }
 
+/// What comes first.
+enum First {
+    Job(Envelope),
+    /// For so long nothing came.
+    Nothing,
+    Closed,
+}
+
 impl Writer {
     fn work(mut self) {
         while let Some(group) = self.gather() {
@@ -333,12 +345,20 @@ impl Writer {
             }
             self.bound_wal();
         }
+        if self.flow.waits() || !self.acks.is_empty() {
+            // The last numbers of the present: for watching, and worth no more than a try.
+            let _ = self.transact(&mut []);
+        }
         let _ = self.connection.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(()));
     }
 
-    /// The next group; `None` when nobody can send any more.
+    /// The next group, an empty one where only numbers wait; `None` when nobody can send any more.
     fn gather(&mut self) -> Option<Vec<Envelope>> {
-        let first = self.first()?;
+        let first = match self.first() {
+            First::Job(first) => first,
+            First::Nothing => return Some(Vec::new()),
+            First::Closed => return None,
+        };
         let mut urgent = first.job.is_urgent();
         let mut bytes = first.job.bytes();
         let mut group = vec![first];
@@ -382,14 +402,19 @@ impl Writer {
         }
     }
 
-    fn first(&self) -> Option<Envelope> {
+    fn first(&self) -> First {
+        // Numbers that wait are written down once nobody else has anything to write.
+        let waits = self.flow.waits() || !self.acks.is_empty();
+        let wait = if waits { QUIET } else { Duration::MAX };
+        let of = |job: Result<Envelope, _>| job.map_or(First::Closed, First::Job);
         crossbeam_channel::select_biased! {
-            recv(self.jobs) -> job => job.ok(),
+            recv(self.jobs) -> job => of(job),
             recv(self.idle) -> job => match job {
-                Ok(job) => Some(job),
+                Ok(job) => First::Job(job),
                 // The idle door closes together with the other one, which may still hold work.
-                Err(_) => self.jobs.recv().ok(),
+                Err(_) => of(self.jobs.recv()),
             },
+            default(wait) => First::Nothing,
         }
     }
 
@@ -479,6 +504,7 @@ impl Writer {
             next_seq: &mut self.next_seq,
             next_body: &mut self.next_body,
             has_due: false,
+            wants_flow: group.is_empty(),
         };
         for envelope in group {
             envelope.job.run(&mut tx)?;
@@ -488,8 +514,13 @@ impl Writer {
             tx.flow(By::Source, source, Measure::Ack(*took), 1);
         }
         super::stats::write_counters(&mut tx)?;
-        flow::write(&mut tx)?;
+        let now_us = tx.now_us;
+        let writes_flow = tx.wants_flow || tx.flow.is_due(now_us);
+        if writes_flow {
+            flow::write(&mut tx)?;
+        }
         self.connection.prepare_cached("commit")?.execute([])?;
+        self.flow.committed(now_us, writes_flow);
         self.acks.clear();
         // What was counted for few destinations stays, so that the next group finds it there.
         if self.counters.len() > 64 {

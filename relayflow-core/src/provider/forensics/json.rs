@@ -4,10 +4,9 @@
 use std::fmt::Write as _;
 use std::ops::ControlFlow;
 
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::members::Members;
 use crate::provider::extract::is_too_deep;
 
 /// A larger body is not written anew: too much would have to be hashed.
@@ -135,7 +134,8 @@ impl<'j> Node<'j> {
         let json = json.trim();
         Some(match json.as_bytes().first()? {
             b'{' => {
-                let members: Members<'j> = serde_json::from_str(json).ok()?;
+                let members: Members<&'j RawValue, &'j RawValue> =
+                    serde_json::from_str(json).ok()?;
                 let members = members
                     .0
                     .into_iter()
@@ -305,33 +305,6 @@ fn text_end(json: &str) -> usize {
         }
     }
     json.len()
-}
-
-/// An object's members in their order, names as they are written.
-struct Members<'j>(Vec<(&'j RawValue, &'j RawValue)>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(InOrder)
-    }
 }
 
 #[cfg(test)]

@@ -183,6 +183,7 @@ on_each_database! {
             let now = house.clock.now();
             house.store().settle(Settlement {
                 task: house.leased().unwrap().task,
+                about: None,
                 status: AttemptStatus::Ok,
                 transition: Transition::Complete,
                 started_at: now,

@@ -67,6 +67,8 @@ on_each_database! {
 
         house.wait(SECOND * 4000);
         house.commit_tasks(vec![]).await;
+        // Written down when the writer is idle for a moment, within a second, or when asked for.
+        house.store().flush().await.unwrap();
         let flow = house.store().flow(FLOW_SECONDS, None).await.unwrap();
         assert_eq!((flow.count(By::Source, None, "received"), flow.count(By::Dest, None, "ok")), (1, 0));
     }

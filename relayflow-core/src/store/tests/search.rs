@@ -85,6 +85,7 @@ fn end(house: &House, dice: &mut Dice, task: &Task) {
     let error = dice.of(&ERRORS).to_owned();
     house.store().settle(Settlement {
         task: task.clone(),
+        about: None,
         status,
         transition,
         started_at: now,

@@ -2,10 +2,8 @@
 //! program is still the vendor's number.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use relayflow_core::members::Members;
 use serde_json::value::RawValue;
 
 use crate::tui::draw::Canvas;
@@ -39,29 +37,6 @@ struct Line {
 
 /// What an object or an array is made of: the name, where it has one, and the value as written.
 type Parts = Vec<(Option<String>, Box<RawValue>)>;
-
-/// The members of an object in their order, each as it was written.
-struct Members(Vec<(String, Box<RawValue>)>);
-
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Members;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Reader)
-    }
-}
 
 impl Tree {
     pub(crate) fn read(value: &RawValue) -> Self {
