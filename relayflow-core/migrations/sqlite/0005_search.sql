@@ -10,8 +10,6 @@ create index event_state on event (status) where status <> 'ok' and status <> 'r
 -- is generated, would not do.)
 create index event_dead on event (id, source, provider, type, kind, dead) where dead > 0;
 
-create index event_subject on event (subject) where subject is not null;
-
 -- Events with their vendor's id are found by event_key; of those without, it has the last alone.
 create index event_derived on event (external_id) where id_is_derived = 1;
 

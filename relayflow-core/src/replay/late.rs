@@ -13,10 +13,10 @@ use crate::store::{Picked, Store};
 const TIME: Duration = Duration::from_millis(800);
 /// Later events that are looked into.
 const LATER_MAX: usize = 50_000;
-/// Subjects that are looked for at once.
+/// Events that are looked at between two looks at the clock.
+const STEP: usize = if cfg!(test) { 16 } else { 8192 };
+/// Subjects that the store picks out; of more, all that have one come.
 const SUBJECTS_MAX: usize = 512;
-/// Later events of one subject that are looked into: the latest.
-const PER_SUBJECT: usize = 64;
 /// Tasks of one ordering key that are looked at: the latest.
 const PER_LINE: i64 = 1000;
 
@@ -119,51 +119,38 @@ async fn by_subject(store: &Store, picked: &mut [Picked]) -> Result<PlanLate, Re
     Ok(late)
 }
 
-/// Events of these subjects behind the plan's oldest of each, and the subjects of which all are known.
+/// Events of these subjects behind the plan's oldest of each, and the subjects of which all are known:
+/// events are looked at from the newest on, for as long as there is time.
 async fn later_events(
     store: &Store,
     oldest: &HashMap<Subject, EventId>,
 ) -> Result<(HashMap<Subject, Vec<EventId>>, HashSet<Subject>), ReplayError> {
     let began = Instant::now();
     let mut later: HashMap<Subject, Vec<EventId>> = HashMap::new();
-    let mut known: HashSet<Subject> = HashSet::new();
-    // In order, so that one look finds its neighbours' pages read.
-    let mut names: Vec<&String> = oldest.keys().map(|(_, subject)| subject).collect();
-    names.sort_unstable();
-    names.dedup();
-    let mut of_name: HashMap<&String, Vec<&Subject>> = HashMap::new();
-    for subject in oldest.keys() {
-        of_name.entry(&subject.1).or_default().push(subject);
-    }
+    let names: HashSet<&String> = oldest.keys().map(|(_, subject)| subject).collect();
+    let names: Vec<&String> = names.into_iter().collect();
+    let only = (names.len() <= SUBJECTS_MAX).then_some(names.as_slice());
+    let first = oldest.values().min().copied();
+    let mut before = None;
     let mut found = 0;
-    for group in names.chunks(SUBJECTS_MAX) {
-        if TIME <= began.elapsed() || LATER_MAX <= found {
+    loop {
+        let (events, end) = store.events_with_subjects(only, before, STEP).await?;
+        for (id, source, subject) in events {
+            let subject = (source, subject);
+            if oldest.get(&subject).is_some_and(|first| *first < id) {
+                later.entry(subject).or_default().push(id);
+                found += 1;
+            }
+        }
+        before = end;
+        let is_whole = end.is_none_or(|end| first.is_none_or(|first| end <= first));
+        if is_whole || TIME <= began.elapsed() || LATER_MAX <= found {
             break;
         }
-        let first = group.iter().flat_map(|name| &of_name[*name]).filter_map(|s| oldest.get(*s));
-        let Some(first) = first.min().copied() else { continue };
-        // One more than are looked into, so that it shows where there are more.
-        let events = store.events_of_subjects(group, first, PER_SUBJECT + 1).await?;
-        known.extend(group.iter().flat_map(|name| &of_name[*name]).map(|s| (*s).clone()));
-        let mut of_group: HashMap<String, usize> = HashMap::new();
-        for (id, source, subject) in events {
-            let count = of_group.entry(subject.clone()).or_default();
-            *count += 1;
-            if PER_SUBJECT < *count {
-                for subject in of_name.get(&subject).into_iter().flatten() {
-                    known.remove(*subject);
-                }
-            }
-            let subject = (source, subject);
-            if oldest.get(&subject).is_none_or(|first| id <= *first) {
-                continue;
-            }
-            later.entry(subject).or_default().push(id);
-            found += 1;
-        }
     }
-    later.values_mut().for_each(|ids| ids.sort_unstable());
-    Ok((later, known))
+    let is_known = |first: &EventId| before.is_none_or(|end| end <= *first);
+    let known = oldest.iter().filter(|(_, first)| is_known(first)).map(|(s, _)| s.clone());
+    Ok((later, known.collect()))
 }
 
 /// The steps of these events that are `ok`.

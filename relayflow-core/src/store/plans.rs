@@ -5,7 +5,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use tokio::task::JoinSet;
 
-use super::query::{Lead, Page, Selection, Statement};
+use super::query::{Bind, Lead, Page, Selection, Statement};
 use super::timeline::{self, Row};
 use super::writer::Tx;
 use super::{Refusal, Store, StoreError, on_db};
@@ -431,31 +431,46 @@ impl Store {
         Ok(picked)
     }
 
-    /// The latest events of these subjects behind `after`, at most `each` of one: id, source and
-    /// subject.
-    pub(crate) async fn events_of_subjects(
+    /// Of the `step` events before `before`, the newest first, those that have a subject: of `only`
+    /// these, where so few are asked for that it pays. Id, source and subject; and the event down to which
+    /// was looked, `None` if there are no others.
+    pub(crate) async fn events_with_subjects(
         &self,
-        subjects: &[&String],
-        after: EventId,
-        each: usize,
-    ) -> Result<Vec<(EventId, String, String)>, StoreError> {
-        let sql = "select e.id, e.source, e.subject from json_each($1) s cross join event e
-             on e.id in (select x.id from event x indexed by event_subject
-                where x.subject is not null and x.subject = s.value and x.id > $2
-                order by x.id desc limit $3)";
-        let subjects =
-            serde_json::to_string(subjects).map_err(|_| StoreError::Value { what: "subjects" })?;
-        let rows = on_db!(self.db(), pool => sqlx::query(sql).bind(subjects)
-            .bind(after.bytes().as_slice()).bind(i64::try_from(each).unwrap_or(i64::MAX))
-            .fetch_all(pool).await.map_err(StoreError::Read)?);
-        rows.iter()
-            .map(|row| {
-                let id: Vec<u8> = row.try_get(0).map_err(StoreError::Read)?;
-                let id =
-                    EventId::from_bytes(&id).ok_or(StoreError::Value { what: "an event's id" })?;
-                Ok((id, text(row, 1)?, text(row, 2)?))
-            })
-            .collect()
+        only: Option<&[&String]>,
+        before: Option<EventId>,
+        step: usize,
+    ) -> Result<(Vec<(EventId, String, String)>, Option<EventId>), StoreError> {
+        let before = before.map(|id| id.bytes().to_vec());
+        let end = self.step_end("event", before.as_ref(), step).await?;
+        let mut sql = "select e.id, e.source, e.subject from event e \
+                        indexed by sqlite_autoindex_event_1 where e.subject is not null"
+            .to_owned();
+        let mut binds = Vec::new();
+        if let Some(only) = only {
+            let only = serde_json::to_string(only);
+            binds.push(Bind::Text(only.map_err(|_| StoreError::Value { what: "subjects" })?));
+            sql.push_str(" and e.subject in (select value from json_each($1))");
+        }
+        let mut statement = Statement::new(sql, binds);
+        if let Some(before) = before {
+            statement.and("e.id < ", before);
+        }
+        if let Some(end) = &end {
+            statement.and("e.id >= ", end.clone());
+        }
+        let rows = statement.fetch(self.db(), " order by e.id desc", step).await?;
+        let wrong = StoreError::Value { what: "an event's id" };
+        let read = |row: &SqliteRow| {
+            let id: Vec<u8> = row.try_get(0).map_err(StoreError::Read)?;
+            let id = EventId::from_bytes(&id).ok_or(StoreError::Value { what: "an event's id" })?;
+            Ok((id, text(row, 1)?, text(row, 2)?))
+        };
+        let events = rows.iter().map(read).collect::<Result<_, StoreError>>()?;
+        let end = match end {
+            None => None,
+            Some(bytes) => Some(EventId::from_bytes(&bytes).ok_or(wrong)?),
+        };
+        Ok((events, end))
     }
 
     /// Keeps a plan: its items first, in several transactions, then the plan itself.

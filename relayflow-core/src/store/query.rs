@@ -2,6 +2,7 @@
 //! bound, so no value can become a part of a statement.
 
 mod condition;
+mod once;
 mod search;
 mod series;
 mod sort;

@@ -1,5 +1,8 @@
 //! A filter's terms as conditions in SQL, every value bound.
 
+use std::sync::LazyLock;
+
+use super::once::once;
 use super::{Bind, HOLDS, Over, QueryError};
 use crate::expr::Expression;
 use crate::filter::{Field, Filter, Term, Test, Word};
@@ -12,28 +15,10 @@ pub(super) const DRAWN_BEFORE_US: i64 = 3_600_000_000;
 pub(super) const DRAWN_BEHIND_US: i64 = 60_000_000;
 
 /// Sources, providers and types that have keys, each once: as many looks as there are.
-const TYPES: &str = "
-    with recursive s(source) as (
-        select (select min(source) from event_key)
-        union all
-        select (select min(x.source) from event_key x where x.source > s.source)
-        from s where s.source is not null),
-    p(source, provider) as (
-        select source, (select min(x.provider) from event_key x where x.source = s.source)
-        from s where source is not null
-        union all
-        select source, (select min(x.provider) from event_key x
-            where x.source = p.source and x.provider > p.provider)
-        from p where provider is not null),
-    y(source, provider, type) as (
-        select source, provider, (select min(x.type) from event_key x
-            where x.source = p.source and x.provider = p.provider)
-        from p where provider is not null
-        union all
-        select source, provider, (select min(x.type) from event_key x
-            where x.source = y.source and x.provider = y.provider and x.type > y.type)
-        from y where type is not null)
-    select source, provider, type from y where type is not null";
+static TYPES: LazyLock<String> = LazyLock::new(|| {
+    let once = once("event_key", &["source", "provider", "type"], "");
+    format!("{once} select source, provider, type from once")
+});
 
 const REJECTED: &str = "r.id in (select id from request where status = 'rejected')";
 
@@ -152,8 +137,9 @@ impl Builder {
             return is_it;
         }
         let value = self.bind(Bind::Text(word.text.clone()));
+        let types = &*TYPES;
         format!(
-            "({is_it} and e.id in (select k.event_id from ({TYPES}) t join event_key k
+            "({is_it} and e.id in (select k.event_id from ({types}) t join event_key k
                 on k.source = t.source and k.provider = t.provider and k.type = t.type
                     and k.external_id = {value}
                 union all select id from event where id_is_derived = 1 and external_id = {value}))"
@@ -166,12 +152,13 @@ impl Builder {
             return is_it;
         }
         let value = self.bind(Bind::Text(word.text.clone()));
+        let types = &*TYPES;
         let rest = format!("substr({value}, length(t.provider) + length(t.type) + 3)");
         format!(
-            "({is_it} and e.id in (select k.event_id from ({TYPES}) t join event_key k
+            "({is_it} and e.id in (select k.event_id from ({types}) t join event_key k
                 on k.source = t.source and k.provider = t.provider and k.type = t.type
                     and k.external_id = {rest}
-                union all select x.id from ({TYPES}) t join event x
+                union all select x.id from ({types}) t join event x
                     on x.id_is_derived = 1 and x.external_id = {rest}))"
         )
     }

@@ -322,7 +322,7 @@ impl Store {
     }
 
     /// The id at which a step of so many rows ends; `None`: there are no more.
-    async fn step_end(
+    pub(in crate::store) async fn step_end(
         &self,
         table: &str,
         before: Option<&Place>,

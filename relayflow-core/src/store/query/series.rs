@@ -3,7 +3,10 @@
 //! Of the parts that a filter joins with `and`, any whose events an index names is a way to find them
 //! all; the rest of the filter is asked of what it names.
 
+use std::sync::LazyLock;
+
 use super::condition::Builder;
+use super::once::once;
 use super::{Bind, Over, QueryError, parts_of};
 use crate::filter::{Field, Filter, Term, Test, Word};
 use crate::task::TaskStatus;
@@ -31,33 +34,14 @@ pub(super) enum Way {
 const INDEXED: [TaskStatus; 4] =
     [TaskStatus::Queued, TaskStatus::Retrying, TaskStatus::Discarded, TaskStatus::Skipped];
 
-/// What events are: source, provider, type and kind, each once.
-const WHAT: &str = "
-    with recursive s(source) as (
-        select (select min(source) from event)
-        union all
-        select (select min(x.source) from event x where x.source > s.source)
-        from s where s.source is not null),
-    p(source, provider) as (
-        select source, (select min(x.provider) from event x where x.source = s.source)
-        from s where source is not null
-        union all
-        select source, (select min(x.provider) from event x
-            where x.source = p.source and x.provider > p.provider)
-        from p where provider is not null),
-    t(source, provider, type) as (
-        select source, provider, (select min(x.type) from event x
-            where x.source = p.source and x.provider = p.provider)
-        from p where provider is not null
-        union all
-        select source, provider, (select min(x.type) from event x
-            where x.source = t.source and x.provider = t.provider and x.type > t.type)
-        from t where type is not null),
-    k(source, provider, type, kind) as (
+/// What events are: source, provider, type and kind, each once. A kind may be none.
+static WHAT: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "{}, k(source, provider, type, kind) as (
         select source, provider, type, (select x.kind from event x
             where x.source = t.source and x.provider = t.provider and x.type = t.type
             order by x.kind limit 1)
-        from t where type is not null
+        from once t
         union all
         select source, provider, type, (select x.kind from event x
             where x.source = k.source and x.provider = k.provider and x.type = k.type
@@ -65,44 +49,24 @@ const WHAT: &str = "
         from k where exists (select 1 from event x
             where x.source = k.source and x.provider = k.provider and x.type = k.type
                 and x.kind > coalesce(k.kind, '')))
-    select source, provider, type, kind from k e where ";
+    select source, provider, type, kind from k e where ",
+        once("event", &["source", "provider", "type"], "")
+    )
+});
 const OF_WHAT: &str = "from event where source = ? and provider = ? and type = ? and kind is ?";
 
 /// Which steps there are tasks of, and where: workflow, step and destination, each once.
-const STEPS: &str = "
-    with recursive w(workflow) as (
-        select (select min(workflow) from task)
-        union all
-        select (select min(x.workflow) from task x where x.workflow > w.workflow)
-        from w where w.workflow is not null),
-    s(workflow, step) as (
-        select workflow, (select min(x.step) from task x where x.workflow = w.workflow)
-        from w where workflow is not null
-        union all
-        select workflow, (select min(x.step) from task x
-            where x.workflow = s.workflow and x.step > s.step)
-        from s where step is not null),
-    d(workflow, step, destination) as (
-        select workflow, step, (select min(x.destination) from task x
-            where x.workflow = s.workflow and x.step = s.step)
-        from s where step is not null
-        union all
-        select workflow, step, (select min(x.destination) from task x
-            where x.workflow = d.workflow and x.step = d.step and x.destination > d.destination)
-        from d where destination is not null)
-    select workflow, step, destination from d t where destination is not null and ";
+static STEPS: LazyLock<String> = LazyLock::new(|| {
+    let once = once("task", &["workflow", "step", "destination"], "");
+    format!("{once} select workflow, step, destination from once t where ")
+});
 const OF_STEP: &str = "from task where workflow = ? and step = ? and destination = ?";
 
 /// Statuses of answers other than the usual one.
-const ANSWERS: &str = "
-    with recursive a(http_status) as (
-        select (select min(http_status) from task where http_status is not null
-            and http_status <> 200)
-        union all
-        select (select min(x.http_status) from task x where x.http_status is not null
-            and x.http_status <> 200 and x.http_status > a.http_status)
-        from a where http_status is not null)
-    select http_status from a t where http_status is not null and ";
+static ANSWERS: LazyLock<String> = LazyLock::new(|| {
+    let once = once("task", &["http_status"], "x.http_status is not null and x.http_status <> 200");
+    format!("{once} select http_status from once t where ")
+});
 const OF_ANSWER: &str =
     "from task where http_status is not null and http_status <> 200 and http_status = ?";
 
@@ -110,7 +74,7 @@ const OF_ANSWER: &str =
 pub(super) fn ways(filter: &Filter) -> Vec<Way> {
     let mut ways: Vec<Way> = parts_of(filter).iter().filter_map(way).collect();
     if let Some((condition, binds)) = of_what(filter) {
-        let values = format!("{WHAT}({condition})");
+        let values = format!("{}({condition})", *WHAT);
         ways.push(Way::Each { values, binds, columns: 4, each: OF_WHAT, id: "id" });
     }
     ways
@@ -175,18 +139,15 @@ fn way(part: &Filter) -> Option<Way> {
         (Field::Reason, Test::OneOf(words)) => {
             of_words(words, |word| series("event_id", "from task where reason = $1", word))
         }
-        (Field::Subject, Test::OneOf(words)) => {
-            of_words(words, |word| series("id", "from event where subject = $1", word))
-        }
         (Field::Status, Test::OneOf(words)) => of_words(words, status),
         (Field::Http, _) if !may_be_usual(term) => {
             let (condition, binds) = condition(part, Over::Tasks).ok()?;
-            let values = format!("{ANSWERS}{condition}");
+            let values = format!("{}{condition}", *ANSWERS);
             Some(Way::Each { values, binds, columns: 1, each: OF_ANSWER, id: "event_id" })
         }
         (Field::Workflow | Field::Step | Field::Dest | Field::Queue, _) => {
             let (condition, binds) = condition(part, Over::Tasks).ok()?;
-            let values = format!("{STEPS}{condition}");
+            let values = format!("{}{condition}", *STEPS);
             Some(Way::Each { values, binds, columns: 3, each: OF_STEP, id: "event_id" })
         }
         _ => None,
