@@ -173,73 +173,34 @@ fn the_config_page_is_the_example_file() {
     generated("docs/reference/config.md", "example", &format!("```toml\n{example}```\n"));
 }
 
+/// The commands that a help names.
+fn below(help: &str) -> impl Iterator<Item = &str> {
+    let listed = help.split_once("\nCommands:\n").map_or("", |(_, rest)| rest);
+    let listed = listed.split_once("\n\n").map_or(listed, |(listed, _)| listed);
+    let names = listed.lines().filter_map(|line| line.strip_prefix("  "));
+    names.filter(|line| !line.starts_with(' ')).filter_map(|line| line.split_whitespace().next())
+}
+
 #[test]
 fn the_cli_page_is_the_help() {
     let home = Home::new("");
-    // Every command of the tree, in the order in which it is told.
-    let commands = [
-        "",
-        "up",
-        "demo",
-        "bench",
-        "send",
-        "reconcile",
-        "tail",
-        "events",
-        "events ls",
-        "events show",
-        "events raw",
-        "requests",
-        "requests ls",
-        "requests show",
-        "requests raw",
-        "requests replay",
-        "timeline",
-        "trace",
-        "dlq",
-        "dlq ls",
-        "dlq show",
-        "dlq replay",
-        "dlq discard",
-        "replay",
-        "replay create",
-        "replay ls",
-        "replay show",
-        "replay watch",
-        "replay pause",
-        "replay resume",
-        "replay cancel",
-        "queue",
-        "queue ls",
-        "sources",
-        "workflows",
-        "providers",
-        "drift",
-        "drift ls",
-        "drift show",
-        "drift accept",
-        "contract",
-        "contract ls",
-        "contract show",
-        "contract check",
-        "contract learn",
-        "providers ls",
-        "providers show",
-        "providers check",
-        "stats",
-        "config",
-        "config check",
-        "completions",
-        "version",
-    ];
     let mut text = String::new();
-    for command in commands {
+    // The whole tree, a command before what is below it.
+    let mut rest = vec![String::new()];
+    while let Some(command) = rest.pop() {
         let words: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
-        let ran = home.relayflow(&words).ended(0);
-        let name = format!("relayflow {}", command.trim());
-        let name = name.trim();
-        let help: Vec<&str> = ran.out.lines().map(str::trim_end).collect();
-        text.push_str(&format!("## `{name}`\n\n```text\n{}\n```\n\n", help.join("\n").trim_end()));
+        let help = home.relayflow(&words).ended(0).out;
+        let mut below: Vec<String> =
+            below(&help).map(|name| format!("{command} {name}")).filter(|c| c != " help").collect();
+        rest.extend(below.drain(..).rev());
+        // What every command takes is told once, by the first.
+        let own = match help.split_once("\nGlobal options:") {
+            Some((own, _)) if !command.is_empty() => own,
+            _ => &help,
+        };
+        let own: Vec<&str> = own.lines().map(str::trim_end).collect();
+        let own = own.join("\n");
+        text.push_str(&format!("## `relayflow{command}`\n\n```text\n{}\n```\n\n", own.trim_end()));
     }
     generated("docs/reference/cli.md", "help", &text);
     for topic in ["filters", "time", "contexts", "output", "environment"] {
