@@ -40,7 +40,7 @@ pub use trace::trace;
 /// What a list counts to before it says "at least so many".
 const COUNT_MAX: usize = 10_000;
 /// By when a count must be there; until then it says at least how many.
-const COUNT_TIME: std::time::Duration = std::time::Duration::from_millis(75);
+const COUNT_TIME: std::time::Duration = std::time::Duration::from_millis(55);
 /// The most entries of one timeline.
 const TIMELINE_MAX: usize = 10_000;
 /// How long dead letters are read to be grouped, where no index has the groups.

@@ -10,9 +10,9 @@ use crate::id::EventId;
 use crate::store::{Picked, Store};
 
 /// How long is looked for later events: what is left out is unknown, never fine.
-const TIME: Duration = Duration::from_millis(800);
+const TIME: Duration = Duration::from_millis(200);
 /// Later events that are looked into.
-const LATER_MAX: usize = 50_000;
+const LATER_MAX: usize = 10_000;
 /// Events that are looked at between two looks at the clock.
 const STEP: usize = if cfg!(test) { 16 } else { 8192 };
 /// Subjects that the store picks out; of more, all that have one come.
@@ -37,25 +37,52 @@ pub(super) fn key_of(picked: &Picked) -> Option<String> {
     }
 }
 
-/// Marks the items that come late, and counts them.
-pub(super) async fn mark(store: &Store, picked: &mut [Picked]) -> Result<PlanLate, ReplayError> {
+/// The items that come late.
+#[derive(Debug, Default)]
+pub(super) struct Late {
+    /// Their places in what was asked about.
+    places: Vec<usize>,
+    counts: PlanLate,
+}
+
+impl Late {
+    /// Marks them, and tells how many they are.
+    pub(super) fn mark(self, picked: &mut [Picked]) -> PlanLate {
+        for place in self.places {
+            if let Some(one) = picked.get_mut(place) {
+                one.item.is_late = true;
+            }
+        }
+        self.counts
+    }
+}
+
+/// Those of these items that come late.
+pub(super) async fn find(store: &Store, picked: &[Picked]) -> Result<Late, ReplayError> {
     let mut late = by_line(store, picked).await?;
     let by_subject = by_subject(store, picked).await?;
-    late.items += by_subject.items;
-    late.subjects += by_subject.subjects;
-    late.unknown += by_subject.unknown;
+    late.places.extend(by_subject.places);
+    late.counts.items += by_subject.counts.items;
+    late.counts.subjects += by_subject.counts.subjects;
+    late.counts.unknown += by_subject.counts.unknown;
     Ok(late)
 }
 
+/// The items that move, with their places: those whose step is ordered, or the others.
+fn moving(picked: &[Picked], is_ordered: bool) -> impl Iterator<Item = (usize, &Picked)> {
+    let is_one = move |p: &Picked| p.item.moves && p.item.line.is_some() == is_ordered;
+    picked.iter().enumerate().filter(move |(_, p)| is_one(p))
+}
+
 /// Of those whose step is ordered.
-async fn by_line(store: &Store, picked: &mut [Picked]) -> Result<PlanLate, ReplayError> {
+async fn by_line(store: &Store, picked: &[Picked]) -> Result<Late, ReplayError> {
     let began = Instant::now();
     let mut lines: HashMap<String, Option<(Option<EventId>, bool)>> = HashMap::new();
-    let mut late = PlanLate::default();
+    let mut late = Late::default();
     let mut keys = HashSet::new();
-    for one in picked.iter_mut().filter(|p| p.item.moves && p.item.line.is_some()) {
+    for (place, one) in moving(picked, true) {
         let key = key_of(one).unwrap_or_default();
-        let item = &mut one.item;
+        let item = &one.item;
         let (Some(line), Some(workflow), Some(step)) = (&item.line, &item.workflow, &item.step)
         else {
             continue;
@@ -71,34 +98,35 @@ async fn by_line(store: &Store, picked: &mut [Picked]) -> Result<PlanLate, Repla
         let found = lines.get(&key).copied().flatten();
         let is_late = found.is_some_and(|(last, _)| last.is_some() && item.event_id < last);
         if is_late {
-            item.is_late = true;
-            late.items += 1;
+            late.places.push(place);
             keys.insert(key);
         } else if !found.is_some_and(|(_, is_whole)| is_whole) {
-            late.unknown += 1;
+            late.counts.unknown += 1;
         }
     }
-    late.subjects = u64::try_from(keys.len()).unwrap_or(0);
+    late.counts.items = u64::try_from(late.places.len()).unwrap_or(0);
+    late.counts.subjects = u64::try_from(keys.len()).unwrap_or(0);
     Ok(late)
 }
 
 /// Of the others.
-async fn by_subject(store: &Store, picked: &mut [Picked]) -> Result<PlanLate, ReplayError> {
+async fn by_subject(store: &Store, picked: &[Picked]) -> Result<Late, ReplayError> {
     let mut oldest: HashMap<Subject, EventId> = HashMap::new();
-    for one in picked.iter().filter(|p| p.item.moves && p.item.line.is_none()) {
+    for (_, one) in moving(picked, false) {
         if let (Some(subject), Some(event)) = (subject_of(one), one.item.event_id) {
             let first = oldest.entry(subject).or_insert(event);
             *first = (*first).min(event);
         }
     }
     if oldest.is_empty() {
-        return Ok(PlanLate::default());
+        return Ok(Late::default());
     }
     let (later, known) = later_events(store, &oldest).await?;
-    let done = steps_done(store, &later).await?;
-    let mut late = PlanLate::default();
+    let ids: Vec<EventId> = later.values().flatten().copied().collect();
+    let done = store.steps_done(&ids).await?;
+    let mut late = Late::default();
     let mut subjects = HashSet::new();
-    for one in picked.iter_mut().filter(|p| p.item.moves && p.item.line.is_none()) {
+    for (place, one) in moving(picked, false) {
         let (Some(subject), Some(event)) = (subject_of(one), one.item.event_id) else { continue };
         let of_step = |id: &EventId| {
             let (workflow, step) = (&one.item.workflow, &one.item.step);
@@ -108,14 +136,14 @@ async fn by_subject(store: &Store, picked: &mut [Picked]) -> Result<PlanLate, Re
                 })
         };
         if later.get(&subject).is_some_and(|ids| ids.iter().any(of_step)) {
-            one.item.is_late = true;
-            late.items += 1;
+            late.places.push(place);
             subjects.insert(subject);
         } else if !known.contains(&subject) {
-            late.unknown += 1;
+            late.counts.unknown += 1;
         }
     }
-    late.subjects = u64::try_from(subjects.len()).unwrap_or(0);
+    late.counts.items = u64::try_from(late.places.len()).unwrap_or(0);
+    late.counts.subjects = u64::try_from(subjects.len()).unwrap_or(0);
     Ok(late)
 }
 
@@ -151,18 +179,4 @@ async fn later_events(
     let is_known = |first: &EventId| before.is_none_or(|end| end <= *first);
     let known = oldest.iter().filter(|(_, first)| is_known(first)).map(|(s, _)| s.clone());
     Ok((later, known.collect()))
-}
-
-/// The steps of these events that are `ok`.
-async fn steps_done(
-    store: &Store,
-    later: &HashMap<Subject, Vec<EventId>>,
-) -> Result<HashSet<(EventId, String, String)>, ReplayError> {
-    let ids: Vec<EventId> = later.values().flatten().copied().collect();
-    let tasks = store.picked_of(&[], &ids).await?;
-    let done = tasks
-        .into_iter()
-        .filter(|p| p.item.status == "ok")
-        .filter_map(|p| Some((p.item.event_id?, p.item.workflow?, p.item.step?)));
-    Ok(done.collect())
 }

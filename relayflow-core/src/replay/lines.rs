@@ -17,7 +17,7 @@ use crate::view::contracts::Expected;
 
 /// Events that are held against their contracts, and for how long.
 const EVENTS_MAX: usize = 2_000;
-const TIME: Duration = Duration::from_millis(300);
+const TIME: Duration = Duration::from_millis(150);
 /// Tasks of a destination whose calls are averaged.
 const SAMPLE: usize = 256;
 
@@ -32,13 +32,14 @@ pub(super) async fn routing(
     config: &InForce,
 ) -> Result<Vec<PlanRouting>, ReplayError> {
     let known = store.workflow_revisions().await?;
+    let mut revisions = HashMap::new();
     let mut all: BTreeMap<&str, PlanRouting> = BTreeMap::new();
     for one in moving(picked) {
         let Some(name) = one.item.workflow.as_deref() else { continue };
-        let revision = config
-            .workflows
-            .get(name)
-            .and_then(|workflow| known.get(name).filter(|r| r.digest == workflow.digest()));
+        let revision = *revisions.entry(name).or_insert_with(|| {
+            let workflow = config.workflows.get(name)?;
+            known.get(name).filter(|r| r.digest == workflow.digest())
+        });
         let of = all.entry(name).or_insert_with(|| PlanRouting {
             workflow: name.to_owned(),
             revision: revision.map(|r| r.number),

@@ -17,6 +17,7 @@ mod select;
 mod tests;
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
@@ -154,23 +155,37 @@ pub async fn create_plan(ingest: &Ingest, new: &NewPlan, who: &str) -> Result<Pl
     let moving: HashSet<EventId> =
         found.picked.iter().filter(|p| p.item.moves).filter_map(|p| p.item.event_id).collect();
     mended.readings.retain(|reading| moving.contains(&reading.event_id));
-    let late = match asked.action.as_str() {
-        "replay" if new.config.is_none() => late::mark(store, &mut found.picked).await?,
-        _ => api::PlanLate::default(),
-    };
+    let is_replay = asked.action == "replay";
+    let mut rerouted = found.rerouted.take().unwrap_or_default();
+    rerouted.readings.append(&mut mended.readings);
+    // Both are looked for as long as there is time: side by side.
+    let (late, contract) = tokio::try_join!(
+        async {
+            if is_replay && new.config.is_none() {
+                late::find(store, &found.picked).await
+            } else {
+                Ok(late::Late::default())
+            }
+        },
+        async {
+            if is_replay {
+                let readings = &rerouted.readings;
+                lines::contract(store, &found.picked, readings, &config, &mut expected).await
+            } else {
+                Ok(api::PlanContract::default())
+            }
+        },
+    )?;
+    let late = late.mark(&mut found.picked);
     let mut summary = judge::summarize(&found.picked, &judged);
     summary.late = late;
     summary.is_candidate = new.config.is_some();
-    let mut rerouted = found.rerouted.take().unwrap_or_default();
     summary.difference = (asked.mode == Mode::Reroute).then_some(rerouted.difference);
-    rerouted.readings.append(&mut mended.readings);
     summary.needs_reason = asked.mode == Mode::Restart || new.edit.is_some() || found.names_steps;
     summary.edit = new.edit.is_some().then_some(mended.edited);
-    if asked.action == "replay" {
+    summary.contract = contract;
+    if is_replay {
         summary.routing = lines::routing(store, &found.picked, &config).await?;
-        summary.contract =
-            lines::contract(store, &found.picked, &rerouted.readings, &config, &mut expected)
-                .await?;
         summary.time = lines::time(store, &found.picked, &ingest.lanes).await?;
     }
     for (place, one) in (1..).zip(found.picked.iter_mut()) {
@@ -310,12 +325,16 @@ impl Asked {
 fn hash_of(asked: &Asked, picked: &[Picked], readings: &[PlanReading]) -> String {
     let mut digest = Sha256::new();
     digest.update(format!("{} {} {}\n", asked.action, asked.mode.as_str(), asked.order));
+    let mut line = String::new();
     for one in picked {
         let item = &one.item;
-        digest.update(format!(
-            "{} {} {} {} {}\n",
+        line.clear();
+        let _ = writeln!(
+            line,
+            "{} {} {} {} {}",
             item.item, item.status, item.attempt, item.would, item.is_late
-        ));
+        );
+        digest.update(&line);
     }
     for reading in readings {
         if let Some(payload) = &reading.payload {

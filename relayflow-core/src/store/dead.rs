@@ -27,7 +27,7 @@ pub struct DeadGroup {
     pub last_us: i64,
 }
 
-type Place = (i64, Vec<u8>);
+pub(super) type Place = (i64, Vec<u8>);
 
 impl Store {
     /// A page of dead letters that are tasks, the latest first: `before` is the last one's end and id.
@@ -154,7 +154,7 @@ impl Store {
     }
 
     /// The same upwards: those that were given up after `after`.
-    pub(super) async fn given_up_after(
+    async fn given_up_after(
         &self,
         selection: &Selection,
         after: Option<&Place>,
@@ -165,6 +165,24 @@ impl Store {
             statement.and_pair("(t.ended_us, t.id) > ", *ended, id.clone());
         }
         self.places(statement, " order by t.ended_us, t.id", limit).await
+    }
+
+    /// Upwards: the place that so many of those that were given up lie before, from `from` on.
+    pub(super) async fn given_up_at(
+        &self,
+        selection: &Selection,
+        from: Option<&Place>,
+        skipped: usize,
+    ) -> Result<Option<Place>, StoreError> {
+        let mut statement = of_given_up(selection, "t.ended_us, t.id");
+        if let Some((ended, id)) = from {
+            statement.and_pair("(t.ended_us, t.id) >= ", *ended, id.clone());
+        }
+        let order = format!(" order by t.ended_us, t.id limit 1 offset {skipped}");
+        statement.push(&order);
+        let rows = statement.run(self.db()).await?;
+        let place = |row: &SqliteRow| Ok((row.try_get(0)?, row.try_get(1)?));
+        rows.first().map(place).transpose().map_err(StoreError::Read)
     }
 
     async fn places(

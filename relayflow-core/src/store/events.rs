@@ -8,7 +8,7 @@ use bytes::Bytes;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use super::plans::Picked;
+use super::picking::Picked;
 use super::query::{After, Found, Page, Selection, Sort, Statement, Way};
 use super::requests::RequestWithBody;
 use super::{EventContext, Store, StoreError, on_db};

@@ -11,7 +11,7 @@ use super::{Bind, Lead, Over, Page, Selection, Statement};
 use crate::store::{Store, StoreError};
 
 /// What a list may take to be found; a step of it is never cut short.
-pub(crate) const SEARCH_TIME: Duration = Duration::from_millis(60);
+pub(crate) const SEARCH_TIME: Duration = Duration::from_millis(50);
 /// The same where each event's content is looked into.
 pub(crate) const CONTENT_TIME: Duration = Duration::from_secs(1);
 /// Rows that are looked at in a step, at first and at most.
