@@ -237,8 +237,8 @@ fn extent(out: &Out, plan: &Plan) -> String {
         time::things(plan.events, "event")
     );
     if let (Some(oldest), Some(newest)) = (&plan.oldest_at, &plan.newest_at) {
-        let (from, to) = (time::clock(oldest, &out.zone), time::clock(newest, &out.zone));
-        let _ = write!(line, "  received {from}–{to}");
+        let at = |moment: &str| time::moment(moment, &plan.created_at, &out.zone);
+        let _ = write!(line, "  received {}–{}", at(oldest), at(newest));
         if let Some(ms) = time::between_ms(oldest, &plan.created_at) {
             let age = jiff::SignedDuration::from_millis(ms.max(0));
             let _ = write!(line, "  oldest {}", time::amount(age));

@@ -67,7 +67,7 @@ pub(crate) async fn reconcile(app: &App, args: &ReconcileArgs) -> Done {
             .hint(again(&now)));
     }
     app.out.notice(&describe(&app.out, &target, &now));
-    app.out.notice(&rows(&app.out, &gap));
+    app.out.notice(&rows(&app.out, &now.until_at, &gap));
     let deed = Deed {
         verb: "Take in",
         noun: "event",
@@ -240,7 +240,7 @@ fn again(now: &Reconcile) -> String {
 /// The head of it: what, of when, and how many of each.
 fn describe(out: &Out, target: &Target, now: &Reconcile) -> String {
     let line = |text: &str| text::line(text).into_owned();
-    let clock = |moment: &str| time::clock(moment, &out.zone);
+    let clock = |moment: &str| time::moment(moment, &now.until_at, &out.zone);
     let mut shown = String::new();
     let expires = clock(&now.expires_at);
     let _ =
@@ -279,10 +279,10 @@ fn describe(out: &Out, target: &Target, now: &Reconcile) -> String {
 }
 
 /// The first rows, for the one who is about to be asked.
-fn rows(out: &Out, gap: &[ReconcileItem]) -> String {
+fn rows(out: &Out, until: &str, gap: &[ReconcileItem]) -> String {
     let mut shown = String::new();
     for item in gap.iter().take(10) {
-        let when = time::clock(&item.occurred_at, &out.zone);
+        let when = time::moment(&item.occurred_at, until, &out.zone);
         let of_vendor = item.delivery.as_deref().unwrap_or_default();
         let row =
             format!("  {}  {}  {when}  {}  {of_vendor}", item.name(), item.event_type, item.state,);

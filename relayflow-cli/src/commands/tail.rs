@@ -368,7 +368,8 @@ impl Shown<'_> {
 /// When, whose, what.
 fn line(out: &Out, entry: &TimelineEntry) -> String {
     let id = [&entry.event_id, &entry.request_id, &entry.replay_id].into_iter().flatten().next();
-    let mut parts = vec![time::clock(&entry.at, &out.zone)];
+    let now = micros(Clock::Wall.now());
+    let mut parts = vec![time::moment(&entry.at, &now, &out.zone)];
     parts.extend(id.map(|id| text::line(id).into_owned()));
     parts.extend(entry.source.iter().map(|source| text::line(source).into_owned()));
     parts.extend(entry.event_type.iter().map(|t| text::line(t).into_owned()));

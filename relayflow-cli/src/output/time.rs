@@ -35,6 +35,16 @@ pub(crate) fn clock(wire: &str, zone: &TimeZone) -> String {
     }
 }
 
+/// The time of day, with the day where that is not the day of `seen`.
+pub(crate) fn moment(wire: &str, seen: &str, zone: &TimeZone) -> String {
+    let (Ok(at), Ok(seen)) = (wire.parse::<Timestamp>(), seen.parse::<Timestamp>()) else {
+        return clock(wire, zone);
+    };
+    let (at, seen) = (at.to_zoned_datetime(zone.clone()), seen.to_zoned_datetime(zone.clone()));
+    let pattern = if at.date() == seen.date() { "%H:%M:%S" } else { "%Y-%m-%d %H:%M" };
+    at.strftime(pattern).to_string()
+}
+
 /// When something to come ends, seen from `now`: the time of day, with the day where that is another
 /// one.
 pub(crate) fn until(wire: &str, zone: &TimeZone, now: Timestamp) -> String {
@@ -127,6 +137,19 @@ mod tests {
     fn counts_are_separated_by_thousands() {
         for (number, shown) in [(0, "0"), (412, "412"), (1204, "1,204"), (1_234_567, "1,234,567")] {
             assert_eq!(count(number), shown);
+        }
+    }
+
+    #[test]
+    fn another_day_is_said() {
+        let seen = "2026-11-23T14:03:11Z";
+        for (wire, shown) in [
+            ("2026-11-23T00:00:00Z", "00:00:00"),
+            ("2026-11-22T23:59:59Z", "2026-11-22 23:59"),
+            ("2025-11-23T14:03:11Z", "2025-11-23 14:03"),
+            ("no time", "no time"),
+        ] {
+            assert_eq!(moment(wire, seen, &TimeZone::UTC), shown);
         }
     }
 

@@ -249,24 +249,41 @@ impl Selection {
 
     /// Whatever index the planner takes.
     pub(super) fn select(&self, columns: &str) -> Statement {
-        self.select_from(self.over.from(), columns)
+        self.select_from(self.over.from(), columns, Vec::new())
     }
 
     /// Where a condition of ours leads to the rows, which is to be added.
     pub(super) fn select_by(&self, lead: Lead, columns: &str) -> Statement {
-        self.select_from(self.over.led_by(lead), columns)
+        self.select_from(self.over.led_by(lead), columns, Vec::new())
     }
 
-    fn select_from(&self, from: &str, columns: &str) -> Statement {
+    /// The same where bounds of ours lead: a comparison (`e.id < `) and its value each. Of several bounds
+    /// of a column the planner takes the first, so that ours come before the filter's own.
+    pub(super) fn select_between(
+        &self,
+        lead: Lead,
+        columns: &str,
+        bounds: Vec<(String, Vec<u8>)>,
+    ) -> Statement {
+        self.select_from(self.over.led_by(lead), columns, bounds)
+    }
+
+    fn select_from(&self, from: &str, columns: &str, bounds: Vec<(String, Vec<u8>)>) -> Statement {
         let condition = &self.condition;
+        let mut binds = self.binds.clone();
+        let mut first = String::new();
+        for (comparison, value) in bounds {
+            binds.push(Bind::Blob(value));
+            let _ = write!(first, "{comparison}${} and ", binds.len());
+        }
         let text = match &self.holds {
-            None => format!("select {columns} from {from} where ({condition})"),
+            None => format!("select {columns} from {from} where {first}({condition})"),
             Some(Holds { otherwise, .. }) => format!(
                 "select {columns}, ({condition}) as if_so, ({otherwise}) as if_not from {from}
-                 where (({condition}) or ({otherwise}))"
+                 where {first}(({condition}) or ({otherwise}))"
             ),
         };
-        Statement { text, binds: self.binds.clone() }
+        Statement { text, binds }
     }
 
     /// Whether all of it are dead letters, or were: tasks that `task_given_up` has.

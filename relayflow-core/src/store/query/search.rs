@@ -168,7 +168,10 @@ impl Store {
             return Ok((Vec::new(), before));
         };
         let (id, table) = (selection.over.id(), selection.over.table());
-        let mut statement = selection.select_by(Lead::Id, columns);
+        let from = (format!("{id} >= "), upper.clone());
+        let below = before.iter().map(|before| (format!("{id} < "), before.clone()));
+        let bounds = std::iter::once(from).chain(below).collect();
+        let mut statement = selection.select_between(Lead::Id, columns, bounds);
         statement.push(&format!(
             " and {id} in (select id from {table} where hex(substr(id, 1, 6)) >
                 printf('%012X', received_us / 1000 + 60000))"
@@ -294,13 +297,10 @@ impl Store {
         let mut step = STEP;
         loop {
             let end = self.step_end(over.table(), before.as_ref(), step).await?;
-            let mut statement = selection.select_by(Lead::Id, columns);
-            if let Some(before) = &before {
-                statement.and(&format!("{id} < "), before.clone());
-            }
-            if let Some(end) = &end {
-                statement.and(&format!("{id} >= "), end.clone());
-            }
+            let below = before.iter().map(|before| (format!("{id} < "), before.clone()));
+            let from = end.iter().map(|end| (format!("{id} >= "), end.clone()));
+            let statement =
+                selection.select_between(Lead::Id, columns, from.chain(below).collect());
             // Where each is looked into, all of a step are read: the answer is not known before.
             let most = if selection.holds.is_some() { step + 1 } else { limit - rows.len() };
             let found = statement.fetch(self.db(), &order, most).await?;
