@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use relayflow_core::clock::Clock;
 use relayflow_core::filter::Now;
-use relayflow_core::ingest::InForce;
+use relayflow_core::in_force::InForce;
 
 use crate::args::{Global, Select};
 use crate::backend::Backend;

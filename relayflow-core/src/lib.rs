@@ -43,6 +43,7 @@ pub mod bundle;
 pub mod drift;
 pub mod egress;
 pub mod execute;
+pub mod in_force;
 pub mod ingest;
 pub mod keys;
 pub mod reconcile;

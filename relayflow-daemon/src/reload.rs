@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use relayflow_core::config::Config;
 use relayflow_core::diagnostic::Diagnostic;
-use relayflow_core::ingest::InForce;
+use relayflow_core::in_force::InForce;
 use relayflow_core::provider::{Catalog, Source};
 use relayflow_core::store::Store;
 use relayflow_core::workflow::Workflows;

@@ -9,7 +9,7 @@ use relayflow_core::api::{
 };
 use relayflow_core::bundle::{self, Bundle, BundleError, Manifest};
 use relayflow_core::config::Config;
-use relayflow_core::ingest::InForce;
+use relayflow_core::in_force::InForce;
 use relayflow_core::replay;
 use relayflow_core::store::{By, Store, StoreError};
 use relayflow_core::view;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use relayflow_core::api::codes::Exit;
 use relayflow_core::api::{Cause, Tried, Verification};
-use relayflow_core::ingest::InForce;
+use relayflow_core::in_force::InForce;
 use relayflow_core::provider::FetchedKeys;
 use relayflow_core::text;
 use relayflow_core::verification::Known;

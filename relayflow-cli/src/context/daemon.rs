@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use relayflow_core::config::{Config, Overrides};
 use relayflow_core::diagnostic::Diagnostic;
-use relayflow_core::ingest::InForce;
+use relayflow_core::in_force::InForce;
 use relayflow_core::secret::Secret;
 
 use super::token::read_token;

@@ -10,7 +10,7 @@ use flate2::write::GzEncoder;
 use super::*;
 use crate::clock::Clock;
 use crate::id::{RequestId, WorkerId};
-use crate::ingest::InForce;
+use crate::in_force::InForce;
 use crate::request::Request;
 use crate::secret::Secret;
 use crate::store::{NewRequest, OpenOptions, Store};

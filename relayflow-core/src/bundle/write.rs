@@ -21,7 +21,7 @@ use crate::api::V;
 use crate::clock::from_micros;
 use crate::config::Explained;
 use crate::event::micros;
-use crate::ingest::InForce;
+use crate::in_force::InForce;
 use crate::secret::Secret;
 use crate::store::{Copied, Store};
 use crate::view::{self, Page};

@@ -40,7 +40,7 @@ use self::lease::RENEW_EVERY;
 use crate::backoff::Backoff;
 use crate::config::EgressConfig;
 use crate::egress::{Connector, Egress, Resolver};
-use crate::ingest::Current;
+use crate::in_force::Current;
 use crate::store::{About, LeasedTask, Settlement, Store};
 use crate::task::Task;
 

@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::event::{IntegrationEvent, Payload};
 use crate::expr::{Escape, Template};
 use crate::id::{TaskId, WorkerId};
-use crate::ingest::InForce;
+use crate::in_force::InForce;
 use crate::request::Request;
 use crate::store::{NewEvent, NewRequest, OpenOptions};
 use crate::task::{NewTask, TaskStatus};

@@ -7,7 +7,7 @@ use super::ReplayError;
 use crate::api::ProviderFile;
 use crate::config::Config;
 use crate::diagnostic::Diagnostic;
-use crate::ingest::InForce;
+use crate::in_force::InForce;
 use crate::provider::{Catalog, Source};
 
 /// The most definitions that come with a candidate.

@@ -11,7 +11,7 @@ use crate::clock::from_micros;
 use crate::event::micros;
 use crate::execute::Lanes;
 use crate::id::{EventId, TaskId};
-use crate::ingest::InForce;
+use crate::in_force::InForce;
 use crate::store::{Item, NEW, Picked, PlanReading, Store};
 use crate::view::contracts::Expected;
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::api::Explain;
 use crate::event::IntegrationEvent;
 use crate::id::EventId;
-use crate::ingest::{InForce, story};
+use crate::in_force::InForce;
+use crate::ingest::story;
 use crate::provider::{self, Provider, Source};
 
 /// The event, and the headers with which it would have come.

@@ -11,7 +11,8 @@ use crate::api::{Difference, DifferenceCount, FieldChange};
 use crate::event::{IntegrationEvent, Payload, micros};
 use crate::filter::Word;
 use crate::id::{EventId, RequestId};
-use crate::ingest::{InForce, kept_request, story, truncate};
+use crate::in_force::InForce;
+use crate::ingest::{kept_request, story, truncate};
 use crate::provider;
 use crate::route;
 use crate::store::{

@@ -7,7 +7,7 @@ use super::{Asked, Mode, ReplayError};
 use crate::api::NewPlan;
 use crate::filter::{Field, Filter, Now, Term, Test, Word};
 use crate::id::{EventId, ReplayId, RequestId, TaskId};
-use crate::ingest::InForce;
+use crate::in_force::InForce;
 use crate::store::{Item, ItemRow, Over, Picked, RequestRow, Selection, Store, Way};
 use crate::task::TaskStatus;
 use crate::view;

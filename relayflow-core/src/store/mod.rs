@@ -10,6 +10,7 @@ mod commit;
 mod copy;
 mod db;
 mod dead;
+mod dedupe;
 mod discards;
 mod drift;
 mod error;

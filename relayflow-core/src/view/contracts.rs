@@ -14,7 +14,7 @@ use crate::clock::from_micros;
 use crate::contract::{Change, Observed, Schema, compare};
 use crate::event::{IntegrationEvent, micros};
 use crate::filter::Filter;
-use crate::ingest::InForce;
+use crate::in_force::InForce;
 use crate::provider::Source;
 use crate::store::{
     CONTENT_TIME, ContractRow, EventRow, NewContract, Over, Selection, Store, StoreError,

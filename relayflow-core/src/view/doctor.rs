@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{ViewError, operate};
 use crate::api::{Check, DoctorReport, Queue, V, Worker};
 use crate::event::micros;
-use crate::ingest::InForce;
+use crate::in_force::InForce;
 use crate::store::{By, Counters, Flow, Health, Store, Turned};
 use crate::workflow::{On, Workflow};
 

@@ -8,7 +8,7 @@ use crate::clock::from_micros;
 use crate::event::micros;
 use crate::filter::{Field, Filter, Term, Test, Word};
 use crate::id::DriftId;
-use crate::ingest::InForce;
+use crate::in_force::InForce;
 use crate::store::{DriftRow, QueryError, Store};
 use crate::workflow::On;
 

@@ -4,10 +4,9 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::{
-    GROUPED_MAX, Page, RECENT_PART_US, RECENT_PARTS, ViewError, convert, dead_request, dead_task,
-    list,
-};
+use super::convert::{self, dead_request, dead_task};
+use super::dead::GROUPED_MAX;
+use super::{Page, RECENT_PART_US, RECENT_PARTS, ViewError, list};
 use crate::api::{DeadLetter, DeadLetterGroup, List, Total};
 use crate::clock::from_micros;
 use crate::event::{IntegrationEvent, micros};

@@ -2,7 +2,7 @@
 //! handed in.
 
 use crate::api::{List, Provider, Source, Total, V, Workflow, WorkflowStep};
-use crate::ingest::InForce;
+use crate::in_force::InForce;
 use crate::provider;
 use crate::workflow::{Action, On, Step};
 

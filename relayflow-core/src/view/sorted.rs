@@ -5,7 +5,9 @@ use std::cmp::Ordering;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Page, ViewError, bad_cursor, convert, cut, dead_request, dead_task};
+use super::convert::{self, dead_request, dead_task};
+use super::dead::bad_cursor;
+use super::{Page, ViewError, cut};
 use crate::api::{DeadLetter, List};
 use crate::filter::Filter;
 use crate::id::{EventId, RequestId, TaskId};

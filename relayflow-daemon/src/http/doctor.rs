@@ -7,7 +7,7 @@ use axum::extract::State;
 use relayflow_core::api::{Check, DoctorReport};
 use relayflow_core::config::Config;
 use relayflow_core::diagnostic::Diagnostic;
-use relayflow_core::ingest::InForce;
+use relayflow_core::in_force::InForce;
 use relayflow_core::view::doctor::{self, fail, ok, shell, warn};
 
 use super::json::Json;

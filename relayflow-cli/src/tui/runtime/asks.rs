@@ -1,7 +1,7 @@
 //! Questions put to a RelayFlow, through the CLI's own backend.
 
 use relayflow_core::api::{List, NewRevision, ReplayControl, Resume};
-use relayflow_core::ingest::InForce;
+use relayflow_core::in_force::InForce;
 use relayflow_core::view;
 
 use crate::backend::Backend;
