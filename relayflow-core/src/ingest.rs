@@ -1,8 +1,7 @@
 //! A request's whole way in: verify, split, normalize, route, commit. Everything before the commit is
 //! a decision that touches nothing.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -12,11 +11,10 @@ use crate::api::{Ingested, IngestedEvent, Readmitted, V};
 use crate::drift::{Headers, Seen, SeenEvent, Watcher};
 use crate::event::IntegrationEvent;
 use crate::execute::Lanes;
-use crate::in_force::{Current, InForce};
 use crate::id::{EventId, RequestId};
+use crate::in_force::{Current, InForce};
 use crate::keys::{KeyError, Keys};
-use crate::provider::forensics::{Spare, Standing};
-use crate::provider::{self, Catalog, FetchedKeys, Reply, Source, Verified, VerifyError};
+use crate::provider::{self, FetchedKeys, Reply, Source, Verified, VerifyError};
 use crate::request::Request;
 use crate::route;
 use crate::store::{

@@ -17,9 +17,7 @@ mod trace;
 use bytes::Bytes;
 
 use crate::api::codes::Code;
-use crate::api::{
-    DeadLetter, DeadLetterGroup, Event, List, Request, Task, TimelineEntry, Total, V,
-};
+use crate::api::{Event, List, Request, Task, TimelineEntry, Total, V};
 use crate::event::micros;
 use crate::filter::{Filter, FilterError, Now};
 use crate::id::{EventId, PlanId, ReconcileId, ReplayId, RequestId, TaskId};

@@ -16,7 +16,7 @@ use super::timeline::{self, Row};
 use super::writer::{After, Job, Tx};
 use super::{EventContext, LeasedTask, NewEvent, NewRequest, NewTask, Receipt, Reread, StoreError};
 use super::{line, settle};
-use crate::event::{IntegrationEvent, Payload};
+use crate::event::Payload;
 use crate::id::{EventId, RequestId};
 use crate::request::{CorrelationId, Request};
 use crate::task::{Task, TaskStatus};

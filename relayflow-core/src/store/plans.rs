@@ -230,15 +230,19 @@ impl Store {
         items: Vec<ItemRow>,
         readings: Vec<PlanReading>,
     ) -> Result<(), StoreError> {
-        for group in items.chunks(ITEMS_PER_WRITE) {
-            let (id, group) = (plan.id, group.to_vec());
+        let total = items.len();
+        let mut items = items.into_iter();
+        loop {
+            let (id, group) = (plan.id, items.by_ref().take(ITEMS_PER_WRITE).collect::<Vec<_>>());
+            if group.is_empty() {
+                break;
+            }
             self.write(move |tx| insert_items(tx, id, &group)).await?;
         }
         for group in readings.chunks(ITEMS_PER_WRITE) {
             let (id, group) = (plan.id, group.to_vec());
             self.write(move |tx| insert_readings(tx, id, &group)).await?;
         }
-        let total = items.len();
         self.write(move |tx| {
             tx.run(
                 "insert into plan (id, action, mode, q, hash, who, created_us, expires_us, summary,

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::convert::{self, dead_request, dead_task};
 use super::{
-    Page, RECENT_PART_US, RECENT_PARTS, ViewError, cut, end_cursor, filter_of, groups, leafed, list,
-    sorted, time_for, turned,
+    Page, RECENT_PART_US, RECENT_PARTS, ViewError, cut, end_cursor, filter_of, groups, leafed,
+    list, sorted, time_for, turned,
 };
 use crate::api::{DeadLetter, DeadLetterGroup, List, Total};
 use crate::event::micros;
@@ -164,8 +164,7 @@ pub async fn dead_letter_groups(
         }
         let last = letters.last().map(|(ended, letter)| format!("{ended}.{}", letter.id));
         at.cursor = goes_on.clone().or(last);
-        if !(more || goes_on.is_some()) || GROUPED_MAX <= read || ends <= Instant::now()
-        {
+        if !(more || goes_on.is_some()) || GROUPED_MAX <= read || ends <= Instant::now() {
             is_whole = !(more || goes_on.is_some());
             break;
         }
