@@ -327,7 +327,9 @@ impl Shown<'_> {
 
     fn show(&self, entry: &TimelineEntry) -> Result<(), Failure> {
         match self.out.format {
-            Format::Table | Format::Wide => self.out.line(&line(self.out, entry)),
+            Format::Table | Format::Wide => {
+                self.out.line(&line(self.out, entry, &micros(Clock::Wall.now())))
+            }
             Format::Name => {
                 let id = entry.event_id.as_ref().or(entry.request_id.as_ref());
                 self.out.line(&text::line(id.map_or("", String::as_str)))
@@ -365,11 +367,10 @@ impl Shown<'_> {
     }
 }
 
-/// When, whose, what.
-fn line(out: &Out, entry: &TimelineEntry) -> String {
+/// When, seen from `now`, whose, what.
+fn line(out: &Out, entry: &TimelineEntry, now: &str) -> String {
     let id = [&entry.event_id, &entry.request_id, &entry.replay_id].into_iter().flatten().next();
-    let now = micros(Clock::Wall.now());
-    let mut parts = vec![time::moment(&entry.at, &now, &out.zone)];
+    let mut parts = vec![time::moment(&entry.at, now, &out.zone)];
     parts.extend(id.map(|id| text::line(id).into_owned()));
     parts.extend(entry.source.iter().map(|source| text::line(source).into_owned()));
     parts.extend(entry.event_type.iter().map(|t| text::line(t).into_owned()));
@@ -395,7 +396,7 @@ mod tests {
                    "workflow": "crm", "step": "upsert", "destination": "api.hubspot.com",
                    "attempt": 2, "detail": {"http_status": 503}}),
         );
-        let shown = line(&Out::test(Format::Table, Some(120)), &entry);
+        let shown = line(&Out::test(Format::Table, Some(120)), &entry, "2026-11-23T20:00:00Z");
         insta::assert_snapshot!(shown, @"14:03:07  evt_1  stripe  invoice␊.failed␛[2J  ↻ retrying  crm/upsert  api.hubspot.com  attempt 2  503");
     }
 
