@@ -1,6 +1,6 @@
 //! `relayflow providers`: what is known of each definition, and what a person's own is told.
 
-use crate::harness::{Home, text};
+use crate::harness::{Home, free_port, text};
 use crate::vendor;
 
 const ACME: &str = r#"title    = "Acme"
@@ -72,10 +72,14 @@ fn every_built_in_definition_does_what_its_cases_say() {
 fn a_definition_of_ones_own_is_listed_shown_checked_and_sent() {
     let home = Home::new("");
     acme(&home);
+    // A port of its own: nobody answers there, while a daemon may at the usual one.
     home.write(
         "relayflow.toml",
-        "[providers]\ndir = \"providers\"\n[sources.shop]\nprovider = \"acme\"\n\
-         secrets = [\"acme-secret-of-enough-bytes\"]\n",
+        &format!(
+            "[api]\nlisten = \"127.0.0.1:{}\"\n[providers]\ndir = \"providers\"\n[sources.shop]\n\
+             provider = \"acme\"\nsecrets = [\"acme-secret-of-enough-bytes\"]\n",
+            free_port()
+        ),
     );
     let run = |args: &[&str]| home.relayflow(args);
     run(&["config", "check"]).ended(0);
