@@ -7,9 +7,9 @@ use sqlx::sqlite::SqliteRow;
 use tokio::task::JoinSet;
 
 use super::dead::Place;
-use super::plans::{IDS_PER_READ, Item, ItemRow, places, text};
+use super::plans::{IDS_PER_READ, Item, ItemRow, text};
 use super::query::{Bind, Lead, Page, Selection, Statement};
-use super::{Store, StoreError, on_db};
+use super::{Store, StoreError};
 use crate::id::{EventId, TaskId};
 use crate::task::Line;
 
@@ -167,7 +167,7 @@ impl Store {
         rows.iter().map(read_picked).collect()
     }
 
-    /// Events of a selection with the moments at which they came in, the oldest first.
+    /// Events of a selection, the oldest first.
     pub(crate) async fn plan_events(
         &self,
         selection: &Selection,
@@ -184,12 +184,7 @@ impl Store {
                 cursor,
             )
             .await?;
-        rows.iter()
-            .map(|row| {
-                let id: Vec<u8> = row.try_get(0).map_err(StoreError::Read)?;
-                EventId::from_bytes(&id).ok_or(StoreError::Value { what: "an event's id" })
-            })
-            .collect()
+        rows.iter().map(|row| read_event_id(row, 0)).collect()
     }
 
     /// These tasks, or those of these events: whatever their status.
@@ -203,19 +198,11 @@ impl Store {
         let mut picked = Vec::with_capacity(tasks.len() + events.len());
         for (column, ids) in [("t.id", tasks), ("t.event_id", events)] {
             for group in ids.chunks(IDS_PER_READ) {
-                let sql = format!(
-                    "select {PICKED} from task t join event e on e.id = t.event_id
-                     where {column} in ({}) order by t.id",
-                    places(IDS_PER_READ)
-                );
-                let rows = on_db!(self.db(), pool => {
-                    let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
-                    for place in 0..IDS_PER_READ {
-                        query = query.bind(group.get(place).unwrap_or(&group[0]).as_slice());
-                    }
-                    query.fetch_all(pool).await.map_err(StoreError::Read)?
-                });
-                for row in &rows {
+                let sql = format!("select {PICKED} from task t join event e on e.id = t.event_id");
+                let mut statement = Statement::new(format!("{sql} where true"), Vec::new());
+                statement.and_any(column, group, IDS_PER_READ);
+                statement.push(" order by t.id");
+                for row in &statement.run(self.db()).await? {
                     picked.push(read_picked(row)?);
                 }
             }
@@ -252,11 +239,7 @@ impl Store {
         }
         let rows = statement.fetch(self.db(), " order by e.id desc", step).await?;
         let wrong = StoreError::Value { what: "an event's id" };
-        let read = |row: &SqliteRow| {
-            let id: Vec<u8> = row.try_get(0).map_err(StoreError::Read)?;
-            let id = EventId::from_bytes(&id).ok_or(StoreError::Value { what: "an event's id" })?;
-            Ok((id, text(row, 1)?, text(row, 2)?))
-        };
+        let read = |row: &SqliteRow| Ok((read_event_id(row, 0)?, text(row, 1)?, text(row, 2)?));
         let events = rows.iter().map(read).collect::<Result<_, StoreError>>()?;
         let end = match end {
             None => None,
@@ -270,27 +253,21 @@ impl Store {
         &self,
         events: &[EventId],
     ) -> Result<HashSet<(EventId, String, String)>, StoreError> {
-        let sql = format!(
-            "select t.event_id, t.workflow, t.step from task t
-             where t.event_id in ({}) and t.status = 'ok'",
-            places(IDS_PER_READ)
-        );
+        let events = events.iter().map(|id| id.bytes().to_vec()).collect::<Vec<_>>();
         let mut done = HashSet::new();
         for group in events.chunks(IDS_PER_READ) {
-            let rows = on_db!(self.db(), pool => {
-                let mut query = sqlx::query(sqlx::AssertSqlSafe(sql.as_str()));
-                for place in 0..IDS_PER_READ {
-                    query = query.bind(group.get(place).unwrap_or(&group[0]).bytes().as_slice());
-                }
-                query.fetch_all(pool).await.map_err(StoreError::Read)?
-            });
-            for row in &rows {
-                let id: Vec<u8> = row.try_get(0).map_err(StoreError::Read)?;
-                let wrong = StoreError::Value { what: "an event's id" };
-                let id = EventId::from_bytes(&id).ok_or(wrong)?;
-                done.insert((id, text(row, 1)?, text(row, 2)?));
+            let sql = "select t.event_id, t.workflow, t.step from task t where t.status = 'ok'";
+            let mut statement = Statement::new(sql.to_owned(), Vec::new());
+            statement.and_any("t.event_id", group, IDS_PER_READ);
+            for row in &statement.run(self.db()).await? {
+                done.insert((read_event_id(row, 0)?, text(row, 1)?, text(row, 2)?));
             }
         }
         Ok(done)
     }
+}
+
+fn read_event_id(row: &SqliteRow, at: usize) -> Result<EventId, StoreError> {
+    let id: Vec<u8> = row.try_get(at).map_err(StoreError::Read)?;
+    EventId::from_bytes(&id).ok_or(StoreError::Value { what: "an event's id" })
 }

@@ -218,7 +218,7 @@ fn read_item(row: &SqliteRow) -> Result<ItemRow, StoreError> {
 }
 
 /// `$1, $2 …` of a statement with a fixed number of places, so that it stays prepared.
-pub(super) fn places(count: usize) -> String {
+fn places(count: usize) -> String {
     (1..=count).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
 }
 

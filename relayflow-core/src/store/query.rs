@@ -257,15 +257,18 @@ impl Selection {
         self.select_from(self.over.led_by(lead), columns, Vec::new())
     }
 
-    /// The same where bounds of ours lead: a comparison (`e.id < `) and its value each. Of several bounds
-    /// of a column the planner takes the first, so that ours come before the filter's own.
+    /// The rows whose ids are between two of ours, either end open. Of several bounds of a column the
+    /// planner takes the first, so that ours come before the filter's own.
     pub(super) fn select_between(
         &self,
-        lead: Lead,
         columns: &str,
-        bounds: Vec<(String, Vec<u8>)>,
+        from: Option<&Vec<u8>>,
+        before: Option<&Vec<u8>>,
     ) -> Statement {
-        self.select_from(self.over.led_by(lead), columns, bounds)
+        let id = self.over.id();
+        let bounds = [(">=", from), ("<", before)].into_iter();
+        let bounds = bounds.filter_map(|(is, at)| Some((format!("{id} {is} "), at?.clone())));
+        self.select_from(self.over.led_by(Lead::Id), columns, bounds.collect())
     }
 
     fn select_from(&self, from: &str, columns: &str, bounds: Vec<(String, Vec<u8>)>) -> Statement {

@@ -168,10 +168,7 @@ impl Store {
             return Ok((Vec::new(), before));
         };
         let (id, table) = (selection.over.id(), selection.over.table());
-        let from = (format!("{id} >= "), upper.clone());
-        let below = before.iter().map(|before| (format!("{id} < "), before.clone()));
-        let bounds = std::iter::once(from).chain(below).collect();
-        let mut statement = selection.select_between(Lead::Id, columns, bounds);
+        let mut statement = selection.select_between(columns, Some(&upper), before.as_ref());
         statement.push(&format!(
             " and {id} in (select id from {table} where hex(substr(id, 1, 6)) >
                 printf('%012X', received_us / 1000 + 60000))"
@@ -297,10 +294,7 @@ impl Store {
         let mut step = STEP;
         loop {
             let end = self.step_end(over.table(), before.as_ref(), step).await?;
-            let below = before.iter().map(|before| (format!("{id} < "), before.clone()));
-            let from = end.iter().map(|end| (format!("{id} >= "), end.clone()));
-            let statement =
-                selection.select_between(Lead::Id, columns, from.chain(below).collect());
+            let statement = selection.select_between(columns, end.as_ref(), before.as_ref());
             // Where each is looked into, all of a step are read: the answer is not known before.
             let most = if selection.holds.is_some() { step + 1 } else { limit - rows.len() };
             let found = statement.fetch(self.db(), &order, most).await?;
